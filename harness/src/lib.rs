@@ -1,0 +1,1 @@
+//! Drives thousands of connections against Tidings servers and says whether the SLAs hold.

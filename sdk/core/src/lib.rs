@@ -1,0 +1,17 @@
+//! The sans-io core of Tidings.
+//!
+//! Nothing in here reads a clock, a socket or a random source: bytes, commands and the current
+//! [`Time`] go in; bytes, events and deadlines come out. The same code therefore runs in the
+//! server, in native clients, in the browser and in a simulator.
+#![deny(missing_docs)]
+
+pub mod backoff;
+pub mod event;
+pub mod lane;
+pub mod message;
+pub mod rng;
+pub mod time;
+
+pub use event::{Event, Headers, Payload, Priority};
+pub use lane::{Cursor, Epoch, Lane, Offset, Partitioning, Place};
+pub use time::Time;

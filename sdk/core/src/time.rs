@@ -1,0 +1,56 @@
+//! Time as the core sees it.
+
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+/// A moment on the driver's monotonic clock: the time since the driver started.
+///
+/// The core never reads a clock; drivers pass the current `Time` with every input. It is a
+/// duration rather than [`std::time::Instant`] because the latter panics in browsers and cannot
+/// be made up by a simulator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Time(Duration);
+
+impl Time {
+    /// The moment the driver started.
+    pub const ZERO: Self = Self(Duration::ZERO);
+
+    /// The moment `since_start` after the driver's start.
+    pub const fn from_start(since_start: Duration) -> Self {
+        Self(since_start)
+    }
+
+    /// How long after the driver's start this is.
+    pub const fn since_start(self) -> Duration {
+        self.0
+    }
+
+    /// How long `earlier` lies before this moment; zero if it lies after it.
+    pub const fn saturating_since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for Time {
+    type Output = Self;
+
+    fn add(self, rhs: Duration) -> Self {
+        Self(self.0.saturating_add(rhs))
+    }
+}
+
+impl Sub for Time {
+    type Output = Duration;
+
+    fn sub(self, rhs: Self) -> Duration {
+        self.saturating_since(rhs)
+    }
+}
+
+/// The earlier of two optional deadlines.
+pub fn earliest(a: Option<Time>, b: Option<Time>) -> Option<Time> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, None) | (None, one) => one,
+    }
+}

@@ -1,0 +1,1 @@
+//! One realtime client for Socket.IO and plain WebSocket servers: typed, recovering, never losing an event.
