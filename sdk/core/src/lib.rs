@@ -7,6 +7,7 @@
 
 pub mod backoff;
 pub mod event;
+pub mod json;
 pub mod lane;
 pub mod message;
 pub mod rng;

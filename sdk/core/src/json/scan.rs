@@ -1,0 +1,173 @@
+//! The scanner: checks one value after the other and moves past it.
+
+use super::value::Value;
+use super::{Error, ErrorKind, MAX_DEPTH, string};
+
+/// A place in a text, and the way forward from it.
+#[derive(Debug, Clone)]
+pub(super) struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+    max_depth: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(text: &'a str, max_depth: usize) -> Self {
+        Self { text, at: 0, max_depth: max_depth.min(MAX_DEPTH) }
+    }
+
+    /// An error at the place reached; at the end of the text it is that the text is incomplete.
+    pub(super) fn error<T>(&self, kind: ErrorKind) -> Result<T, Error> {
+        let ended = self.at >= self.text.len() && kind != ErrorKind::Trailing;
+        Err(Error { kind: if ended { ErrorKind::Incomplete } else { kind }, at: self.at })
+    }
+
+    /// The next byte that is not white space; it is not consumed.
+    pub(super) fn peek(&mut self) -> Option<u8> {
+        let bytes = self.text.as_bytes();
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(self.at) {
+            self.at += 1;
+        }
+        bytes.get(self.at).copied()
+    }
+
+    /// Moves past the byte that was peeked.
+    pub(super) fn bump(&mut self) {
+        self.at += 1;
+    }
+
+    /// That nothing but white space is left.
+    pub(super) fn end(&mut self) -> Result<(), Error> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => self.error(ErrorKind::Trailing),
+        }
+    }
+
+    /// The next value, checked.
+    pub(super) fn value(&mut self) -> Result<Value<'a>, Error> {
+        self.peek();
+        let start = self.at;
+        self.skip_value()?;
+        Ok(Value::checked(self.text.get(start..self.at).unwrap_or_default()))
+    }
+
+    /// The next object key and its colon; returns the string with its quotes.
+    pub(super) fn key(&mut self) -> Result<Value<'a>, Error> {
+        if self.peek() != Some(b'"') {
+            return self.error(ErrorKind::ExpectedKey);
+        }
+        let start = self.at;
+        self.at = string::skip(self.text.as_bytes(), start)?;
+        let key = Value::checked(self.text.get(start..self.at).unwrap_or_default());
+        if self.peek() != Some(b':') {
+            return self.error(ErrorKind::ExpectedColon);
+        }
+        self.bump();
+        Ok(key)
+    }
+
+    /// Checks one value. Which of the containers around the place reached are objects is kept in
+    /// the bits of one number, the innermost lowest: no recursion, no allocation.
+    fn skip_value(&mut self) -> Result<(), Error> {
+        let mut depth = 0;
+        let mut objects = 0_u128;
+        'value: loop {
+            match self.peek() {
+                Some(b'"') => self.at = string::skip(self.text.as_bytes(), self.at)?,
+                Some(open @ (b'{' | b'[')) => {
+                    if depth >= self.max_depth {
+                        return self.error(ErrorKind::TooDeep { limit: self.max_depth });
+                    }
+                    let object = open == b'{';
+                    depth += 1;
+                    objects = objects << 1 | u128::from(object);
+                    self.bump();
+                    match self.peek() {
+                        // Closed below, like any other end.
+                        Some(b'}') if object => {}
+                        Some(b']') if !object => {}
+                        _ if object => {
+                            self.key()?;
+                            continue 'value;
+                        }
+                        _ => continue 'value,
+                    }
+                }
+                Some(b'-' | b'0'..=b'9') => self.skip_number()?,
+                Some(b't') => self.skip_word("true")?,
+                Some(b'f') => self.skip_word("false")?,
+                Some(b'n') => self.skip_word("null")?,
+                _ => return self.error(ErrorKind::ExpectedValue),
+            }
+            while depth > 0 {
+                let object = objects & 1 == 1;
+                match self.peek() {
+                    Some(b',') => {
+                        self.bump();
+                        if object {
+                            self.key()?;
+                        }
+                        continue 'value;
+                    }
+                    Some(b'}') if object => {}
+                    Some(b']') if !object => {}
+                    _ => return self.error(ErrorKind::ExpectedCommaOrEnd),
+                }
+                self.bump();
+                depth -= 1;
+                objects >>= 1;
+            }
+            return Ok(());
+        }
+    }
+
+    fn skip_word(&mut self, word: &str) -> Result<(), Error> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        if rest.starts_with(word.as_bytes()) {
+            self.at += word.len();
+            Ok(())
+        } else if word.as_bytes().starts_with(rest) {
+            Err(Error { kind: ErrorKind::Incomplete, at: self.text.len() })
+        } else {
+            self.error(ErrorKind::ExpectedValue)
+        }
+    }
+
+    fn skip_number(&mut self) -> Result<(), Error> {
+        let bytes = self.text.as_bytes();
+        if bytes.get(self.at) == Some(&b'-') {
+            self.at += 1;
+        }
+        if bytes.get(self.at) == Some(&b'0') {
+            self.at += 1;
+            if matches!(bytes.get(self.at), Some(b'0'..=b'9')) {
+                return self.error(ErrorKind::Number);
+            }
+        } else {
+            self.skip_digits()?;
+        }
+        if bytes.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            self.skip_digits()?;
+        }
+        if let Some(b'e' | b'E') = bytes.get(self.at) {
+            self.at += 1;
+            if let Some(b'+' | b'-') = bytes.get(self.at) {
+                self.at += 1;
+            }
+            self.skip_digits()?;
+        }
+        Ok(())
+    }
+
+    /// At least one digit.
+    fn skip_digits(&mut self) -> Result<(), Error> {
+        let bytes = self.text.as_bytes();
+        let start = self.at;
+        while let Some(b'0'..=b'9') = bytes.get(self.at) {
+            self.at += 1;
+        }
+        if self.at > start { Ok(()) } else { self.error(ErrorKind::Number) }
+    }
+}
