@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod event;
 pub mod json;
 pub mod lane;
+pub mod link;
 pub mod message;
 pub mod rng;
 pub mod time;
