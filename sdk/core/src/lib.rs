@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 pub mod backoff;
+pub mod base64;
 pub mod event;
 pub mod json;
 pub mod lane;
