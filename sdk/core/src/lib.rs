@@ -7,6 +7,7 @@
 
 pub mod backoff;
 pub mod base64;
+pub mod engineio;
 pub mod event;
 pub mod json;
 pub mod lane;
