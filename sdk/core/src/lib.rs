@@ -13,9 +13,15 @@ pub mod json;
 pub mod lane;
 pub mod link;
 pub mod message;
+pub mod name;
+pub mod pattern;
+pub mod pattern_index;
 pub mod rng;
 pub mod time;
 
 pub use event::{Event, Headers, Payload, Priority};
 pub use lane::{Cursor, Epoch, Lane, Offset, Partitioning, Place};
+pub use name::{MAX_NAME_BYTES, MAX_SEGMENTS, Name, NameError};
+pub use pattern::{Pattern, PatternSegment};
+pub use pattern_index::{PatternIndex, PatternKey};
 pub use time::Time;
