@@ -18,6 +18,7 @@ pub mod pattern;
 pub mod pattern_index;
 pub mod rng;
 pub mod time;
+pub mod websocket;
 
 pub use event::{Event, Headers, Payload, Priority};
 pub use lane::{Cursor, Epoch, Lane, Offset, Partitioning, Place};
