@@ -17,6 +17,8 @@ pub mod name;
 pub mod pattern;
 pub mod pattern_index;
 pub mod rng;
+pub mod socketio;
+pub mod spelling;
 pub mod time;
 pub mod websocket;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::json::{self, Value, Writer};
+use crate::spelling::millis;
 
 /// Nesting accepted in the handshake: an object with an array, and room for what may be added.
 const MAX_DEPTH: usize = 16;
@@ -85,10 +86,6 @@ impl Handshake {
             max_payload: value.get("maxPayload").and_then(Value::as_u32),
         })
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
