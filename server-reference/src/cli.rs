@@ -1,0 +1,181 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, Layers};
+
+const AFTER_HELP: &str = "\
+Settings come from four places; a later one wins:
+  1. built-in defaults         tidings-server config   prints them all, with what they mean
+  2. a TOML file               --config tidings.toml   (or TIDINGS_CONFIG)
+  3. environment variables     TIDINGS_LIMITS_MAX_PAYLOAD='64 KiB'   is limits.max_payload
+  4. flags                     --set limits.max_payload='64 KiB'
+
+Examples:
+  tidings-server
+      listens on 127.0.0.1:9000: Tidings clients at ws://127.0.0.1:9000/ws, Socket.IO clients at
+      http://127.0.0.1:9000
+  tidings-server --listen 0.0.0.0:9000 --insecure
+      lets everyone in who reaches the machine
+  tidings-server config > tidings.toml
+      a file to start from
+  curl http://127.0.0.1:9000/api/websocket/health
+      answers when the server is up
+
+SIGTERM and Ctrl-C stop it: clients are told to connect elsewhere, what waits for them is written,
+and it ends after timeouts.drain at the latest.";
+
+/// The Tidings server: Socket.IO and Tidings clients on one port, recoverable events in lanes.
+#[derive(Debug, Parser)]
+#[command(name = "tidings-server", version, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// Where the settings come from.
+    #[command(flatten)]
+    pub options: Options,
+    /// What to do; without it, serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What else than serving the program can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Print the effective configuration as TOML and stop.
+    Config,
+}
+
+/// Flags that set something.
+#[derive(Debug, Default, Args)]
+pub struct Options {
+    /// Read settings from this TOML file.
+    #[arg(long, value_name = "FILE", env = "TIDINGS_CONFIG", hide_env = true, global = true)]
+    pub config: Option<PathBuf>,
+
+    /// Listen there; port 0 takes a free one [default: 127.0.0.1:9000].
+    #[arg(long, value_name = "IP:PORT", global = true)]
+    pub listen: Option<SocketAddr>,
+
+    /// Listen on other addresses than loopback although nothing authenticates clients.
+    #[arg(long, global = true)]
+    pub insecure: bool,
+
+    /// The name of this instance in stats and in clients' welcome [default: random].
+    #[arg(long, value_name = "NAME", global = true)]
+    pub instance: Option<String>,
+
+    /// How many shards share the sessions [default: one per processor].
+    #[arg(long, value_name = "N", global = true)]
+    pub shards: Option<usize>,
+
+    /// What to log: error, warn, info, debug, trace, or directives such as
+    /// info,tidings_server=debug [default: RUST_LOG, else info].
+    #[arg(long, value_name = "FILTER", global = true)]
+    pub log: Option<String>,
+
+    /// Set any setting, e.g. --set heartbeat.ping_interval='5 s'; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value, global = true)]
+    pub set: Vec<(String, String)>,
+
+    /// Not supported by this version.
+    #[arg(long, value_name = "URL", hide = true, global = true)]
+    pub redis: Option<String>,
+
+    /// Not supported by this version.
+    #[arg(long, value_name = "URL", hide = true, global = true)]
+    pub database: Option<String>,
+
+    /// Not supported by this version.
+    #[arg(long, value_name = "SECRET", hide = true, global = true)]
+    pub auth_secret: Option<String>,
+
+    /// Not supported by this version.
+    #[arg(long, value_name = "FILE", hide = true, global = true)]
+    pub auth_jwks: Option<String>,
+
+    /// Not supported by this version, except for "off".
+    #[arg(long, value_name = "MODE", hide = true, global = true)]
+    pub node_adapter: Option<String>,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        None => Err("write KEY=VALUE, for example limits.max_depth=32".to_owned()),
+    }
+}
+
+impl Options {
+    /// The configuration that results: defaults, then the file, then `environment`, then flags.
+    pub fn resolve(
+        &self,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Config, ConfigError> {
+        let mut layers = Layers::new();
+        if let Some(file) = &self.config {
+            layers = layers.file(file)?;
+        }
+        layers = layers.environment(environment)?;
+        for (key, value) in &self.set {
+            layers = layers.set(key, value, "--set")?;
+        }
+        let flags = [
+            ("listen", self.listen.map(|address| address.to_string())),
+            ("insecure", self.insecure.then(|| "true".to_owned())),
+            ("instance", self.instance.clone()),
+            ("shards", self.shards.map(|n| n.to_string())),
+            ("log", self.log.clone()),
+            ("redis", self.redis.clone()),
+            ("database", self.database.clone()),
+            ("auth_secret", self.auth_secret.clone()),
+            ("auth_jwks", self.auth_jwks.clone()),
+            ("node_adapter", self.node_adapter.clone()),
+        ];
+        for (key, value) in flags {
+            if let Some(value) = value {
+                layers = layers.set(key, &value, &format!("--{}", key.replace('_', "-")))?;
+            }
+        }
+        layers.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn resolve(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let words = std::iter::once("tidings-server").chain(arguments.iter().copied());
+        let cli = Cli::try_parse_from(words).expect("valid arguments");
+        let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        cli.options.resolve(environment)
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_win_over_the_environment() {
+        let environment = [("TIDINGS_LISTEN", "127.0.0.1:1"), ("TIDINGS_INSTANCE", "e")];
+        let config =
+            resolve(&["--listen", "127.0.0.1:2", "--set", "limits.max_depth=3"], &environment)
+                .expect("a configuration");
+        assert_eq!(config.listen.port(), 2);
+        assert_eq!((config.instance.as_str(), config.limits.max_depth), ("e", 3));
+    }
+
+    #[test]
+    fn what_is_not_supported_yet_is_refused_by_name() {
+        for flag in ["--redis", "--database", "--auth-secret", "--auth-jwks", "--node-adapter"] {
+            let text = resolve(&[flag, "sharded"], &[]).expect_err(flag).to_string();
+            assert!(text.starts_with(&format!("{flag} is not supported")), "{text}");
+        }
+        resolve(&["--node-adapter", "off"], &[]).expect("off is what it does");
+    }
+}

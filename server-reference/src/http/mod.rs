@@ -1,0 +1,28 @@
+//! HTTP: accepting connections, upgrading them, and the REST interface.
+
+mod accept;
+mod problem;
+mod rest;
+mod upgrade;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{any, get};
+
+use crate::app::App;
+
+pub(crate) use accept::accept;
+
+fn router(app: Arc<App>) -> Router {
+    let paths = app.config.paths.clone();
+    Router::new()
+        .route("/api/websocket/health", get(rest::health))
+        .route("/api/websocket/stats", get(rest::websocket_stats))
+        .route("/api/events/stats", get(rest::events_stats))
+        .route(&paths.websocket, any(upgrade::websocket))
+        .route(&paths.socketio, any(upgrade::socketio))
+        .fallback(rest::not_found)
+        .method_not_allowed_fallback(rest::method_not_allowed)
+        .with_state(app)
+}

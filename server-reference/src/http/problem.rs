@@ -1,0 +1,61 @@
+//! Errors as RFC 9457 problem details.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// An error response: `application/problem+json` with a status and what was wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    detail: String,
+    headers: Vec<(HeaderName, &'static str)>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+}
+
+impl Problem {
+    /// A problem with this status; `detail` says what was wrong and what would be right.
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into(), headers: Vec::new() }
+    }
+
+    /// With this response header.
+    #[must_use]
+    pub(crate) fn header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The JSON text.
+    pub(crate) fn body(&self) -> String {
+        let body = Body {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+        };
+        serde_json::to_string(&body).unwrap_or_default()
+    }
+}
+
+pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = self.body();
+        let problem = self.header(header::CONTENT_TYPE, MEDIA_TYPE);
+        let headers: HeaderMap = problem
+            .headers
+            .into_iter()
+            .map(|(name, value)| (name, HeaderValue::from_static(value)))
+            .collect();
+        (problem.status, headers, body).into_response()
+    }
+}

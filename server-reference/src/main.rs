@@ -1,0 +1,106 @@
+//! `tidings-server`: the server as a program.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use tidings_server::cli::{Cli, Command};
+use tidings_server::{Config, Server};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Wrong usage, as clap has it.
+const USAGE: u8 = 2;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let config = match cli.options.resolve(environment()) {
+        Ok(config) => config,
+        Err(error) => return fail(USAGE, &error.to_string()),
+    };
+    match cli.command {
+        Some(Command::Config) => print(&config.to_toml()),
+        None => serve(config).await,
+    }
+}
+
+/// The environment variables that are text; others cannot be settings.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+fn fail(code: u8, message: &str) -> ExitCode {
+    eprintln!("tidings-server: {message}");
+    ExitCode::from(code)
+}
+
+/// Prints, and does not mind when nobody reads to the end.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => fail(1, &error.to_string()),
+    }
+}
+
+async fn serve(config: Config) -> ExitCode {
+    if let Err(message) = log(&config.log) {
+        return fail(USAGE, &message);
+    }
+    let stop = match stop_signal() {
+        Ok(stop) => stop,
+        Err(error) => return fail(1, &format!("cannot wait for signals: {error}")),
+    };
+    match Server::builder().config(config).bind().await {
+        Ok(server) => {
+            server.serve(stop).await;
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(1, &error.to_string()),
+    }
+}
+
+/// Logs to stderr, in colours on a terminal.
+fn log(filter: &str) -> Result<(), String> {
+    let (origin, directives) = match std::env::var("RUST_LOG") {
+        Ok(directives) if filter.is_empty() => ("RUST_LOG", directives),
+        _ if filter.is_empty() => ("log", "info".to_owned()),
+        _ => ("log", filter.to_owned()),
+    };
+    let filter = EnvFilter::try_new(&directives).map_err(|error| {
+        format!("{origin}: {directives:?} is no filter ({error}): use a level such as \"debug\"")
+    })?;
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .init();
+    Ok(())
+}
+
+/// Completes at SIGTERM or SIGINT. A second one ends the process at once.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let wait = async move || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let (stopped, stop) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let mut wait = wait;
+        wait().await;
+        let _ = stopped.send(());
+        wait().await;
+        tracing::warn!("stopped at once");
+        std::process::exit(1);
+    });
+    Ok(async move {
+        let _ = stop.await;
+    })
+}

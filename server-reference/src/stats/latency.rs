@@ -1,0 +1,142 @@
+//! Latencies of the last seconds.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// The longest latency told apart from longer ones, in microseconds.
+const MAX_MICROS: u64 = 60_000_000;
+
+/// Values are kept to two significant digits: 1 % off at most.
+const DIGITS: u8 = 2;
+
+/// How many ticks a window lasts.
+const WINDOW_TICKS: u32 = 10;
+
+/// Records latencies, and forgets them after one to two windows of 10 seconds.
+#[derive(Default)]
+pub(crate) struct Recorder(Mutex<Windows>);
+
+#[derive(Default)]
+struct Windows {
+    current: Option<Histogram<u32>>,
+    previous: Option<Histogram<u32>>,
+    ticks: u32,
+}
+
+impl Recorder {
+    /// Records one latency.
+    pub(crate) fn record(&self, latency: Duration) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(MAX_MICROS).min(MAX_MICROS);
+        let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if windows.current.is_none() {
+            windows.current = Histogram::new_with_max(MAX_MICROS, DIGITS).ok();
+        }
+        if let Some(current) = &mut windows.current {
+            current.saturating_record(micros);
+        }
+    }
+
+    /// A second has passed.
+    pub(crate) fn tick(&self) {
+        let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        windows.ticks += 1;
+        if windows.ticks >= WINDOW_TICKS {
+            windows.ticks = 0;
+            windows.previous = windows.current.take();
+        }
+    }
+
+    fn add_to(&self, sum: &mut Histogram<u64>) {
+        let windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for histogram in [&windows.current, &windows.previous].into_iter().flatten() {
+            for step in histogram.iter_recorded() {
+                sum.saturating_record_n(
+                    step.value_iterated_to(),
+                    step.count_since_last_iteration(),
+                );
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Latency::of([self]).fmt(f)
+    }
+}
+
+/// How latencies were distributed, in microseconds, to within 1 %.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Latency {
+    /// Half were at most this.
+    pub p50: u64,
+    /// 9 of 10 were at most this.
+    pub p90: u64,
+    /// 99 of 100 were at most this.
+    pub p99: u64,
+    /// 999 of 1000 were at most this.
+    pub p999: u64,
+    /// The longest one.
+    pub max: u64,
+    /// How many were recorded.
+    pub count: u64,
+}
+
+impl Latency {
+    /// What these recorders hold together.
+    pub(crate) fn of<'a>(recorders: impl IntoIterator<Item = &'a Recorder>) -> Self {
+        let Ok(mut sum) = Histogram::<u64>::new_with_max(MAX_MICROS, DIGITS) else {
+            return Self::default();
+        };
+        for recorder in recorders {
+            recorder.add_to(&mut sum);
+        }
+        if sum.is_empty() {
+            return Self::default();
+        }
+        Self {
+            p50: sum.value_at_quantile(0.5),
+            p90: sum.value_at_quantile(0.9),
+            p99: sum.value_at_quantile(0.99),
+            p999: sum.value_at_quantile(0.999),
+            max: sum.max(),
+            count: sum.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_of_several_recorders_are_of_all_they_recorded() {
+        let recorders = [Recorder::default(), Recorder::default()];
+        for (recorder, range) in recorders.iter().zip([1..=500, 501..=1000]) {
+            for millis in range {
+                recorder.record(Duration::from_millis(millis));
+            }
+        }
+        recorders[0].record(Duration::from_secs(3600));
+        let latency = Latency::of(&recorders);
+        let near = |value: u64, micros: u64| value.abs_diff(micros) * 100 <= micros;
+        assert!(near(latency.p50, 500_000), "{latency:?}");
+        assert!(near(latency.p99, 990_000), "{latency:?}");
+        assert!(near(latency.max, MAX_MICROS), "{latency:?}");
+        assert_eq!(latency.count, 1001);
+    }
+
+    #[test]
+    fn what_is_old_is_forgotten() {
+        let recorder = Recorder::default();
+        recorder.record(Duration::from_millis(1));
+        (0..WINDOW_TICKS).for_each(|_| recorder.tick());
+        assert_eq!(Latency::of([&recorder]).count, 1, "the last window still counts");
+        (0..WINDOW_TICKS).for_each(|_| recorder.tick());
+        assert_eq!(Latency::of([&recorder]), Latency::default());
+    }
+}
