@@ -50,52 +50,58 @@ pub fn reply<T: Serialize>(value: &T) -> Result<Payload, Refusal> {
     }
 }
 
-type Handler = dyn Fn(Request) -> BoxFuture<'static, Result<Payload, Refusal>> + Send + Sync;
+/// Answers requests: a function from a request to the future of its answer. The future always
+/// ends: it is given up when it takes too long, and a panic is an answer too.
+pub(crate) type Handler =
+    Arc<dyn Fn(Request) -> BoxFuture<'static, Result<Payload, Refusal>> + Send + Sync>;
 
-/// The handlers by the name of the requests they answer.
+/// The handlers of a server, by the name of the requests they answer.
 #[derive(Default)]
-pub(crate) struct Handlers(RwLock<HashMap<String, Arc<Handler>>>);
+pub(crate) struct Handlers(RwLock<HashMap<String, Handler>>);
 
 impl Handlers {
-    /// Answers requests of this name from now on, instead of the handler that did before.
-    pub(crate) fn insert<F, A>(&self, name: String, handler: F)
+    /// `handler` answers requests named `name` from now on; an answer that takes longer than
+    /// `limit` is given up.
+    pub(crate) fn set<F, A>(&self, name: String, limit: Duration, handler: F)
     where
         F: Fn(Request) -> A + Send + Sync + 'static,
         A: Future<Output = Result<Payload, Refusal>> + Send + 'static,
     {
-        let handler: Arc<Handler> = Arc::new(move |request| handler(request).boxed());
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(name, handler);
+        let handler = Arc::new(handler);
+        let guarded: Handler =
+            Arc::new(move |request| answer(Arc::clone(&handler), request, limit).boxed());
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(name, guarded);
     }
 
-    /// The answer to a request: the handler's, or a refusal when there is none, when it takes
-    /// longer than `limit`, or when it panics.
-    pub(crate) async fn answer(
-        &self,
-        request: Request,
-        limit: Duration,
-    ) -> Result<Payload, Refusal> {
-        let found = {
-            let handlers = self.0.read().unwrap_or_else(PoisonError::into_inner);
-            handlers.get(&*request.name).cloned()
-        };
-        let name = Arc::clone(&request.name);
-        let Some(handler) = found else {
-            let message = format!("nobody handles requests named {name:?}");
-            return Err(Refusal::new(ErrorCode::NO_HANDLER, message));
-        };
-        // The request starts inside the future, so that a panic before the first await is caught.
-        let answer = AssertUnwindSafe(async move { handler(request).await }).catch_unwind();
-        match tokio::time::timeout(limit, answer).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_panic)) => {
-                tracing::error!(request = %name, "a request handler panicked");
-                let message = format!("the handler of {name:?} failed");
-                Err(Refusal::new(ErrorCode::INTERNAL, message))
-            }
-            Err(_elapsed) => {
-                let message = format!("the handler of {name:?} took longer than {limit:?}");
-                Err(Refusal::new(ErrorCode::TIMEOUT, message))
-            }
+    /// Who answers requests named `name`.
+    pub(crate) fn find(&self, name: &str) -> Option<Handler> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+}
+
+/// The handler's answer, or a refusal when it takes longer than `limit` or panics.
+async fn answer<F, A>(
+    handler: Arc<F>,
+    request: Request,
+    limit: Duration,
+) -> Result<Payload, Refusal>
+where
+    F: Fn(Request) -> A,
+    A: Future<Output = Result<Payload, Refusal>>,
+{
+    let name = Arc::clone(&request.name);
+    // The handler is called inside the future, so that a panic before its first await is caught.
+    let answer = AssertUnwindSafe(async move { handler(request).await }).catch_unwind();
+    match tokio::time::timeout(limit, answer).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_panic)) => {
+            tracing::error!(request = %name, "a request handler panicked");
+            let message = format!("the handler of {name:?} failed");
+            Err(Refusal::new(ErrorCode::INTERNAL, message))
+        }
+        Err(_elapsed) => {
+            let message = format!("the handler of {name:?} took longer than {limit:?}");
+            Err(Refusal::new(ErrorCode::TIMEOUT, message))
         }
     }
 }
@@ -119,8 +125,9 @@ mod tests {
         }
     }
 
-    async fn ask(handlers: &Handlers, name: &str, payload: &'static str) -> Result<String, String> {
-        match handlers.answer(request(name, payload), Duration::from_secs(1)).await {
+    async fn answer(handlers: &Handlers, request: Request) -> Result<String, String> {
+        let handler = handlers.find(&request.name).expect("a handler");
+        match handler(request).await {
             Ok(answer) => Ok(String::from_utf8_lossy(answer.bytes()).into_owned()),
             Err(refusal) => Err(refusal.to_string()),
         }
@@ -129,35 +136,30 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn every_end_of_a_handler_is_an_answer() {
         let handlers = Handlers::default();
-        handlers.insert("sum".into(), |request| async move {
+        let limit = Duration::from_secs(1);
+        handlers.set("sum".into(), limit, |request| async move {
             let numbers: Vec<u64> = request.json()?;
             reply(&numbers.iter().sum::<u64>())
         });
-        handlers.insert("early".into(), |_| -> std::future::Ready<_> { panic!("at once") });
-        handlers.insert("late".into(), |_| async {
+        handlers.set("early".into(), limit, |_| -> std::future::Ready<_> { panic!("at once") });
+        handlers.set("late".into(), limit, |_| async {
             tokio::task::yield_now().await;
             panic!("later")
         });
-        handlers.insert("never".into(), |_| std::future::pending());
+        handlers.set("never".into(), limit, |_| std::future::pending());
 
-        assert_eq!(ask(&handlers, "sum", "[1,2,3]").await, Ok("6".to_owned()));
-        let says = |result: Result<String, String>, text: &str| {
-            let message = result.expect_err("a refusal");
-            assert!(message.contains(text), "{message}");
-        };
-        says(ask(&handlers, "sum", "[1,-2]").await, "column 5");
-        says(ask(&handlers, "nothing", "1").await, "nobody handles requests named \"nothing\"");
-        says(ask(&handlers, "early", "1").await, "the handler of \"early\" failed");
-        says(ask(&handlers, "late", "1").await, "the handler of \"late\" failed");
-        says(ask(&handlers, "never", "1").await, "longer than 1s");
+        assert!(handlers.find("nothing").is_none());
+        assert_eq!(answer(&handlers, request("sum", "[1,2,3]")).await, Ok("6".to_owned()));
         let binary = Request { payload: Payload::Binary("x".into()), ..request("sum", "") };
-        says(
-            handlers
-                .answer(binary, Duration::from_secs(1))
-                .await
-                .map(|_| String::new())
-                .map_err(|refusal| refusal.message),
-            "binary",
-        );
+        for (request, says) in [
+            (request("sum", "[1,-2]"), "request \"sum\": invalid value"),
+            (request("early", "1"), "the handler of \"early\" failed"),
+            (request("late", "1"), "the handler of \"late\" failed"),
+            (request("never", "1"), "longer than 1s"),
+            (binary, "the payload is binary"),
+        ] {
+            let message = answer(&handlers, request).await.expect_err("a refusal");
+            assert!(message.contains(says), "{message}");
+        }
     }
 }

@@ -104,7 +104,7 @@ impl Server {
         F: Fn(Request) -> A + Send + Sync + 'static,
         A: Future<Output = Result<Payload, Refusal>> + Send + 'static,
     {
-        self.app.handlers.insert(name.into(), handler);
+        self.app.handlers.set(name.into(), self.app.config.timeouts.request, handler);
     }
 
     /// What `GET /api/websocket/stats` answers.
