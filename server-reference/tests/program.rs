@@ -1,0 +1,141 @@
+//! The program: its command line, its configuration, how it starts and stops.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Output, Stdio};
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings-server"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TIDINGS_") || name == "RUST_LOG" {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    program().args(arguments).envs(environment.iter().copied()).output().expect("it runs")
+}
+
+/// Runs with what must be refused; returns what it says.
+fn refused(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let output = run(arguments, environment);
+    let says = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{says}");
+    assert!(output.stdout.is_empty());
+    says
+}
+
+fn printed_config(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let output = run(arguments, environment);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn config_prints_what_is_in_effect_and_can_be_read_back() {
+    let directory = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let first = directory.join("first.toml");
+    std::fs::write(&first, "[limits]\nmax_depth = 7\nmax_in_flight = 8\n").expect("written");
+    let first = first.to_str().expect("a plain path");
+    let printed = printed_config(
+        &["config", "--set", "limits.max_in_flight=9", "--listen", "127.0.0.1:7000"],
+        &[("TIDINGS_CONFIG", first), ("TIDINGS_QUEUES_LOW", "1 KiB")],
+    );
+    for line in
+        ["listen = \"127.0.0.1:7000\"", "max_depth = 7", "max_in_flight = 9", "low = \"1 KiB\""]
+    {
+        assert!(printed.lines().any(|printed| printed == line), "{line} in {printed}");
+    }
+    let second = directory.join("second.toml");
+    std::fs::write(&second, &printed).expect("written");
+    let again =
+        printed_config(&["--config", second.to_str().expect("a plain path"), "config"], &[]);
+    assert_eq!(again, printed);
+}
+
+#[test]
+fn help_teaches() {
+    let output = run(&["--help"], &[]);
+    assert!(output.status.success());
+    let help = String::from_utf8_lossy(&output.stdout);
+    for part in
+        ["--listen", "--config", "--insecure", "TIDINGS_", "SIGTERM", "tidings-server config"]
+    {
+        assert!(help.contains(part), "{part} in {help}");
+    }
+}
+
+#[test]
+fn wrong_settings_end_with_2_and_are_named() {
+    assert!(refused(&["--listen", "9000"], &[]).contains("--listen"));
+    assert!(refused(&["--listen", "0.0.0.0:9000"], &[]).contains("--insecure"));
+    assert!(refused(&["--redis", "redis://localhost"], &[]).contains("--redis"));
+    assert!(refused(&["--nonsense"], &[]).contains("--nonsense"));
+    assert!(refused(&["--set", "nonsense=1"], &[]).contains("nonsense"));
+    assert!(refused(&["--set", "nonsense"], &[]).contains("KEY=VALUE"));
+    assert!(refused(&["--config", "/does/not/exist.toml"], &[]).contains("/does/not/exist.toml"));
+    assert!(refused(&["--log", "a=b=c"], &[]).contains("a=b=c"));
+    assert!(refused(&[], &[("TIDINGS_NONSENSE", "1")]).contains("TIDINGS_NONSENSE"));
+    assert!(refused(&[], &[("TIDINGS_SHARDS", "0")]).contains("shards"));
+    let secret = refused(&[], &[("TIDINGS_AUTH_SECRET", "hunter2")]);
+    assert!(secret.contains("TIDINGS_AUTH_SECRET") && !secret.contains("hunter2"), "{secret}");
+}
+
+/// Starts it on a free port; returns it, its address and the rest of its log.
+fn start() -> (Child, String, BufReader<impl Read>) {
+    let mut child = program()
+        .args(["--listen", "127.0.0.1:0", "--instance", "one"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut log = BufReader::new(child.stderr.take().expect("its log"));
+    let mut line = String::new();
+    log.read_line(&mut line).expect("a line");
+    assert!(!line.contains('\x1b'), "no colours in a pipe: {line:?}");
+    let address = line
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix("address="))
+        .unwrap_or_else(|| panic!("the address in {line:?}"))
+        .to_owned();
+    (child, address, log)
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill")
+        .args(["-s", name, &child.id().to_string()])
+        .status()
+        .expect("kill runs");
+    assert!(status.success());
+}
+
+#[test]
+fn signals_stop_it_in_good_order() {
+    for name in ["TERM", "INT"] {
+        let (mut child, address, mut log) = start();
+        let mut stream = TcpStream::connect(&address).expect("it listens");
+        stream
+            .write_all(b"GET /api/websocket/health HTTP/1.1\r\nHost: test\r\n\r\n")
+            .expect("written");
+        let mut status = [0; 15];
+        stream.read_exact(&mut status).expect("an answer");
+        assert_eq!(&status, b"HTTP/1.1 200 OK");
+        signal(&child, name);
+        assert_eq!(child.wait().expect("it ends").code(), Some(0));
+        let mut rest = String::new();
+        log.read_to_string(&mut rest).expect("its log");
+        assert!(rest.contains("going away"), "{rest}");
+        TcpStream::connect(&address).expect_err("it does not listen any more");
+    }
+}
+
+#[test]
+fn an_address_in_use_ends_with_1() {
+    let (mut child, address, _log) = start();
+    let output = run(&["--listen", &address], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&address));
+    signal(&child, "TERM");
+    child.wait().expect("it ends");
+}
