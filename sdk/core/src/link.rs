@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use crate::socketio::SocketIoConfig;
+
 /// How a client's link behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkConfig {
@@ -15,6 +17,8 @@ pub struct LinkConfig {
     pub max_depth: usize,
     /// How long after the connection opened the server's welcome may take.
     pub hello_timeout: Duration,
+    /// What only Socket.IO needs.
+    pub socketio: SocketIoConfig,
 }
 
 impl Default for LinkConfig {
@@ -24,6 +28,7 @@ impl Default for LinkConfig {
             max_frame: 16 << 20,
             max_depth: crate::json::MAX_DEPTH,
             hello_timeout: Duration::from_secs(10),
+            socketio: SocketIoConfig::default(),
         }
     }
 }
@@ -49,6 +54,8 @@ pub struct ServerLinkConfig {
     pub ping_interval: Duration,
     /// How long after a ping something must have come from the client.
     pub ping_timeout: Duration,
+    /// What only Socket.IO needs.
+    pub socketio: SocketIoConfig,
 }
 
 impl Default for ServerLinkConfig {
@@ -64,6 +71,7 @@ impl Default for ServerLinkConfig {
             hello_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
+            socketio: SocketIoConfig::default(),
         }
     }
 }

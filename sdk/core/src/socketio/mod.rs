@@ -1,17 +1,32 @@
 //! Socket.IO v5: named events with arguments and acknowledgements, over Engine.IO.
 //!
-//! * [`Packet`] is one unit of it; [`text`] is the parser every Socket.IO client has;
-//! * the links translate between packets and session messages.
+//! * [`Packet`] is one unit of it; [`text`] is the parser that every Socket.IO client has;
+//! * [`ClientLink`] and [`ServerLink`] translate between the frames of a connection and session
+//!   messages;
+//! * [`encode_event`] encodes an event once for all connections that get it.
 //!
-//! The protocol is published at <https://socket.io/docs/v4/socket-io-protocol/>.
+//! How session messages are spelled as events and acknowledgements stands in docs/protocol.md.
+//! Socket.IO itself is published at <https://socket.io/docs/v4/socket-io-protocol/>.
 
+mod broadcast;
+mod client;
+mod codec;
+mod control;
 mod packet;
+mod server;
 pub mod text;
 
+pub use broadcast::encode_event;
+pub use client::ClientLink;
+pub use codec::SocketIoConfig;
 pub use packet::{
     Args, ArgumentError, BadArgument, Body, DecodeError, MAX_ACK_ID, Namespace, Packet,
     PacketLimits,
 };
+pub use server::{ServerLink, SocketIds};
 
 /// The protocol revision spoken here.
 pub const PROTOCOL: u32 = 5;
+
+/// What servers answer to a CONNECT to a namespace they do not have.
+const INVALID_NAMESPACE: &str = "Invalid namespace";
