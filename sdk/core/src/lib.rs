@@ -21,6 +21,7 @@ pub mod socketio;
 pub mod spelling;
 pub mod time;
 pub mod websocket;
+pub mod ws;
 
 pub use event::{Event, Headers, Payload, Priority};
 pub use lane::{Cursor, Epoch, Lane, Offset, Partitioning, Place};

@@ -6,7 +6,16 @@
 
 use std::time::Duration;
 
-use crate::socketio::SocketIoConfig;
+use bytes::Bytes;
+
+use crate::Time;
+use crate::event::{Headers, Payload};
+use crate::message::{
+    ClientMessage, Delivery, ErrorCode, Frame, LinkError, Refusal, ServerMessage,
+};
+use crate::name::Name;
+use crate::socketio::{self, Namespace, SocketIoConfig};
+use crate::ws::{self, Encoding};
 
 /// How a client's link behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +85,35 @@ impl Default for ServerLinkConfig {
     }
 }
 
+impl ServerLinkConfig {
+    pub(crate) fn check_payload(&self, payload: &Payload) -> Result<(), Refusal> {
+        check_size("payload", payload.len(), self.max_payload)
+    }
+
+    pub(crate) fn check_headers(&self, headers: &Headers) -> Result<(), Refusal> {
+        let bytes = headers.iter().map(|(key, value)| key.len() + value.len()).sum();
+        check_size("headers", bytes, self.max_headers)
+    }
+
+    pub(crate) fn check_token(&self, token: &str) -> Result<(), Refusal> {
+        check_size("token", token.len(), self.max_token)
+    }
+}
+
+fn check_size(what: &str, bytes: usize, limit: usize) -> Result<(), Refusal> {
+    if bytes <= limit {
+        return Ok(());
+    }
+    let message = format!("{what}: {bytes} bytes, but at most {limit} are accepted");
+    Err(Refusal::new(ErrorCode::TOO_LARGE, message))
+}
+
+/// What a client names in a publish or a request has to be a name. (Patterns are checked where
+/// they are parsed, by the session.)
+pub(crate) fn check_name(name: &str) -> Result<(), Refusal> {
+    Name::check(name).map_err(|error| Refusal::new(ErrorCode::BAD_NAME, error.to_string()))
+}
+
 /// An encoding of events that is the same for every connection that takes it, so that an event is
 /// encoded once however many connections get it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,6 +139,166 @@ impl Wire {
     /// Its number, below [`Wire::COUNT`].
     pub const fn index(self) -> usize {
         self as usize
+    }
+}
+
+/// One event encoded once for all connections of a wire: finished, unmasked WebSocket frames.
+pub fn encode_event(wire: Wire, delivery: &Delivery) -> Bytes {
+    match wire {
+        Wire::WsJson => ws::encode_event(Encoding::Json, delivery),
+        Wire::WsMsgpack => Bytes::new(),
+        Wire::SocketIo => socketio::encode_event(&Namespace::MAIN, false, delivery),
+        Wire::SocketIoTidings => socketio::encode_event(&Namespace::MAIN, true, delivery),
+    }
+}
+
+/// A client's end of a connection, over whichever transport.
+#[derive(Debug)]
+pub enum ClientLink {
+    /// The Tidings protocol on a plain WebSocket.
+    Ws(ws::ClientLink),
+    /// Socket.IO.
+    SocketIo(Box<socketio::ClientLink>),
+}
+
+impl ClientLink {
+    /// The connection is open, with the WebSocket subprotocol the server chose.
+    ///
+    /// # Errors
+    /// When the link cannot speak it.
+    pub fn opened(&mut self, now: Time, subprotocol: Option<&str>) -> Result<(), LinkError> {
+        match self {
+            Self::Ws(link) => link.opened(now, subprotocol),
+            Self::SocketIo(link) => link.opened(now, subprotocol),
+        }
+    }
+
+    /// Takes a WebSocket message.
+    ///
+    /// # Errors
+    /// When the server does not keep to the protocol; the link is of no further use then.
+    pub fn receive(&mut self, now: Time, frame: Frame) -> Result<(), LinkError> {
+        match self {
+            Self::Ws(link) => link.receive(now, frame),
+            Self::SocketIo(link) => link.receive(now, frame),
+        }
+    }
+
+    /// Queues a message; only after the welcome was polled.
+    pub fn send(&mut self, message: ClientMessage) {
+        match self {
+            Self::Ws(link) => link.send(message),
+            Self::SocketIo(link) => link.send(message),
+        }
+    }
+
+    /// The next WebSocket message to write.
+    pub fn poll_frame(&mut self) -> Option<Frame> {
+        match self {
+            Self::Ws(link) => link.poll_frame(),
+            Self::SocketIo(link) => link.poll_frame(),
+        }
+    }
+
+    /// The next message from the server. The first one is the welcome, unless the server closes.
+    pub fn poll_message(&mut self) -> Option<ServerMessage> {
+        match self {
+            Self::Ws(link) => link.poll_message(),
+            Self::SocketIo(link) => link.poll_message(),
+        }
+    }
+
+    /// When [`ClientLink::handle_timeout`] wants to be called if nothing else happens.
+    pub fn next_timeout(&self) -> Option<Time> {
+        match self {
+            Self::Ws(link) => link.next_timeout(),
+            Self::SocketIo(link) => link.next_timeout(),
+        }
+    }
+
+    /// Notices that time has passed.
+    ///
+    /// # Errors
+    /// When the server has been silent for too long.
+    pub fn handle_timeout(&mut self, now: Time) -> Result<(), LinkError> {
+        match self {
+            Self::Ws(link) => link.handle_timeout(now),
+            Self::SocketIo(link) => link.handle_timeout(now),
+        }
+    }
+}
+
+/// A server's end of a connection, over whichever transport.
+#[derive(Debug)]
+pub enum ServerLink {
+    /// The Tidings protocol on a plain WebSocket.
+    Ws(ws::ServerLink),
+    /// Socket.IO.
+    SocketIo(Box<socketio::ServerLink>),
+}
+
+impl ServerLink {
+    /// Takes a WebSocket message.
+    ///
+    /// # Errors
+    /// When there is no going on; a message that is merely wrong is answered by the link.
+    pub fn receive(&mut self, now: Time, frame: Frame) -> Result<(), LinkError> {
+        match self {
+            Self::Ws(link) => link.receive(now, frame),
+            Self::SocketIo(link) => link.receive(now, frame),
+        }
+    }
+
+    /// Queues a message. Events that go to many connections are encoded once, by
+    /// [`encode_event`].
+    pub fn send(&mut self, now: Time, message: &ServerMessage) {
+        match self {
+            Self::Ws(link) => link.send(now, message),
+            Self::SocketIo(link) => link.send(now, message),
+        }
+    }
+
+    /// The next WebSocket message to write.
+    pub fn poll_frame(&mut self) -> Option<Frame> {
+        match self {
+            Self::Ws(link) => link.poll_frame(),
+            Self::SocketIo(link) => link.poll_frame(),
+        }
+    }
+
+    /// The next message from the client. The first one is the hello.
+    pub fn poll_message(&mut self) -> Option<ClientMessage> {
+        match self {
+            Self::Ws(link) => link.poll_message(),
+            Self::SocketIo(link) => link.poll_message(),
+        }
+    }
+
+    /// When [`ServerLink::handle_timeout`] wants to be called if nothing else happens.
+    pub fn next_timeout(&self) -> Option<Time> {
+        match self {
+            Self::Ws(link) => link.next_timeout(),
+            Self::SocketIo(link) => link.next_timeout(),
+        }
+    }
+
+    /// Notices that time has passed: sends a ping when one is due.
+    ///
+    /// # Errors
+    /// When the client did not say hello in time, or has been silent since a ping.
+    pub fn handle_timeout(&mut self, now: Time) -> Result<(), LinkError> {
+        match self {
+            Self::Ws(link) => link.handle_timeout(now),
+            Self::SocketIo(link) => link.handle_timeout(now),
+        }
+    }
+
+    /// Which encoding of broadcast events this connection takes.
+    pub fn wire(&self) -> Wire {
+        match self {
+            Self::Ws(link) => link.wire(),
+            Self::SocketIo(link) => link.wire(),
+        }
     }
 }
 

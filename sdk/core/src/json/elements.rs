@@ -40,6 +40,11 @@ impl<'a> Elements<'a> {
         Ok(Self { scanner, state: State::First })
     }
 
+    /// Lets the elements still to be read be nested at most `max_depth` levels.
+    pub fn limit_depth(&mut self, max_depth: usize) {
+        self.scanner.limit_depth(max_depth);
+    }
+
     /// The next element; `None` when the array is complete and nothing follows it.
     ///
     /// After an error the rest cannot be read: every further call gives the same error.

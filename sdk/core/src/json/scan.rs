@@ -16,6 +16,10 @@ impl<'a> Scanner<'a> {
         Self { text, at: 0, max_depth: max_depth.min(MAX_DEPTH) }
     }
 
+    pub(super) fn limit_depth(&mut self, max_depth: usize) {
+        self.max_depth = max_depth.min(MAX_DEPTH);
+    }
+
     /// An error at the place reached; at the end of the text it is that the text is incomplete.
     pub(super) fn error<T>(&self, kind: ErrorKind) -> Result<T, Error> {
         let ended = self.at >= self.text.len() && kind != ErrorKind::Trailing;

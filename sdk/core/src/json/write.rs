@@ -1,6 +1,7 @@
 //! Writing JSON.
 
 use super::string::plain_len;
+use crate::base64;
 
 /// Writes JSON text to the end of a buffer and sets the commas.
 ///
@@ -59,6 +60,15 @@ impl<'a> Writer<'a> {
         self.separate();
         self.out.push(b'"');
         escape(value, self.out);
+        self.out.push(b'"');
+        self
+    }
+
+    /// A string that holds `bytes` as base64.
+    pub fn base64(&mut self, bytes: &[u8]) -> &mut Self {
+        self.separate();
+        self.out.push(b'"');
+        base64::encode(bytes, self.out);
         self.out.push(b'"');
         self
     }

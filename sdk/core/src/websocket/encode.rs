@@ -1,5 +1,7 @@
 //! Writing frames.
 
+use bytes::Bytes;
+
 use super::{MAX_CONTROL, Opcode, mask};
 use crate::message::CloseCode;
 
@@ -19,7 +21,8 @@ pub const fn header_len(len: usize) -> usize {
 ///
 /// Frames of a server are not masked and so are the same for every receiver.
 pub fn header(out: &mut Vec<u8>, opcode: Opcode, len: usize) {
-    write_header(out, opcode, len, 0);
+    let (bytes, used) = header_bytes(opcode, len, 0);
+    out.extend_from_slice(bytes.get(..used).unwrap_or_default());
 }
 
 /// Appends a whole frame. Clients must give a mask that the server cannot predict (RFC 6455,
@@ -39,7 +42,8 @@ pub fn encode(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<[u
             out.extend_from_slice(payload);
         }
         Some(key) => {
-            write_header(out, opcode, payload.len(), 0x80);
+            let (bytes, used) = header_bytes(opcode, payload.len(), 0x80);
+            out.extend_from_slice(bytes.get(..used).unwrap_or_default());
             out.extend_from_slice(&key);
             let start = out.len();
             out.extend_from_slice(payload);
@@ -48,24 +52,42 @@ pub fn encode(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<[u
     }
 }
 
+/// A whole, unmasked frame around a payload that `write` appends to the buffer it is given, which
+/// has room for `capacity` bytes of it. The payload's length need not be known before.
+pub fn frame_around(opcode: Opcode, capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut out = Vec::with_capacity(MAX_HEADER + capacity);
+    out.extend_from_slice(&[0; MAX_HEADER]);
+    write(&mut out);
+    // The header ends where the payload begins; what is left before it is cut off.
+    let len = out.len() - MAX_HEADER;
+    let (bytes, used) = header_bytes(opcode, len, 0);
+    let start = MAX_HEADER - used;
+    if let (Some(room), Some(bytes)) = (out.get_mut(start..MAX_HEADER), bytes.get(..used)) {
+        room.copy_from_slice(bytes);
+    }
+    Bytes::from(out).slice(start..)
+}
+
 /// The payload of a close frame: the code and as much of the reason as fits.
 pub fn close_payload(code: CloseCode, reason: &str) -> Vec<u8> {
     let reason = reason.get(..reason.floor_char_boundary(MAX_CONTROL - 2)).unwrap_or_default();
     [&code.0.to_be_bytes(), reason.as_bytes()].concat()
 }
 
-fn write_header(out: &mut Vec<u8>, opcode: Opcode, len: usize, mask_bit: u8) {
+/// The bytes of a header up to the mask, and how many of them count.
+fn header_bytes(opcode: Opcode, len: usize, mask_bit: u8) -> ([u8; MAX_HEADER], usize) {
     const FIN: u8 = 0x80;
-    out.push(FIN | opcode as u8);
-    match len {
-        0..=125 => out.push(mask_bit | len as u8),
+    let first = FIN | opcode as u8;
+    let bytes = match len {
+        0..=125 => [first, mask_bit | len as u8, 0, 0, 0, 0, 0, 0, 0, 0],
         126..=0xFFFF => {
-            out.push(mask_bit | 126);
-            out.extend_from_slice(&(len as u16).to_be_bytes());
+            let [a, b] = (len as u16).to_be_bytes();
+            [first, mask_bit | 126, a, b, 0, 0, 0, 0, 0, 0]
         }
         _ => {
-            out.push(mask_bit | 127);
-            out.extend_from_slice(&(len as u64).to_be_bytes());
+            let [a, b, c, d, e, f, g, h] = (len as u64).to_be_bytes();
+            [first, mask_bit | 127, a, b, c, d, e, f, g, h]
         }
-    }
+    };
+    (bytes, header_len(len))
 }

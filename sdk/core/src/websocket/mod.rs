@@ -13,7 +13,7 @@ mod encode;
 mod mask;
 
 pub use decode::{Decoder, Incoming, Role};
-pub use encode::{MAX_HEADER, close_payload, encode, header, header_len};
+pub use encode::{MAX_HEADER, close_payload, encode, frame_around, header, header_len};
 
 use crate::message::CloseCode;
 

@@ -1,0 +1,75 @@
+//! The `ws` transport: the Tidings protocol, version 1, on a plain WebSocket.
+//!
+//! One session message is one WebSocket message is one array whose first element says what it is:
+//! `["sub", 7, "orders.**"]`. docs/protocol.md specifies it; the vectors in tests/vectors/ws.json
+//! hold for every implementation.
+
+mod client_link;
+mod event;
+mod fields;
+mod from_client;
+mod from_server;
+mod payload;
+mod server_link;
+mod write;
+
+pub use client_link::ClientLink;
+pub use event::encode_event;
+pub use server_link::ServerLink;
+
+use bytes::Bytes;
+
+use crate::message::{CloseCode, Frame, LinkError};
+
+/// How the messages of a connection are encoded: both sides agree on it by the WebSocket
+/// subprotocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// JSON in text messages.
+    Json,
+}
+
+impl Encoding {
+    /// All encodings.
+    pub const ALL: [Self; 1] = [Self::Json];
+
+    /// Its WebSocket subprotocol.
+    pub const fn subprotocol(self) -> &'static str {
+        match self {
+            Self::Json => "tidings.v1.json",
+        }
+    }
+
+    /// The encoding with this WebSocket subprotocol.
+    pub fn from_subprotocol(subprotocol: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|encoding| encoding.subprotocol() == subprotocol)
+    }
+
+    /// What a server chooses among the subprotocols that a client offers: the first it knows.
+    pub fn negotiate<'a>(offered: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        offered.into_iter().find_map(Self::from_subprotocol)
+    }
+
+    /// The content of a WebSocket message, if it is of the sort this encoding uses.
+    fn bytes_of(self, frame: Frame) -> Result<Bytes, LinkError> {
+        match (self, frame) {
+            (Self::Json, Frame::Text(bytes)) => Ok(bytes),
+            (Self::Json, Frame::Binary(_)) => Err(LinkError::new(
+                CloseCode::BAD_FRAME,
+                format!("messages of {} are text, this one is binary", self.subprotocol()),
+            )),
+        }
+    }
+
+    /// The WebSocket message with this content.
+    fn frame_of(self, bytes: Bytes) -> Frame {
+        match self {
+            Self::Json => Frame::Text(bytes),
+        }
+    }
+}
+
+fn too_large(bytes: usize, limit: usize) -> LinkError {
+    let reason = format!("the message has {bytes} bytes, but at most {limit} are accepted");
+    LinkError::new(CloseCode::TOO_LARGE, reason)
+}
