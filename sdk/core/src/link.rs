@@ -156,7 +156,7 @@ pub fn encode_event(wire: Wire, delivery: &Delivery) -> Bytes {
 #[derive(Debug)]
 pub enum ClientLink {
     /// The Tidings protocol on a plain WebSocket.
-    Ws(ws::ClientLink),
+    Ws(Box<ws::ClientLink>),
     /// Socket.IO.
     SocketIo(Box<socketio::ClientLink>),
 }
@@ -232,7 +232,7 @@ impl ClientLink {
 #[derive(Debug)]
 pub enum ServerLink {
     /// The Tidings protocol on a plain WebSocket.
-    Ws(ws::ServerLink),
+    Ws(Box<ws::ServerLink>),
     /// Socket.IO.
     SocketIo(Box<socketio::ServerLink>),
 }
