@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidings_core::Payload;
 use tidings_core::message::{ErrorCode, Refusal};
+
+use crate::stats::Counter;
 
 /// What a client asks.
 #[derive(Debug, Clone)]
@@ -57,7 +60,19 @@ pub(crate) type Handler =
 
 /// The handlers of a server, by the name of the requests they answer.
 #[derive(Default)]
-pub(crate) struct Handlers(RwLock<HashMap<String, Handler>>);
+pub(crate) struct Handlers {
+    by_name: RwLock<HashMap<String, Handler>>,
+    counts: Arc<Counts>,
+}
+
+/// How many requests there were.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// All of them.
+    pub(crate) asked: Counter,
+    /// Those that were answered by a refusal.
+    pub(crate) refused: Counter,
+}
 
 impl Handlers {
     /// `handler` answers requests named `name` from now on; an answer that takes longer than
@@ -68,14 +83,29 @@ impl Handlers {
         A: Future<Output = Result<Payload, Refusal>> + Send + 'static,
     {
         let handler = Arc::new(handler);
-        let guarded: Handler =
-            Arc::new(move |request| answer(Arc::clone(&handler), request, limit).boxed());
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(name, guarded);
+        let counts = Arc::clone(&self.counts);
+        let guarded: Handler = Arc::new(move |request| {
+            let (handler, counts) = (Arc::clone(&handler), Arc::clone(&counts));
+            let answer = async move {
+                let result = answer(handler, request, limit).await;
+                counts.refused.add(u64::from(result.is_err()));
+                result
+            };
+            answer.boxed()
+        });
+        self.by_name.write().insert(name, guarded);
     }
 
     /// Who answers requests named `name`.
     pub(crate) fn find(&self, name: &str) -> Option<Handler> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        let found = self.by_name.read().get(name).cloned();
+        self.counts.asked.add(1);
+        self.counts.refused.add(u64::from(found.is_none()));
+        found
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 }
 
@@ -108,7 +138,7 @@ where
 
 impl fmt::Debug for Handlers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let handlers = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let handlers = self.by_name.read();
         f.debug_set().entries(handlers.keys()).finish()
     }
 }
@@ -161,5 +191,7 @@ mod tests {
             let message = answer(&handlers, request).await.expect_err("a refusal");
             assert!(message.contains(says), "{message}");
         }
+        let counts = handlers.counts();
+        assert_eq!((counts.asked.get(), counts.refused.get()), (7, 6));
     }
 }

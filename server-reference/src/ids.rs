@@ -1,15 +1,16 @@
 //! Identifiers that nobody can guess.
 
-use std::io;
-
 /// Characters of identifiers: base64url, as in Socket.IO's own ids.
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// An identifier of `len` base64url characters, 6 bits of the system's randomness each.
-pub(crate) fn random_id(len: usize) -> io::Result<String> {
-    let mut bytes = vec![0; len];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    Ok(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 63)])).collect())
+/// An identifier of 20 base64url characters from the system's random source.
+///
+/// # Panics
+/// If that source fails: an identifier that can be guessed is worse than none.
+pub(crate) fn random_id() -> String {
+    let mut bytes = [0; 20];
+    getrandom::fill(&mut bytes).expect("the system's random source answers");
+    bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 63)])).collect()
 }
 
 #[cfg(test)]
@@ -18,7 +19,7 @@ mod tests {
 
     #[test]
     fn ids_differ_and_need_no_escaping() {
-        let ids = [random_id(20).expect("randomness"), random_id(20).expect("randomness")];
+        let ids = [random_id(), random_id()];
         assert_ne!(ids[0], ids[1]);
         assert!(ids.iter().all(|id| id.len() == 20));
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';

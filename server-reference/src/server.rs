@@ -29,9 +29,6 @@ pub enum ServerError {
         /// Why.
         source: io::Error,
     },
-    /// The system gave no randomness to make ids from.
-    #[error("cannot make an instance id: {0}")]
-    Randomness(io::Error),
 }
 
 /// Prepares a [`Server`].
@@ -57,7 +54,7 @@ impl Builder {
         let listener = listen(&self.config).map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
         let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
-        let app = App::new(self.config).map_err(ServerError::Randomness)?;
+        let app = App::new(self.config);
         Ok(Server { app, listener, local_addr })
     }
 }

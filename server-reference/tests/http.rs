@@ -164,6 +164,7 @@ async fn stats_have_the_documented_shape() {
         "/queued_bytes/normal",
         "/queued_bytes/control",
         "/recovery/resumed",
+        "/recovery/begun",
         "/recovery/gaps",
         "/latency_us/p99",
         "/shards/2/latency_us/p50",
@@ -172,7 +173,7 @@ async fn stats_have_the_documented_shape() {
     }
     let events = server.ask(&get("/api/events/stats")).await.json();
     for pointer in
-        ["/published/total", "/published/duplicates", "/delivered/high", "/rates/published_per_s"]
+        ["/published/total", "/published/refused", "/delivered/high", "/rates/published_per_s"]
     {
         assert!(events.pointer(pointer).is_some_and(Value::is_number), "{pointer}");
     }

@@ -139,3 +139,12 @@ fn an_address_in_use_ends_with_1() {
     signal(&child, "TERM");
     child.wait().expect("it ends");
 }
+
+#[test]
+fn the_documented_settings_are_the_ones_there_are() {
+    let documentation = include_str!("../../docs/server.md");
+    let block = documentation.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```"));
+    let (documented, _) = block.expect("a block of TOML");
+    let printed = printed_config(&["config", "--shards", "2"], &[]);
+    assert_eq!(documented, printed, "put what `tidings-server config` prints into docs/server.md");
+}

@@ -1,36 +1,36 @@
 //! Counters.
 
 use std::ops::Index;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tidings_core::Priority;
 
-/// A number that only grows.
+/// Over how many cache lines a counter is spread.
+const STRIPES: usize = 16;
+
 #[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
+#[repr(align(64))]
+struct Stripe(AtomicU64);
+
+/// A number that only grows, spread so that threads rarely touch the same cache line.
+#[derive(Debug, Default)]
+pub(crate) struct Counter([Stripe; STRIPES]);
+
+thread_local! {
+    /// Which stripe this thread counts in.
+    static STRIPE: usize = {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES
+    };
+}
 
 impl Counter {
     pub(crate) fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
+        STRIPE.with(|stripe| self.0[*stripe].0.fetch_add(n, Ordering::Relaxed));
     }
 
     pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// A number that goes up and down.
-#[derive(Debug, Default)]
-pub(crate) struct Gauge(AtomicI64);
-
-impl Gauge {
-    pub(crate) fn add(&self, n: i64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// The number; what goes down before it went up reads as zero.
-    pub(crate) fn get(&self) -> u64 {
-        u64::try_from(self.0.load(Ordering::Relaxed)).unwrap_or(0)
+        self.0.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -43,5 +43,21 @@ impl<T> Index<Priority> for ByPriority<T> {
 
     fn index(&self, priority: Priority) -> &T {
         &self.0[priority as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_count_together() {
+        let counter = Counter::default();
+        std::thread::scope(|scope| {
+            for _ in 0..2 * STRIPES {
+                scope.spawn(|| (0..100).for_each(|_| counter.add(2)));
+            }
+        });
+        assert_eq!(counter.get(), 2 * STRIPES as u64 * 200);
     }
 }

@@ -1,10 +1,9 @@
 //! Latencies of the last seconds.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use parking_lot::Mutex;
 use serde::Serialize;
 
 /// The longest latency told apart from longer ones, in microseconds.
@@ -28,21 +27,20 @@ struct Windows {
 }
 
 impl Recorder {
-    /// Records one latency.
-    pub(crate) fn record(&self, latency: Duration) {
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(MAX_MICROS).min(MAX_MICROS);
-        let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Records latencies in microseconds.
+    pub(crate) fn record(&self, latencies: impl Iterator<Item = u64>) {
+        let mut windows = self.0.lock();
         if windows.current.is_none() {
             windows.current = Histogram::new_with_max(MAX_MICROS, DIGITS).ok();
         }
         if let Some(current) = &mut windows.current {
-            current.saturating_record(micros);
+            latencies.for_each(|micros| current.saturating_record(micros.min(MAX_MICROS)));
         }
     }
 
     /// A second has passed.
     pub(crate) fn tick(&self) {
-        let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut windows = self.0.lock();
         windows.ticks += 1;
         if windows.ticks >= WINDOW_TICKS {
             windows.ticks = 0;
@@ -51,7 +49,7 @@ impl Recorder {
     }
 
     fn add_to(&self, sum: &mut Histogram<u64>) {
-        let windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let windows = self.0.lock();
         for histogram in [&windows.current, &windows.previous].into_iter().flatten() {
             for step in histogram.iter_recorded() {
                 sum.saturating_record_n(
@@ -116,12 +114,9 @@ mod tests {
     #[test]
     fn percentiles_of_several_recorders_are_of_all_they_recorded() {
         let recorders = [Recorder::default(), Recorder::default()];
-        for (recorder, range) in recorders.iter().zip([1..=500, 501..=1000]) {
-            for millis in range {
-                recorder.record(Duration::from_millis(millis));
-            }
-        }
-        recorders[0].record(Duration::from_secs(3600));
+        recorders[0].record((1..=500).map(|millis| millis * 1000));
+        recorders[1].record((501..=1000).map(|millis| millis * 1000));
+        recorders[0].record([u64::MAX].into_iter());
         let latency = Latency::of(&recorders);
         let near = |value: u64, micros: u64| value.abs_diff(micros) * 100 <= micros;
         assert!(near(latency.p50, 500_000), "{latency:?}");
@@ -133,7 +128,7 @@ mod tests {
     #[test]
     fn what_is_old_is_forgotten() {
         let recorder = Recorder::default();
-        recorder.record(Duration::from_millis(1));
+        recorder.record([1].into_iter());
         (0..WINDOW_TICKS).for_each(|_| recorder.tick());
         assert_eq!(Latency::of([&recorder]).count, 1, "the last window still counts");
         (0..WINDOW_TICKS).for_each(|_| recorder.tick());

@@ -1,106 +1,105 @@
 //! What the server counts, cheaply, and how it is told.
 //!
-//! Whatever happens per event is counted by the shard it happens in, in that shard's own
-//! counters: nothing is shared between processors, nothing waits. Reading them adds them up.
+//! Counters are spread over cache lines, so that processors do not wait for each other. What a
+//! connection goes through is counted by the connection itself, under the lock it holds anyway,
+//! and added up when somebody asks.
 
 mod count;
 mod latency;
+mod live;
 mod rates;
 mod snapshot;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub(crate) use count::{ByPriority, Counter, Gauge};
+use parking_lot::Mutex;
+use tidings_core::message::CloseCode;
+use tidings_core::{Lane, Offset};
+
+pub(crate) use count::{ByPriority, Counter};
 pub use latency::Latency;
 use latency::Recorder;
+pub(crate) use live::{Live, Totals};
 use rates::History;
 pub use rates::Rates;
 pub use snapshot::{
-    ConnectionStats, Delivered, EventsStats, PriorityCounts, Published, QueuedBytes, RecoveryStats,
-    RequestStats, ShardSnapshot, WebsocketStats,
+    ConnectionStats, Delivered, Dropped, EventsStats, PriorityCounts, Published, QueuedBytes,
+    RecoveryStats, RequestStats, ShardSnapshot, WebsocketStats,
 };
 
 use crate::app::App;
 use crate::shutdown::Phase;
 
-/// How often rates are sampled and latencies begin a new window.
+/// How often rates are sampled, and how long a tick of the latency windows is.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
-/// What one shard counts.
+/// What the server counts that belongs to no shard.
 #[derive(Debug, Default)]
-pub(crate) struct ShardStats {
-    /// Sessions that are connected.
-    pub(crate) sessions: Gauge,
-    /// Subscriptions of those.
-    pub(crate) subscriptions: Gauge,
-    /// Events appended to the log for clients of this shard, by priority.
-    pub(crate) published: ByPriority<Counter>,
-    /// Volatile events taken from clients.
-    pub(crate) published_volatile: Counter,
-    /// Publishes that had been in the log already.
-    pub(crate) duplicates: Counter,
-    /// Publishes that were refused.
-    pub(crate) refused: Counter,
-    /// Events written to clients, by priority.
-    pub(crate) delivered: ByPriority<Counter>,
-    /// Volatile events written to clients.
-    pub(crate) delivered_volatile: Counter,
-    /// Events a full queue cost, by priority.
-    pub(crate) dropped: ByPriority<Counter>,
-    /// Volatile events a full queue cost.
-    pub(crate) dropped_volatile: Counter,
-    /// Bytes written to sockets.
-    pub(crate) written_bytes: Counter,
-    /// Writes to sockets; each may carry many events.
-    pub(crate) writes: Counter,
-    /// Bytes that wait for clients, by priority.
-    pub(crate) queued: ByPriority<Gauge>,
-    /// Bytes of volatile events that wait for clients.
-    pub(crate) queued_volatile: Gauge,
-    /// Bytes that wait for clients and are no events.
-    pub(crate) queued_control: Gauge,
-    /// Sessions that went on where they had stopped.
-    pub(crate) resumed: Counter,
-    /// Times a session whose queue was full went on by reading the log.
-    pub(crate) fell_back: Counter,
-    /// Events that were read from the log for one session.
-    pub(crate) replayed: Counter,
-    /// Gaps that clients were told of.
-    pub(crate) gaps: Counter,
-    /// Requests of clients.
-    pub(crate) requests: Counter,
-    /// Of those, the ones that were answered by a refusal.
-    pub(crate) requests_refused: Counter,
-    /// From an event's append to its write to a socket.
-    pub(crate) latency: Recorder,
-}
-
-/// What the server counts.
-#[derive(Debug)]
 pub(crate) struct Stats {
-    shards: Vec<ShardStats>,
+    received_bytes: Counter,
+    published: ByPriority<Counter>,
+    published_volatile: Counter,
+    refused: Counter,
+    welcomed: Counter,
+    resumed: Counter,
+    closes: Mutex<BTreeMap<u16, u64>>,
     history: History,
 }
 
 impl Stats {
-    pub(crate) fn new(shards: usize) -> Self {
-        let shards = (0..shards.max(1)).map(|_| ShardStats::default()).collect();
-        Self { shards, history: History::default() }
+    /// So many bytes came from a client.
+    pub(crate) fn received_bytes(&self, bytes: usize) {
+        self.received_bytes.add(bytes as u64);
     }
 
-    /// The counters of a shard; indices beyond the last one share the first one's.
-    pub(crate) fn shard(&self, index: usize) -> &ShardStats {
-        &self.shards[if index < self.shards.len() { index } else { 0 }]
+    /// A client has said hello; `resumed`: it goes on with a session.
+    pub(crate) fn welcomed(&self, resumed: bool) {
+        self.welcomed.add(1);
+        self.resumed.add(u64::from(resumed));
     }
 
-    fn shards(&self) -> &[ShardStats] {
-        &self.shards
+    /// A client's publish is in this lane, or was refused.
+    pub(crate) fn published(&self, lane: Option<Lane>) {
+        match lane {
+            Some(lane) => self.published[lane.priority()].add(1),
+            None => self.refused.add(1),
+        }
     }
 
-    /// A counter's sum over all shards.
-    fn sum(&self, of: impl Fn(&ShardStats) -> u64) -> u64 {
-        self.shards.iter().map(of).sum()
+    /// A client has published a volatile event.
+    pub(crate) fn volatile_published(&self) {
+        self.published_volatile.add(1);
+    }
+
+    /// A connection was closed by the server for this reason.
+    pub(crate) fn closed_for(&self, code: CloseCode) {
+        *self.closes.lock().entry(code.0).or_default() += 1;
+    }
+}
+
+/// What one shard counts.
+#[derive(Debug, Default)]
+pub(crate) struct ShardStats {
+    delivered: Counter,
+    latency: Recorder,
+    departed: Mutex<Totals>,
+}
+
+impl ShardStats {
+    /// Events with these offsets have just been written, by this many deliveries in all.
+    pub(crate) fn forwarded(&self, offsets: impl Iterator<Item = Offset>, deliveries: u64) {
+        if deliveries > 0 {
+            self.delivered.add(deliveries);
+            let now = unix_micros();
+            self.latency.record(offsets.map(|offset| now.saturating_sub(offset.0)));
+        }
+    }
+
+    /// A connection has ended that has been through this.
+    pub(crate) fn left(&self, totals: Totals) {
+        *self.departed.lock() += totals;
     }
 }
 
@@ -110,8 +109,14 @@ pub(crate) async fn sample(app: Arc<App>) {
     while app.shutdown.phase() < Phase::Over {
         ticks.tick().await;
         app.stats.history.push(rates::Sample::of(&app));
-        for shard in app.stats.shards() {
+        for shard in app.shard_stats() {
             shard.latency.tick();
         }
     }
+}
+
+/// The wall clock in microseconds since the Unix epoch: the unit of offsets.
+fn unix_micros() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,9 +1,9 @@
 //! How fast things went in the last seconds.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use tidings_core::Priority;
 
@@ -19,25 +19,19 @@ pub(super) struct Sample {
     accepted: u64,
     published: u64,
     delivered: u64,
-    written_bytes: u64,
+    received_bytes: u64,
 }
 
 impl Sample {
     pub(super) fn of(app: &App) -> Self {
         let stats = &app.stats;
-        let all = Priority::URGENT_FIRST;
+        let logged = Priority::URGENT_FIRST.map(|priority| stats.published[priority].get());
         Self {
             at: Instant::now(),
             accepted: app.connections.counts().accepted,
-            published: stats.sum(|shard| {
-                let volatile = shard.published_volatile.get();
-                volatile + all.map(|p| shard.published[p].get()).iter().sum::<u64>()
-            }),
-            delivered: stats.sum(|shard| {
-                let volatile = shard.delivered_volatile.get();
-                volatile + all.map(|p| shard.delivered[p].get()).iter().sum::<u64>()
-            }),
-            written_bytes: stats.sum(|shard| shard.written_bytes.get()),
+            published: stats.published_volatile.get() + logged.iter().sum::<u64>(),
+            delivered: app.shard_stats().map(|shard| shard.delivered.get()).sum(),
+            received_bytes: stats.received_bytes.get(),
         }
     }
 }
@@ -48,7 +42,7 @@ pub(super) struct History(Mutex<VecDeque<Sample>>);
 
 impl History {
     pub(super) fn push(&self, sample: Sample) {
-        let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut samples = self.0.lock();
         if samples.len() == SAMPLES {
             samples.pop_front();
         }
@@ -57,7 +51,7 @@ impl History {
 
     /// How fast things went from the oldest sample until `now`.
     pub(super) fn rates(&self, now: Sample) -> Rates {
-        let oldest = self.0.lock().unwrap_or_else(PoisonError::into_inner).front().copied();
+        let oldest = self.0.lock().front().copied();
         let Some(then) = oldest else { return Rates::default() };
         let seconds = now.at.duration_since(then.at).as_secs_f64();
         let rate = |now: u64, then: u64| {
@@ -68,7 +62,7 @@ impl History {
             connections_per_s: rate(now.accepted, then.accepted),
             published_per_s: rate(now.published, then.published),
             delivered_per_s: rate(now.delivered, then.delivered),
-            written_bytes_per_s: rate(now.written_bytes, then.written_bytes),
+            received_bytes_per_s: rate(now.received_bytes, then.received_bytes),
         }
     }
 }
@@ -82,10 +76,11 @@ pub struct Rates {
     pub connections_per_s: f64,
     /// Events taken from publishers per second, volatile ones included.
     pub published_per_s: f64,
-    /// Events written to clients per second, volatile ones included.
+    /// Events handed to clients per second as they came: not those read from the log again, nor
+    /// volatile ones.
     pub delivered_per_s: f64,
-    /// Bytes written to clients per second.
-    pub written_bytes_per_s: f64,
+    /// Bytes that came from clients per second.
+    pub received_bytes_per_s: f64,
 }
 
 #[cfg(test)]
@@ -102,7 +97,7 @@ mod tests {
             accepted: second,
             published: second * second,
             delivered: 100 * second,
-            written_bytes: 0,
+            received_bytes: 0,
         };
         let history = History::default();
         assert_eq!(history.rates(at(0)), Rates::default());

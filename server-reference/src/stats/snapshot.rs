@@ -1,10 +1,12 @@
 //! Statistics as they are told: the JSON of the REST interface.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use tidings_core::Priority;
 
 use super::rates::Sample;
-use super::{Latency, Rates, ShardStats, Stats};
+use super::{Latency, Live, Rates, Totals};
 use crate::accepted::TransportKind;
 use crate::app::App;
 
@@ -24,14 +26,9 @@ pub struct PriorityCounts {
 }
 
 impl PriorityCounts {
-    fn of(by_priority: impl Fn(Priority) -> u64, volatile: u64) -> Self {
-        Self {
-            low: by_priority(Priority::Low),
-            normal: by_priority(Priority::Normal),
-            high: by_priority(Priority::High),
-            critical: by_priority(Priority::Critical),
-            volatile,
-        }
+    fn new(by_priority: [u64; Priority::COUNT], volatile: u64) -> Self {
+        let [low, normal, high, critical] = by_priority;
+        Self { low, normal, high, critical, volatile }
     }
 
     fn total(self) -> u64 {
@@ -40,7 +37,7 @@ impl PriorityCounts {
 }
 
 /// How many connections there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ConnectionStats {
     /// Open now.
     pub open: usize,
@@ -56,34 +53,42 @@ pub struct ConnectionStats {
     pub accepted: u64,
     /// Turned away since the start because there were too many.
     pub refused: u64,
+    /// Closed by the server since the start because of what the client did or left out, by close
+    /// code.
+    pub closed: BTreeMap<u16, u64>,
 }
 
-/// What was written to clients.
+/// What was handed to clients since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Delivered {
-    /// Events since the start, one for each client that got it.
+    /// Events, one for each client that got it.
     pub total: u64,
     /// The same by priority.
     #[serde(flatten)]
     pub by_priority: PriorityCounts,
-    /// Bytes written to sockets since the start.
+    /// Bytes written, of events and everything else.
     pub bytes: u64,
-    /// Writes to sockets since the start; each may carry many events.
-    pub writes: u64,
 }
 
-/// What was published.
+/// What clients published since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Published {
-    /// Events since the start.
+    /// Events, those that were sent again included.
     pub total: u64,
     /// The same by priority.
     #[serde(flatten)]
     pub by_priority: PriorityCounts,
-    /// Publishes that had been in the log already and had no further effect.
-    pub duplicates: u64,
     /// Publishes that were refused.
     pub refused: u64,
+}
+
+/// What full queues cost since the start. Other priorities lose nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Dropped {
+    /// Events of low priority; each client was told by a gap.
+    pub low: u64,
+    /// Volatile events.
+    pub volatile: u64,
 }
 
 /// How many bytes wait for clients.
@@ -99,12 +104,14 @@ pub struct QueuedBytes {
 /// What became of sessions that were cut off or too slow, since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct RecoveryStats {
-    /// Sessions that went on where they had stopped.
+    /// Clients that began a session.
+    pub begun: u64,
+    /// Clients that went on with a session they had.
     pub resumed: u64,
-    /// Times a session whose queue was full went on by reading the log.
-    pub fell_back: u64,
+    /// How often a lane of a session went on by reading the log because its queue was full.
+    pub fell_behind: u64,
     /// Events that were read from the log for one session.
-    pub replayed: u64,
+    pub recovered: u64,
     /// Gaps that clients were told of.
     pub gaps: u64,
 }
@@ -125,13 +132,13 @@ pub struct ShardSnapshot {
     pub sessions: u64,
     /// Subscriptions of those.
     pub subscriptions: u64,
-    /// Events written to clients since the start.
-    pub delivered: u64,
-    /// Events that full queues cost since the start.
-    pub dropped: u64,
+    /// What was handed to clients.
+    pub delivered: Delivered,
+    /// What full queues cost.
+    pub dropped: Dropped,
     /// How many bytes wait for clients.
     pub queued_bytes: QueuedBytes,
-    /// From an event's append to its write to a socket.
+    /// From an event's append to its write to sockets.
     pub latency_us: Latency,
 }
 
@@ -152,17 +159,17 @@ pub struct WebsocketStats {
     pub subscriptions: u64,
     /// How fast things went in the last seconds.
     pub rates: Rates,
-    /// What was written to clients.
+    /// What was handed to clients.
     pub delivered: Delivered,
-    /// Events that full queues cost since the start.
-    pub dropped: PriorityCounts,
+    /// What full queues cost.
+    pub dropped: Dropped,
     /// How many bytes wait for clients.
     pub queued_bytes: QueuedBytes,
     /// What became of sessions that were cut off or too slow.
     pub recovery: RecoveryStats,
     /// Clients' requests.
     pub requests: RequestStats,
-    /// From an event's append to its write to a socket, over the last 10 to 20 seconds.
+    /// From an event's append to its write to sockets, over the last 10 to 20 seconds.
     pub latency_us: Latency,
     /// The same by shard.
     pub shards: Vec<ShardSnapshot>,
@@ -177,124 +184,119 @@ pub struct EventsStats {
     pub uptime_s: u64,
     /// What was published.
     pub published: Published,
-    /// What was written to clients.
+    /// What was handed to clients.
     pub delivered: Delivered,
-    /// Events that full queues cost since the start.
-    pub dropped: PriorityCounts,
+    /// What full queues cost.
+    pub dropped: Dropped,
     /// How fast things went in the last seconds.
     pub rates: Rates,
 }
 
-fn delivered(stats: &Stats) -> Delivered {
-    let by_priority = PriorityCounts::of(
-        |priority| stats.sum(|shard| shard.delivered[priority].get()),
-        stats.sum(|shard| shard.delivered_volatile.get()),
-    );
-    Delivered {
-        total: by_priority.total(),
-        by_priority,
-        bytes: stats.sum(|shard| shard.written_bytes.get()),
-        writes: stats.sum(|shard| shard.writes.get()),
+impl Delivered {
+    fn of(totals: &Totals) -> Self {
+        let by_priority = PriorityCounts::new(totals.delivered, totals.volatile);
+        Self { total: by_priority.total(), by_priority, bytes: totals.written_bytes }
     }
 }
 
-fn published(stats: &Stats) -> Published {
-    let by_priority = PriorityCounts::of(
-        |priority| stats.sum(|shard| shard.published[priority].get()),
-        stats.sum(|shard| shard.published_volatile.get()),
-    );
-    Published {
-        total: by_priority.total(),
-        by_priority,
-        duplicates: stats.sum(|shard| shard.duplicates.get()),
-        refused: stats.sum(|shard| shard.refused.get()),
+impl Dropped {
+    fn of(totals: &Totals) -> Self {
+        Self { low: totals.dropped_low, volatile: totals.dropped_volatile }
     }
 }
 
-fn dropped(stats: &Stats) -> PriorityCounts {
-    PriorityCounts::of(
-        |priority| stats.sum(|shard| shard.dropped[priority].get()),
-        stats.sum(|shard| shard.dropped_volatile.get()),
-    )
-}
-
-fn queued(sum: impl Fn(&dyn Fn(&ShardStats) -> u64) -> u64) -> QueuedBytes {
-    QueuedBytes {
-        by_priority: PriorityCounts::of(
-            |priority| sum(&|shard| shard.queued[priority].get()),
-            sum(&|shard| shard.queued_volatile.get()),
-        ),
-        control: sum(&|shard| shard.queued_control.get()),
+impl QueuedBytes {
+    fn of(live: &Live) -> Self {
+        let by_priority = PriorityCounts::new(live.queued, live.queued_volatile);
+        Self { by_priority, control: live.queued_control }
     }
 }
 
-impl ShardSnapshot {
-    fn of(shard: &ShardStats) -> Self {
-        let delivered =
-            PriorityCounts::of(|p| shard.delivered[p].get(), shard.delivered_volatile.get());
-        let dropped = PriorityCounts::of(|p| shard.dropped[p].get(), shard.dropped_volatile.get());
+fn sum<'a>(parts: impl IntoIterator<Item = &'a Live>) -> Live {
+    parts.into_iter().fold(Live::default(), |mut sum, part| {
+        sum += *part;
+        sum
+    })
+}
+
+impl ConnectionStats {
+    fn of(app: &App) -> Self {
+        let counts = app.connections.counts();
+        let ws = counts.upgraded[TransportKind::Ws as usize];
+        let socketio = counts.upgraded[TransportKind::SocketIo as usize];
         Self {
-            sessions: shard.sessions.get(),
-            subscriptions: shard.subscriptions.get(),
-            delivered: delivered.total(),
-            dropped: dropped.total(),
-            queued_bytes: queued(|of| of(shard)),
-            latency_us: Latency::of([&shard.latency]),
+            open: counts.open,
+            max: counts.max,
+            ws,
+            socketio,
+            http: counts.open.saturating_sub(ws + socketio),
+            accepted: counts.accepted,
+            refused: counts.refused,
+            closed: app.stats.closes.lock().clone(),
         }
     }
 }
 
 impl WebsocketStats {
     pub(crate) fn of(app: &App) -> Self {
-        let stats = &app.stats;
-        let counts = app.connections.counts();
-        let ws = counts.upgraded[TransportKind::Ws as usize];
-        let socketio = counts.upgraded[TransportKind::SocketIo as usize];
+        let shards = app.live();
+        let all = sum(shards.iter().map(|(_, live)| live));
+        let (welcomed, resumed) = (app.stats.welcomed.get(), app.stats.resumed.get());
+        let requests = app.handlers.counts();
         Self {
             instance: app.config.instance.clone(),
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: app.started.elapsed().as_secs(),
-            connections: ConnectionStats {
-                open: counts.open,
-                max: counts.max,
-                ws,
-                socketio,
-                http: counts.open.saturating_sub(ws + socketio),
-                accepted: counts.accepted,
-                refused: counts.refused,
-            },
-            sessions: stats.sum(|shard| shard.sessions.get()),
-            subscriptions: stats.sum(|shard| shard.subscriptions.get()),
-            rates: stats.history.rates(Sample::of(app)),
-            delivered: delivered(stats),
-            dropped: dropped(stats),
-            queued_bytes: queued(|of| stats.sum(of)),
+            connections: ConnectionStats::of(app),
+            sessions: all.sessions,
+            subscriptions: all.subscriptions,
+            rates: app.stats.history.rates(Sample::of(app)),
+            delivered: Delivered::of(&all.totals),
+            dropped: Dropped::of(&all.totals),
+            queued_bytes: QueuedBytes::of(&all),
             recovery: RecoveryStats {
-                resumed: stats.sum(|shard| shard.resumed.get()),
-                fell_back: stats.sum(|shard| shard.fell_back.get()),
-                replayed: stats.sum(|shard| shard.replayed.get()),
-                gaps: stats.sum(|shard| shard.gaps.get()),
+                begun: welcomed.saturating_sub(resumed),
+                resumed,
+                fell_behind: all.totals.fell_behind,
+                recovered: all.totals.recovered,
+                gaps: all.totals.gaps,
             },
-            requests: RequestStats {
-                total: stats.sum(|shard| shard.requests.get()),
-                refused: stats.sum(|shard| shard.requests_refused.get()),
-            },
-            latency_us: Latency::of(stats.shards().iter().map(|shard| &shard.latency)),
-            shards: stats.shards().iter().map(ShardSnapshot::of).collect(),
+            requests: RequestStats { total: requests.asked.get(), refused: requests.refused.get() },
+            latency_us: Latency::of(shards.iter().map(|(stats, _)| &stats.latency)),
+            shards: shards
+                .iter()
+                .map(|(stats, live)| ShardSnapshot {
+                    sessions: live.sessions,
+                    subscriptions: live.subscriptions,
+                    delivered: Delivered::of(&live.totals),
+                    dropped: Dropped::of(&live.totals),
+                    queued_bytes: QueuedBytes::of(live),
+                    latency_us: Latency::of([&stats.latency]),
+                })
+                .collect(),
         }
     }
 }
 
 impl EventsStats {
     pub(crate) fn of(app: &App) -> Self {
-        let stats = &app.stats;
+        let all = sum(app.live().iter().map(|(_, live)| live));
+        let mut logged = [0; Priority::COUNT];
+        for priority in Priority::URGENT_FIRST {
+            logged[priority as usize] = app.stats.published[priority].get();
+        }
+        let by_priority = PriorityCounts::new(logged, app.stats.published_volatile.get());
         Self {
             instance: app.config.instance.clone(),
             uptime_s: app.started.elapsed().as_secs(),
-            published: published(stats),
-            delivered: delivered(stats),
-            dropped: dropped(stats),
-            rates: stats.history.rates(Sample::of(app)),
+            published: Published {
+                total: by_priority.total(),
+                by_priority,
+                refused: app.stats.refused.get(),
+            },
+            delivered: Delivered::of(&all.totals),
+            dropped: Dropped::of(&all.totals),
+            rates: app.stats.history.rates(Sample::of(app)),
         }
     }
 }
