@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use crate::name::{MAX_SEGMENTS, segments};
+use crate::name::MAX_SEGMENTS;
 use crate::pattern::{Pattern, PatternSegment, from_first};
 use branches::Branches;
 
@@ -99,7 +99,7 @@ impl<T> Node<T> {
 /// A segment of the name being matched, and its hash.
 #[derive(Clone, Copy, Default)]
 struct Part<'n> {
-    text: &'n str,
+    text: &'n [u8],
     hash: u64,
 }
 
@@ -124,24 +124,15 @@ impl<T> PatternIndex<T> {
     /// insertion. A text that is not a [`Name`](crate::Name) because it has too many segments is
     /// matched by nothing.
     pub fn for_each_match<'t>(&'t self, name: &str, mut found: impl FnMut(&'t T)) {
-        let dots = memchr::memchr_iter(b'.', name.as_bytes()).count();
-        if dots < USUAL_SEGMENTS {
-            let mut parts = [Part::default(); USUAL_SEGMENTS];
-            walk(&self.root, self.split(name, &mut parts), 1, &mut found);
-        } else if dots < MAX_SEGMENTS {
-            let mut parts = [Part::default(); MAX_SEGMENTS];
-            walk(&self.root, self.split(name, &mut parts), 1, &mut found);
+        let found = &mut found;
+        let mut few = [Part::default(); USUAL_SEGMENTS];
+        if let Some(parts) = split(name, &self.hasher, &mut few) {
+            return walk(&self.root, parts, 1, found);
         }
-    }
-
-    /// Splits a name into the parts given, as many as it needs.
-    fn split<'p, 'n>(&self, name: &'n str, parts: &'p mut [Part<'n>]) -> &'p [Part<'n>] {
-        let mut length = 0;
-        for (part, text) in parts.iter_mut().zip(segments(name)) {
-            *part = Part { text, hash: hash(&self.hasher, text) };
-            length += 1;
+        let mut many = [Part::default(); MAX_SEGMENTS];
+        if let Some(parts) = split(name, &self.hasher, &mut many) {
+            walk(&self.root, parts, 1, found);
         }
-        &parts[..length]
     }
 }
 
@@ -155,7 +146,7 @@ impl<T: Clone> PatternIndex<T> {
         for step in steps(pattern) {
             node = match step {
                 PatternSegment::Literal(label) => {
-                    node.literals.get_or_insert(hash(&self.hasher, label), label)
+                    node.literals.get_or_insert(hash(&self.hasher, label.as_bytes()), label)
                 }
                 PatternSegment::One => Arc::make_mut(node.one.get_or_insert_default()),
                 PatternSegment::Any => Arc::make_mut(node.any.get_or_insert_default()),
@@ -193,10 +184,30 @@ impl<T> fmt::Debug for PatternIndex<T> {
     }
 }
 
-fn hash(hasher: &RandomState, label: &str) -> u64 {
+fn hash(hasher: &RandomState, label: &[u8]) -> u64 {
     let mut state = hasher.build_hasher();
-    state.write(label.as_bytes());
+    state.write(label);
     state.finish()
+}
+
+/// Splits a name into `parts`; `None` if it has more segments than there is room for.
+fn split<'p, 'n>(
+    name: &'n str,
+    hasher: &RandomState,
+    parts: &'p mut [Part<'n>],
+) -> Option<&'p [Part<'n>]> {
+    let mut rest = name.as_bytes();
+    let mut length = 0;
+    loop {
+        let dot = rest.iter().position(|byte| *byte == b'.');
+        let (text, after) = rest.split_at(dot.unwrap_or(rest.len()));
+        *parts.get_mut(length)? = Part { text, hash: hash(hasher, text) };
+        length += 1;
+        match after {
+            [] => return parts.get(..length),
+            [_, after @ ..] => rest = after,
+        }
+    }
 }
 
 /// The way of a pattern through the tree. A `**` right after another adds nothing and is left out.
@@ -224,7 +235,7 @@ fn take<'p, T: Clone>(
         Some(PatternSegment::Literal(label)) => {
             return node
                 .literals
-                .update(hash(hasher, label), label, |child| {
+                .update(hash(hasher, label.as_bytes()), label, |child| {
                     let value = take(child, hasher, steps, id);
                     (value, child.is_empty())
                 })

@@ -50,7 +50,7 @@ impl<N> Branches<N> {
 
     /// The child with this label; `hash` is the label's hash.
     #[inline]
-    pub(super) fn get(&self, hash: u64, label: &str) -> Option<&N> {
+    pub(super) fn get(&self, hash: u64, label: &[u8]) -> Option<&N> {
         let mut here = self;
         let mut rest = hash;
         loop {
@@ -58,7 +58,7 @@ impl<N> Branches<N> {
                 Self::Few(list) => {
                     return list
                         .iter()
-                        .find(|b| b.hash == hash && &*b.label == label)
+                        .find(|b| b.hash == hash && b.label.as_bytes() == label)
                         .map(|b| &*b.node);
                 }
                 Self::Many(slots) => {
@@ -174,16 +174,16 @@ mod tests {
         }
         let copy = branches.clone();
         for i in 0..count {
-            assert_eq!(branches.get(hash(i), &label(i)), Some(&i));
-            assert_eq!(branches.get(hash(i), "other"), None);
+            assert_eq!(branches.get(hash(i), label(i).as_bytes()), Some(&i));
+            assert_eq!(branches.get(hash(i), b"other"), None);
             assert_eq!(branches.update(hash(i), "other", |_| ((), true)), None);
             assert_eq!(branches.update(hash(i), &label(i), |n| (*n, false)), Some(i));
             assert_eq!(branches.update(hash(i), &label(i), |n| (*n, true)), Some(i));
-            assert_eq!(branches.get(hash(i), &label(i)), None);
+            assert_eq!(branches.get(hash(i), label(i).as_bytes()), None);
         }
         assert!(branches.is_empty());
         for i in 0..count {
-            assert_eq!(copy.get(hash(i), &label(i)), Some(&i), "the copy is as it was");
+            assert_eq!(copy.get(hash(i), label(i).as_bytes()), Some(&i), "the copy is as it was");
         }
     }
 
