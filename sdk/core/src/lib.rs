@@ -7,6 +7,7 @@
 
 pub mod backoff;
 pub mod base64;
+pub mod bus;
 pub mod engineio;
 pub mod event;
 pub mod json;
@@ -20,12 +21,15 @@ pub mod rng;
 pub mod socketio;
 pub mod spelling;
 pub mod time;
+pub mod typed;
 pub mod websocket;
 pub mod ws;
 
+pub use bus::EventBus;
 pub use event::{Event, Headers, Payload, Priority};
 pub use lane::{Cursor, Epoch, Lane, Offset, Partitioning, Place};
-pub use name::{MAX_NAME_BYTES, MAX_SEGMENTS, Name, NameError};
+pub use name::{FieldProblem, MAX_NAME_BYTES, MAX_SEGMENTS, Name, NameError};
 pub use pattern::{Pattern, PatternSegment};
 pub use pattern_index::{PatternIndex, PatternKey};
 pub use time::Time;
+pub use typed::{Codec, CodecError, NameWriter, TypedEvent};

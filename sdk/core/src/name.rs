@@ -172,6 +172,9 @@ pub enum FieldProblem {
     /// It is `*` or `**`.
     #[error("it is `*` or `**`, which only a pattern may contain")]
     Wildcard,
+    /// Its `Display` implementation failed.
+    #[error("it cannot be written as text")]
+    Unprintable,
 }
 
 impl From<Infallible> for NameError {

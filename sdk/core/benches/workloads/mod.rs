@@ -1,23 +1,23 @@
 //! The sets of patterns that the benchmarks use; `benches/peers/eventemitter2.mjs` has the same.
 
 /// How many listeners there are.
-pub const SIZES: [usize; 3] = [10, 1_000, 10_000];
+pub(crate) const SIZES: [usize; 3] = [10, 1_000, 10_000];
 
 /// A set of patterns and a name that matches some of them.
-pub struct Workload {
+pub(crate) struct Workload {
     /// As reports call it.
-    pub title: &'static str,
+    pub(crate) title: &'static str,
     /// As many patterns as asked for.
-    pub patterns: fn(usize) -> Vec<String>,
+    pub(crate) patterns: fn(usize) -> Vec<String>,
     /// A name from the middle of them.
-    pub name: fn(usize) -> String,
+    pub(crate) name: fn(usize) -> String,
     /// How many of the patterns match that name.
-    pub matching: usize,
+    pub(crate) matching: usize,
 }
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self { title: "literal", patterns: literal, name: middle, matching: 1 },
         Self { title: "app.*.k", patterns: one, name: middle, matching: 1 },
         Self { title: "app.e.**", patterns: any, name: middle, matching: 1 },
