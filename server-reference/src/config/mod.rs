@@ -348,6 +348,7 @@ impl Config {
             hello_timeout: self.timeouts.hello,
             ping_interval: self.heartbeat.ping_interval,
             ping_timeout: self.heartbeat.ping_timeout,
+            ..ServerLinkConfig::default()
         }
     }
 
