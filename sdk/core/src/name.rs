@@ -59,6 +59,9 @@ impl Name {
     /// Says what is wrong with the text and where.
     pub fn check(text: &str) -> Result<(), NameError> {
         check_text(text)?;
+        if memchr::memchr(b'*', text.as_bytes()).is_none() {
+            return Ok(());
+        }
         for (index, segment) in segments(text).enumerate() {
             let wildcard = match segment {
                 ONE => ONE,
@@ -100,9 +103,11 @@ pub(crate) fn check_text(text: &str) -> Result<(), NameError> {
     if suspicious && let Some((at, character)) = text.char_indices().find(|(_, c)| c.is_control()) {
         return Err(NameError::Control { at, character });
     }
-    let segments = 1 + text.bytes().filter(|b| *b == SEPARATOR as u8).count();
-    if segments > MAX_SEGMENTS {
-        return Err(NameError::TooManySegments { segments });
+    if text.len() >= MAX_SEGMENTS {
+        let segments = segments(text).count();
+        if segments > MAX_SEGMENTS {
+            return Err(NameError::TooManySegments { segments });
+        }
     }
     Ok(())
 }

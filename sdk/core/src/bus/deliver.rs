@@ -109,9 +109,11 @@ impl Core {
         }
         self.counters.add(Count::Emitted(emission.event.priority), 1);
         let listeners = self.listeners.load();
-        let named = listeners.matching(&emission.event.name);
         let mut called = 0;
-        for entry in listeners.any.iter().chain(named) {
+        for entry in listeners.any.iter() {
+            called += usize::from(self.offer(entry, emission));
+        }
+        for entry in &listeners.matching(&emission.event.name) {
             called += usize::from(self.offer(entry, emission));
         }
         match called {
