@@ -1,9 +1,8 @@
 //! Packets to messages of the layer below, and back.
 
-use crate::message::{CloseCode, Frame, LinkError};
+use crate::message::{CloseCode, LinkError};
 
 use super::packet::{Body, DecodeError, Packet, PacketLimits};
-use super::text;
 
 /// What only Socket.IO links are configured with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,16 +46,6 @@ impl SocketIoConfig {
     /// A packet of the configured namespace.
     pub(super) fn packet(&self, body: Body) -> Packet {
         Packet { namespace: self.namespace.clone(), body }
-    }
-}
-
-/// Hands the messages that make up a packet to `send`.
-pub(super) fn encode(packet: &Packet, mut send: impl FnMut(Frame)) {
-    let mut text = Vec::new();
-    text::encode(packet, &mut text);
-    send(Frame::Text(text.into()));
-    if let Body::Event { args, .. } | Body::Ack { args, .. } = &packet.body {
-        args.attachments().iter().for_each(|data| send(Frame::Binary(data.clone())));
     }
 }
 

@@ -169,6 +169,13 @@ impl Args {
         self.values.push(json);
     }
 
+    /// Adds an attachment whose placeholder stands inside of an argument; returns the number to
+    /// put there.
+    pub fn push_attachment(&mut self, data: Bytes) -> usize {
+        self.attachments.push(data);
+        self.attachments.len() - 1
+    }
+
     /// Appends a string.
     pub fn push_str(&mut self, value: &str) {
         self.push_written(|w| {
@@ -188,8 +195,7 @@ impl Args {
         match payload {
             Payload::Json(json) => self.push_json(json.clone()),
             Payload::Binary(data) => {
-                let num = self.attachments.len();
-                self.attachments.push(data.clone());
+                let num = self.push_attachment(data.clone());
                 self.push_written(|w| write_placeholder(w, num));
             }
         }

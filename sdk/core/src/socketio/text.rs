@@ -12,6 +12,18 @@ use super::packet::{
     PacketLimits,
 };
 
+/// The messages that make up a packet: its text, then its attachments.
+pub fn frames(packet: &Packet) -> impl Iterator<Item = Frame> {
+    let mut text = Vec::new();
+    encode(packet, &mut text);
+    let attachments = match &packet.body {
+        Body::Event { args, .. } | Body::Ack { args, .. } => args.attachments.as_slice(),
+        _ => &[],
+    };
+    let attachments = attachments.iter().cloned().map(Frame::Binary);
+    std::iter::once(Frame::Text(text.into())).chain(attachments)
+}
+
 /// Appends the packet's text; its attachments have to follow as binary messages.
 pub fn encode(packet: &Packet, out: &mut Vec<u8>) {
     let args = match &packet.body {

@@ -258,7 +258,7 @@ impl ClientLink {
     fn send_body(&mut self, body: Body) {
         if let Some(engine) = &mut self.engine {
             let packet: Packet = self.config.socketio.packet(body);
-            codec::encode(&packet, |frame| engine.send(frame));
+            text::frames(&packet).for_each(|frame| engine.send(frame));
         }
     }
 }

@@ -302,7 +302,7 @@ impl ServerLink {
     }
 
     fn send_packet(&mut self, packet: &Packet) {
-        codec::encode(packet, |frame| self.engine.send(frame));
+        text::frames(packet).for_each(|frame| self.engine.send(frame));
     }
 
     fn send_event(&mut self, ack: Option<u64>, args: Args) {
