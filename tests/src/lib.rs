@@ -1,1 +1,3 @@
 //! What needs more than one crate: end to end, interoperability and simulation.
+
+pub mod node;

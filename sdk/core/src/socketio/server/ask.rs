@@ -1,12 +1,9 @@
 //! What clients ask: events to session messages.
 
-use std::sync::Arc;
-
 use crate::event::{Headers, Payload, Priority};
 use crate::json::{ErrorKind, Value};
+use crate::link::check_name;
 use crate::message::{ClientMessage, ErrorCode, Publish, Refusal, RequestId, SubId, Subscribe};
-use crate::name::Name;
-use crate::pattern::Pattern;
 use crate::spelling::{self, Misspelled};
 
 use super::super::control::{
@@ -80,16 +77,20 @@ impl ServerLink {
         }
     }
 
+    /// Whether one more answer may be owed.
+    fn check_unanswered(&self) -> Result<(), Refusal> {
+        let max = self.config.socketio.max_unanswered;
+        if self.unanswered.len() + self.tokens.len() < max {
+            return Ok(());
+        }
+        let message = format!("{max} messages of this connection are waiting for their answer");
+        Err(Refusal::new(ErrorCode::TOO_MANY, message))
+    }
+
     /// Remembers what the client waits for.
     fn expect(&mut self, awaited: Awaited, ack: Option<u64>) -> Result<(), Refusal> {
-        let max = self.config.socketio.max_unanswered;
         let Some(ack) = ack else { return Ok(()) };
-        if self.unanswered.len() + self.tokens.len() >= max {
-            return Err(Refusal::new(
-                ErrorCode::TOO_MANY,
-                format!("{max} messages of this connection are waiting for their answer"),
-            ));
-        }
+        self.check_unanswered()?;
         self.unanswered.insert(awaited, ack);
         Ok(())
     }
@@ -99,8 +100,6 @@ impl ServerLink {
         let wanted = args.value(1).ok_or_else(|| bad_request(EXPECTED))?;
         let pattern = wanted.as_str().or_else(|| wanted.get("pattern")?.as_str());
         let pattern = pattern.ok_or_else(|| bad_request(EXPECTED))?.into_owned();
-        Pattern::new(pattern.as_str())
-            .map_err(|error| Refusal::new(ErrorCode::BAD_NAME, error.to_string()))?;
         let since = match wanted.get("since") {
             Some(since) if !since.is_null() => Some(spelling::read_cursor("since", since)?),
             _ => None,
@@ -152,14 +151,14 @@ impl ServerLink {
     fn publish(&mut self, ack: Option<u64>, args: &Args) -> Result<(), Refusal> {
         let name = args.value(1).and_then(Value::as_str);
         let name = name.ok_or_else(|| bad_request("publish needs the event's name, a string"))?;
-        let name = checked_name(&name)?;
+        check_name(&name)?;
         let payload = args.payload(2).unwrap_or(Payload::NULL);
         if args.has_inner_binary() {
             return Err(bad_request(
                 "binary inside of a payload: binary must be the payload by itself",
             ));
         }
-        self.check_size(&payload)?;
+        self.config.check_payload(&payload)?;
         let options = self.options(args.value(3))?;
         let seq = match (options.volatile, self.tidings) {
             (true, _) => 0,
@@ -179,7 +178,7 @@ impl ServerLink {
         let Options { priority, volatile, headers, .. } = options;
         self.inbox.push_back(ClientMessage::Publish(Publish {
             seq,
-            name,
+            name: name.into(),
             payload,
             priority,
             volatile,
@@ -209,13 +208,7 @@ impl ServerLink {
                 }
                 "headers" => {
                     let headers = spelling::read_headers(value)?;
-                    let max = self.config.max_headers;
-                    if headers.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()
-                        > max
-                    {
-                        let message = format!("headers of more than {max} bytes");
-                        return Err(Refusal::new(ErrorCode::TOO_LARGE, message));
-                    }
+                    self.config.check_headers(&headers)?;
                     options.headers = headers;
                 }
                 _ => {}
@@ -227,15 +220,8 @@ impl ServerLink {
     fn token(&mut self, ack: Option<u64>, args: &Args) -> Result<(), Refusal> {
         let token = args.value(1).and_then(Value::as_str);
         let token = token.ok_or_else(|| bad_request("tidings:token needs the token, a string"))?;
-        if token.len() > self.config.max_token {
-            let message = format!("a token of more than {} bytes", self.config.max_token);
-            return Err(Refusal::new(ErrorCode::TOO_LARGE, message));
-        }
-        let max = self.config.socketio.max_unanswered;
-        if self.unanswered.len() + self.tokens.len() >= max {
-            let message = format!("{max} messages of this connection are waiting for their answer");
-            return Err(Refusal::new(ErrorCode::TOO_MANY, message));
-        }
+        self.config.check_token(&token)?;
+        self.check_unanswered()?;
         self.tokens.push_back(ack);
         self.inbox.push_back(ClientMessage::Token(token.into_owned()));
         Ok(())
@@ -267,7 +253,7 @@ impl ServerLink {
         args: &Args,
         from: usize,
     ) -> Result<(), Refusal> {
-        let name = checked_name(name)?;
+        check_name(name)?;
         if ack.is_none() {
             return Err(Refusal::new(
                 ErrorCode::NO_HANDLER,
@@ -275,18 +261,18 @@ impl ServerLink {
             ));
         }
         let payload = control::read_payload(args, from)?;
-        self.check_size(&payload)?;
+        self.config.check_payload(&payload)?;
         let id = RequestId(self.next_request);
         self.expect(Awaited::Reply(id), ack)?;
         self.next_request = self.next_request.wrapping_add(1);
-        self.inbox.push_back(ClientMessage::Request { id, name, payload });
+        self.inbox.push_back(ClientMessage::Request { id, name: name.into(), payload });
         Ok(())
     }
 
     /// The client answers a request of the server.
     pub(super) fn acknowledged(&mut self, ack: u64, args: &Args) {
         let result = control::read_reply(args).and_then(|payload| {
-            self.check_size(&payload)?;
+            self.config.check_payload(&payload)?;
             Ok(payload)
         });
         self.replied(ack, result);
@@ -298,15 +284,6 @@ impl ServerLink {
             self.inbox.push_back(ClientMessage::Reply { id: RequestId(id), result });
         }
     }
-
-    fn check_size(&self, payload: &Payload) -> Result<(), Refusal> {
-        let max = self.config.max_payload;
-        if payload.len() > max {
-            let message = format!("a payload of {} bytes: at most {max}", payload.len());
-            return Err(Refusal::new(ErrorCode::TOO_LARGE, message));
-        }
-        Ok(())
-    }
 }
 
 /// What a publish may say besides its name and payload.
@@ -316,9 +293,4 @@ struct Options {
     priority: Priority,
     volatile: bool,
     headers: Headers,
-}
-
-fn checked_name(name: &str) -> Result<Arc<str>, Refusal> {
-    Name::check(name).map_err(|error| Refusal::new(ErrorCode::BAD_NAME, error.to_string()))?;
-    Ok(name.into())
 }

@@ -252,17 +252,14 @@ impl ServerLink {
         let token = match auth.get("token") {
             None => None,
             Some(token) if token.is_null() => None,
-            Some(token) => match token.as_str() {
-                Some(token) if token.len() <= self.config.max_token => Some(token.into_owned()),
-                Some(token) => {
-                    let max = self.config.max_token;
-                    let reason = format!("a token of {} bytes: at most {max}", token.len());
-                    return Err((CloseCode::UNAUTHORIZED, reason));
-                }
-                None => {
-                    return Err((CloseCode::UNAUTHORIZED, "auth.token must be a string".into()));
-                }
-            },
+            Some(token) => {
+                let expected = "auth.token must be a string";
+                let token = token.as_str().ok_or((CloseCode::UNAUTHORIZED, expected.into()))?;
+                self.config
+                    .check_token(&token)
+                    .map_err(|refusal| (CloseCode::UNAUTHORIZED, refusal.message))?;
+                Some(token.into_owned())
+            }
         };
         let Some(tidings) = auth.get("tidings") else {
             self.tidings = false;
