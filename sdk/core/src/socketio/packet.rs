@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::event::Payload;
 use crate::json::{self, Writer};
@@ -92,14 +93,14 @@ pub enum Body {
 /// MessagePack is brought into the same form.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Args {
-    pub(super) values: Vec<Bytes>,
+    pub(super) values: SmallVec<[Bytes; 4]>,
     pub(super) attachments: Vec<Bytes>,
 }
 
 impl Args {
     /// No arguments.
-    pub const fn new() -> Self {
-        Self { values: Vec::new(), attachments: Vec::new() }
+    pub fn new() -> Self {
+        Self { values: SmallVec::new(), attachments: Vec::new() }
     }
 
     /// How many there are.
@@ -185,7 +186,7 @@ impl Args {
 
     /// Appends what `write` writes, which must be one value.
     pub fn push_written(&mut self, write: impl FnOnce(&mut Writer<'_>)) {
-        let mut json = Vec::new();
+        let mut json = Vec::with_capacity(96);
         write(&mut Writer::new(&mut json));
         self.values.push(json.into());
     }

@@ -12,14 +12,22 @@ use super::packet::{
     PacketLimits,
 };
 
+/// Room for the type, the number of attachments, the acknowledgement id and the brackets; the
+/// namespace comes on top.
+const MAX_HEADER: usize = 48;
+
 /// The messages that make up a packet: its text, then its attachments.
 pub fn frames(packet: &Packet) -> impl Iterator<Item = Frame> {
-    let mut text = Vec::new();
-    encode(packet, &mut text);
-    let attachments = match &packet.body {
-        Body::Event { args, .. } | Body::Ack { args, .. } => args.attachments.as_slice(),
-        _ => &[],
+    let (size, attachments) = match &packet.body {
+        Body::Event { args, .. } | Body::Ack { args, .. } => {
+            let json = args.values.iter().map(|json| json.len() + 1).sum::<usize>();
+            (json, args.attachments.as_slice())
+        }
+        Body::Connect(Some(json)) | Body::ConnectError(json) => (json.len(), [].as_slice()),
+        Body::Connect(None) | Body::Disconnect => (0, [].as_slice()),
     };
+    let mut text = Vec::with_capacity(size + MAX_HEADER + packet.namespace.as_str().len());
+    encode(packet, &mut text);
     let attachments = attachments.iter().cloned().map(Frame::Binary);
     std::iter::once(Frame::Text(text.into())).chain(attachments)
 }

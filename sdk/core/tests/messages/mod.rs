@@ -1,38 +1,14 @@
 //! Arbitrary session messages.
 
+mod values;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use proptest::prelude::*;
 use tidings_core::message::*;
 use tidings_core::{Cursor, Epoch, Event, Headers, Lane, Offset, Payload, Place, Priority};
-
-pub(crate) fn json_text() -> impl Strategy<Value = String> {
-    let leaf = prop_oneof![
-        Just(serde_json::Value::Null),
-        any::<bool>().prop_map(Into::into),
-        any::<i32>().prop_map(Into::into),
-        any::<f64>().prop_map(Into::into),
-        any::<String>().prop_map(Into::into),
-    ];
-    let value = leaf.prop_recursive(3, 16, 4, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
-            prop::collection::vec((any::<String>(), inner), 0..4)
-                .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
-        ]
-    });
-    value.prop_map(|value| value.to_string())
-}
-
-pub(crate) fn payload() -> impl Strategy<Value = Payload> {
-    prop_oneof![
-        json_text().prop_map(|text| Payload::Json(text.into())),
-        any::<Vec<u8>>().prop_map(|data| Payload::Binary(data.into())),
-        Just(Payload::Json(Bytes::from_static(br#"{"_placeholder":true,"num":0}"#))),
-    ]
-}
+pub(crate) use values::{json_text, payload};
 
 /// Names, also those that mean something to Socket.IO.
 pub(crate) fn name() -> impl Strategy<Value = Arc<str>> {
