@@ -1,1 +1,46 @@
-//! One realtime client for Socket.IO and plain WebSocket servers: typed, recovering, never losing an event.
+//! The Tidings client.
+//!
+//! A [`Client`] keeps one connection to a server, over a plain WebSocket or Socket.IO, and heals
+//! it: after a cut it comes back by itself, takes its subscriptions along, gets what it missed,
+//! and sends again what was not acknowledged. Nothing is lost without being told, and nothing
+//! comes twice.
+//!
+//! ```no_run
+//! use futures_util::StreamExt;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = tidings::Client::builder("http://127.0.0.1:9000").build()?;
+//! let mut created = client.subscribe::<String>("orders.*.created").await?;
+//! client.publish("orders.eu.created", "No. 17").await?;
+//! if let Some(Ok(order)) = created.next().await {
+//!     println!("{} by way of {}", order.value, order.meta.name);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+#![deny(missing_docs)]
+
+mod builder;
+mod client;
+mod driver;
+pub mod error;
+mod net;
+mod orders;
+mod publish;
+mod request;
+mod runtime;
+mod subscription;
+
+pub use builder::{AuthError, ClientBuilder};
+pub use client::Client;
+pub use publish::{PublishBuilder, Publishing, VolatileBuilder, VolatileSending};
+pub use request::{Request, RequestBuilder};
+pub use subscription::{Meta, Overflow, RawSubscription, Received, Subscribed, Subscription};
+pub use tidings_core::client::{Counters, RoundTrips, State, Stats, Status, Transport};
+pub use tidings_core::message::{
+    Advice, Close, CloseCode, Delivery, ErrorCode, Gap, Position, Refusal,
+};
+pub use tidings_core::{
+    Cursor, Headers, Lane, Name, NameError, NameWriter, Offset, Payload, Priority, TypedEvent,
+};
+pub use tidings_macros::Event;

@@ -8,6 +8,7 @@
 pub mod backoff;
 pub mod base64;
 pub mod bus;
+pub mod client;
 pub mod engineio;
 pub mod event;
 pub mod json;

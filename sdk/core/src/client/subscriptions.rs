@@ -1,0 +1,336 @@
+//! Subscriptions, what has been received of them, and who gets what.
+
+use std::collections::BTreeMap;
+
+use crate::lane::{Cursor, Lane, Offset, Place};
+use crate::message::{Delivery, Gap, SubId, Subscribe};
+use crate::pattern::Pattern;
+use crate::pattern_index::{PatternIndex, PatternKey};
+
+use super::io::Recipients;
+
+/// The subscriptions of a client and its cursor.
+#[derive(Debug)]
+pub(super) struct Subscriptions {
+    table: BTreeMap<SubId, Subscription>,
+    /// Those that the server has.
+    index: PatternIndex<SubId>,
+    cursor: Cursor,
+    /// Lanes in which events up to an offset were published before the connection was there.
+    recovering: BTreeMap<Lane, Offset>,
+    /// How many subscriptions have `starts`.
+    starting: usize,
+    /// How many subscriptions have `replays`.
+    replaying: usize,
+    /// Whether some may have to be sent.
+    unasked: bool,
+    matched: Vec<SubId>,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    pattern: Pattern,
+    since: Option<Cursor>,
+    /// Whether it was sent on the connection there is, by itself or in the hello.
+    asked: bool,
+    /// Set when the server has it: every hello states it from then on.
+    live: Option<PatternKey>,
+    /// The lanes of its pattern, as the server told.
+    lanes: Vec<Lane>,
+    /// Where it starts in lanes whose cursor stood before that.
+    starts: Vec<(Lane, Offset)>,
+    /// What is still to come of its `since`. A replay that is cut short begins again on the next
+    /// connection, and what is known is dropped.
+    replays: Vec<Replay>,
+}
+
+#[derive(Debug)]
+struct Replay {
+    lane: Lane,
+    /// Up to here it was received.
+    reached: Offset,
+    /// Up to here it goes, where the subscription's live events begin; the largest offset as long
+    /// as the server has not told.
+    until: Offset,
+}
+
+/// What becomes of an event.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Routing {
+    /// It goes to these.
+    Deliver {
+        to: Recipients,
+        /// Whether it was published before the connection was there.
+        recovered: bool,
+    },
+    /// It was received before.
+    Duplicate,
+    /// Nobody wants it any more.
+    Nobody,
+}
+
+impl Subscriptions {
+    pub(super) fn new() -> Self {
+        Self {
+            table: BTreeMap::new(),
+            index: PatternIndex::new(),
+            cursor: Cursor::new(),
+            recovering: BTreeMap::new(),
+            starting: 0,
+            replaying: 0,
+            unasked: false,
+            matched: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, id: SubId, pattern: Pattern, since: Option<Cursor>) {
+        let lanes = since.iter().flat_map(Cursor::iter);
+        let until = Offset(u64::MAX);
+        let replays: Vec<_> =
+            lanes.map(|(lane, place)| Replay { lane, reached: place.offset, until }).collect();
+        self.replaying += usize::from(!replays.is_empty());
+        let subscription = Subscription {
+            pattern,
+            since,
+            asked: false,
+            live: None,
+            lanes: Vec::new(),
+            starts: Vec::new(),
+            replays,
+        };
+        self.table.insert(id, subscription);
+        self.unasked = true;
+    }
+
+    /// Forgets a subscription. Returns whether the server may know it.
+    pub(super) fn remove(&mut self, id: SubId) -> bool {
+        let Some(subscription) = self.table.remove(&id) else { return false };
+        self.starting -= usize::from(!subscription.starts.is_empty());
+        self.replaying -= usize::from(!subscription.replays.is_empty());
+        if let Some(key) = &subscription.live {
+            self.index.remove(key);
+        }
+        for lane in subscription.lanes {
+            if !self.table.values().any(|other| other.lanes.contains(&lane)) {
+                self.cursor.remove(lane);
+                self.recovering.remove(&lane);
+            }
+        }
+        subscription.asked
+    }
+
+    pub(super) fn contains(&self, id: SubId) -> bool {
+        self.table.contains_key(&id)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(super) const fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    /// What a hello states.
+    pub(super) fn live(&self) -> Vec<Subscribe> {
+        let live = self.table.iter().filter(|(_, s)| s.live.is_some());
+        live.map(|(id, s)| Subscribe { id: *id, pattern: s.pattern.to_string(), since: None })
+            .collect()
+    }
+
+    /// Whether some were sent and not answered.
+    pub(super) fn any_unanswered(&self) -> bool {
+        self.table.values().any(|s| s.asked && s.live.is_none())
+    }
+
+    /// Calls `send` with those that were not sent yet.
+    pub(super) fn ask(&mut self, mut send: impl FnMut(Subscribe)) {
+        if !std::mem::take(&mut self.unasked) {
+            return;
+        }
+        for (id, subscription) in self.table.iter_mut().filter(|(_, s)| !s.asked) {
+            subscription.asked = true;
+            let (pattern, since) = (subscription.pattern.to_string(), subscription.since.clone());
+            send(Subscribe { id: *id, pattern, since });
+        }
+    }
+
+    /// What was not answered has to be sent again, and what was replayed in part.
+    pub(super) fn connection_lost(&mut self) {
+        for subscription in self.table.values_mut() {
+            subscription.asked = subscription.live.is_some() && subscription.replays.is_empty();
+        }
+        self.unasked = true;
+        self.recovering.clear();
+    }
+
+    /// A connection is there; the lanes of what its hello stated stand at `cursor`. What was
+    /// published until then is recovered unless there was another connection all the time.
+    pub(super) fn welcomed(&mut self, cursor: &Cursor, recovers: bool) {
+        for (lane, place) in cursor.iter() {
+            match self.cursor.get(lane) {
+                None => self.cursor.set(lane, place),
+                Some(known) if recovers && known.offset < place.offset => {
+                    self.recovering.insert(lane, place.offset);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// The server has the subscription; its lanes stand at `cursor`. Returns whether that is new.
+    pub(super) fn subscribed(&mut self, id: SubId, cursor: &Cursor) -> bool {
+        let Some(subscription) = self.table.get_mut(&id) else { return false };
+        if subscription.live.is_some() {
+            return false;
+        }
+        subscription.live = Some(self.index.insert(&subscription.pattern, id));
+        for (lane, place) in cursor.iter() {
+            subscription.lanes.push(lane);
+            match self.cursor.get(lane) {
+                None => self.cursor.set(lane, place),
+                Some(known) if known.epoch == place.epoch && known.offset < place.offset => {
+                    subscription.starts.push((lane, place.offset));
+                }
+                Some(_) => {}
+            }
+        }
+        self.starting += usize::from(!subscription.starts.is_empty());
+        if !subscription.replays.is_empty() {
+            for replay in &mut subscription.replays {
+                // A lane that is not one of the pattern's has nothing to replay.
+                replay.until = cursor.get(replay.lane).map_or(Offset(0), |place| place.offset);
+            }
+            self.replaying -= usize::from(subscription.end_replays());
+        }
+        true
+    }
+
+    /// Who gets an event; moves the cursor.
+    pub(super) fn route(&mut self, delivery: &Delivery) -> Routing {
+        let Some(position) = delivery.position else {
+            return self.matching(&delivery.event.name, None, false);
+        };
+        let (lane, offset) = (position.lane, position.offset);
+        if let Some(id) = delivery.replay_for {
+            return self.replay(id, lane, offset);
+        }
+        if !self.cursor.advance(lane, offset) && self.cursor.get(lane).is_some() {
+            return Routing::Duplicate;
+        }
+        let recovered = self.passes(lane, offset);
+        self.matching(&delivery.event.name, Some((lane, offset)), recovered)
+    }
+
+    /// Everything up to these places was sent.
+    pub(super) fn progress(&mut self, cursor: &Cursor) {
+        for (lane, place) in cursor.iter() {
+            match self.cursor.get(lane) {
+                Some(known) if known.epoch != place.epoch => self.cursor.set(lane, place),
+                _ => _ = self.cursor.advance(lane, place.offset),
+            }
+            self.passes(lane, place.offset);
+        }
+    }
+
+    /// Events are lost. Returns who is concerned, if anybody is.
+    pub(super) fn gap(&mut self, gap: &Gap) -> Option<Recipients> {
+        if let Some(id) = gap.replay_for {
+            return match self.replay(id, gap.lane, gap.to) {
+                Routing::Deliver { to, .. } => Some(to),
+                Routing::Duplicate | Routing::Nobody => None,
+            };
+        }
+        if let Some(known) = self.cursor.get(gap.lane)
+            && known.epoch == gap.epoch
+            && known.offset >= gap.to
+        {
+            return None;
+        }
+        self.matched.clear();
+        let concerned = self.table.iter().filter(|(_, s)| s.lanes.contains(&gap.lane));
+        self.matched.extend(concerned.map(|(id, _)| *id));
+        let to = Recipients::from_slice(&self.matched)?;
+        self.cursor.set(gap.lane, Place { epoch: gap.epoch, offset: gap.to });
+        self.passes(gap.lane, gap.to);
+        Some(to)
+    }
+
+    fn replay(&mut self, id: SubId, lane: Lane, offset: Offset) -> Routing {
+        let Some(subscription) = self.table.get_mut(&id) else { return Routing::Nobody };
+        match subscription.replays.iter_mut().find(|replay| replay.lane == lane) {
+            Some(replay) if replay.reached < offset && offset <= replay.until => {
+                replay.reached = offset;
+                self.replaying -= usize::from(subscription.end_replays());
+                Routing::Deliver { to: Recipients::One(id), recovered: true }
+            }
+            _ => Routing::Duplicate,
+        }
+    }
+
+    fn matching(&mut self, name: &str, at: Option<(Lane, Offset)>, recovered: bool) -> Routing {
+        self.matched.clear();
+        self.index.match_into(name, &mut self.matched);
+        if self.starting > 0
+            && let Some((lane, offset)) = at
+        {
+            let (table, starting) = (&mut self.table, &mut self.starting);
+            self.matched.retain(|id| {
+                table.get_mut(id).is_none_or(|s| s.has_started(lane, offset, starting))
+            });
+        }
+        match Recipients::from_slice(&self.matched) {
+            Some(to) => Routing::Deliver { to, recovered },
+            None => Routing::Nobody,
+        }
+    }
+
+    /// The lane has come to `offset`: what waited for that is done. Returns whether `offset` was
+    /// there before the connection was.
+    fn passes(&mut self, lane: Lane, offset: Offset) -> bool {
+        if self.replaying > 0 {
+            // What is new in a lane waits for its replays: those have ended.
+            for subscription in self.table.values_mut().filter(|s| !s.replays.is_empty()) {
+                for replay in subscription.replays.iter_mut().filter(|r| r.lane == lane) {
+                    if offset > replay.until {
+                        replay.reached = replay.until;
+                    }
+                }
+                self.replaying -= usize::from(subscription.end_replays());
+            }
+        }
+        if self.recovering.is_empty() {
+            return false;
+        }
+        let Some(until) = self.recovering.get(&lane).copied() else { return false };
+        if offset >= until {
+            self.recovering.remove(&lane);
+        }
+        offset <= until
+    }
+}
+
+impl Subscription {
+    /// Whether it had begun when the event at `offset` was published.
+    fn has_started(&mut self, lane: Lane, offset: Offset, starting: &mut usize) -> bool {
+        let Some(at) = self.starts.iter().position(|(l, _)| *l == lane) else { return true };
+        if offset <= self.starts[at].1 {
+            return false;
+        }
+        self.starts.swap_remove(at);
+        *starting -= usize::from(self.starts.is_empty());
+        true
+    }
+
+    /// Drops the replays that have reached their end. Returns whether those were the last ones.
+    fn end_replays(&mut self) -> bool {
+        let had = !self.replays.is_empty();
+        self.replays.retain(|replay| replay.reached < replay.until);
+        let ended = had && self.replays.is_empty();
+        if ended {
+            self.since = None;
+        }
+        ended
+    }
+}

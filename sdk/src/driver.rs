@@ -1,0 +1,426 @@
+//! The driver: one task per client that owns the machine, moves frames, and hands out events.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tidings_core::client::{
+    ClientMachine, Command, Input, IoId, Notice, Output, Recipients, RequestError, State, Ticket,
+    TokenError, TokenRequest,
+};
+use tidings_core::message::{Close, Delivery, ErrorCode, Gap, Position, Refusal, SubId};
+use tidings_core::{Payload, Time, client};
+use tokio::sync::oneshot;
+
+use crate::error::{Closed, EventError, SubscribeError};
+use crate::net::{Socket, SocketEvent, TlsConfig};
+use crate::orders::{Order, Shared};
+use crate::request::{BoxFuture, Handler, Request};
+use crate::runtime::{Clock, Runtime, Timer};
+use crate::subscription::Sink;
+
+/// How many frames are taken from the connections before other tasks get their turn.
+const TURN: usize = 64;
+/// How long a connection that this side has closed is kept until the server closes it, too.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// A token on its way.
+type Token = BoxFuture<Result<Option<String>, TokenError>>;
+
+/// Provides a token for each connect and refresh.
+pub(crate) type AuthProvider = Arc<dyn Fn() -> Token + Send + Sync>;
+
+/// What the driver needs that is not of the session.
+pub(crate) struct Surroundings {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) runtime: Runtime,
+    pub(crate) clock: Clock,
+    pub(crate) auth: Option<AuthProvider>,
+    pub(crate) tls: Option<TlsConfig>,
+    pub(crate) max_message: usize,
+    /// How many streams wait for the application to take events.
+    pub(crate) pauses: Arc<AtomicUsize>,
+}
+
+/// A future that ends when the client is closed.
+pub(crate) struct Driver {
+    machine: ClientMachine,
+    surroundings: Surroundings,
+    sockets: Vec<Connection>,
+    timer: Timer,
+    /// Until when closed connections are kept, once the client is closed.
+    linger_until: Option<Time>,
+    orders: VecDeque<Order>,
+    tokens: Vec<(TokenRequest, Token)>,
+    sinks: BTreeMap<SubId, Sink>,
+    handlers: HashMap<Arc<str>, Handler>,
+    next_ticket: u64,
+    waiting: Waiting,
+    /// Something was begun that has not been polled yet.
+    begun: bool,
+}
+
+struct Connection {
+    io: IoId,
+    socket: Socket,
+    writable: bool,
+    /// Set once this side has closed it.
+    drop_at: Option<Time>,
+}
+
+/// Who waits for what.
+#[derive(Default)]
+struct Waiting {
+    subscribes: BTreeMap<SubId, oneshot::Sender<Result<(), SubscribeError>>>,
+    publishes: HashMap<Ticket, oneshot::Sender<Result<Option<Position>, client::PublishError>>>,
+    requests: HashMap<Ticket, oneshot::Sender<Result<Payload, RequestError>>>,
+    switches: HashMap<Ticket, oneshot::Sender<Result<client::Transport, client::SwitchError>>>,
+    refreshes: Vec<oneshot::Sender<Result<(), Refusal>>>,
+}
+
+impl Driver {
+    pub(crate) fn new(machine: ClientMachine, surroundings: Surroundings) -> Self {
+        let mut driver = Self {
+            machine,
+            surroundings,
+            sockets: Vec::new(),
+            timer: Timer::default(),
+            linger_until: None,
+            orders: VecDeque::new(),
+            tokens: Vec::new(),
+            sinks: BTreeMap::new(),
+            handlers: HashMap::new(),
+            next_ticket: 0,
+            waiting: Waiting::default(),
+            begun: false,
+        };
+        let now = driver.surroundings.clock.now();
+        driver.machine.handle_command(now, Command::Connect);
+        driver
+    }
+
+    fn take_orders(&mut self, now: Time, cx: &Context<'_>) {
+        let mut orders = std::mem::take(&mut self.orders);
+        self.surroundings.shared.take(&mut orders, cx);
+        for order in orders.drain(..) {
+            if let Some(command) = self.command(order) {
+                self.machine.handle_command(now, command);
+            }
+        }
+        // The allocation is used again, unless a burst has made it large.
+        if orders.capacity() <= 64 {
+            self.orders = orders;
+        }
+    }
+
+    /// Notes who waits and what for; the rest is for the machine.
+    fn command(&mut self, order: Order) -> Option<Command> {
+        Some(match order {
+            Order::Publish { ticket, publish, timeout, done } => {
+                if let Some(done) = done {
+                    self.waiting.publishes.insert(ticket, done);
+                }
+                Command::Publish { ticket, publish, timeout }
+            }
+            Order::Subscribe { subscribe, sink, done } => {
+                self.sinks.insert(subscribe.id, sink);
+                self.waiting.subscribes.insert(subscribe.id, done);
+                Command::Subscribe(subscribe)
+            }
+            Order::Unsubscribe(id) => {
+                self.sinks.remove(&id);
+                self.waiting.subscribes.remove(&id);
+                Command::Unsubscribe(id)
+            }
+            Order::Request { ticket, name, payload, timeout, done } => {
+                self.waiting.requests.insert(ticket, done);
+                Command::Request { ticket, name, payload, timeout }
+            }
+            Order::CancelRequest(ticket) => {
+                self.waiting.requests.remove(&ticket);
+                Command::CancelRequest(ticket)
+            }
+            Order::Handle { name, handler } => {
+                match handler {
+                    Some(handler) => self.handlers.insert(name, handler),
+                    None => self.handlers.remove(&name),
+                };
+                return None;
+            }
+            Order::Respond { to, result } => Command::Respond { to, result },
+            Order::Switch { transport, done } => {
+                self.next_ticket += 1;
+                let ticket = Ticket(self.next_ticket);
+                self.waiting.switches.insert(ticket, done);
+                Command::Switch { ticket, transport }
+            }
+            Order::RefreshToken { done } => {
+                self.waiting.refreshes.push(done);
+                Command::RefreshToken
+            }
+            Order::Stats { done } => {
+                // Whoever asked may have stopped waiting.
+                let _ = done.send(self.machine.stats());
+                return None;
+            }
+            Order::Close { timeout } => Command::Close { timeout },
+        })
+    }
+
+    fn poll_tokens(&mut self, now: Time, cx: &mut Context<'_>) {
+        let machine = &mut self.machine;
+        self.tokens.retain_mut(|(request, token)| match token.as_mut().poll(cx) {
+            Poll::Ready(result) => {
+                machine.handle_input(now, Input::Token { request: *request, result });
+                false
+            }
+            Poll::Pending => true,
+        });
+    }
+
+    /// Reads what has arrived. Returns whether there was anything.
+    fn read(&mut self, now: Time, cx: &mut Context<'_>, budget: &mut usize) -> bool {
+        let mut any = false;
+        let mut at = 0;
+        while at < self.sockets.len() && *budget > 0 {
+            let paused = self.surroundings.pauses.load(Ordering::Acquire) > 0;
+            let Some(connection) = self.sockets.get_mut(at) else { break };
+            if paused && !connection.socket.is_closing() {
+                at += 1;
+                continue;
+            }
+            let io = connection.io;
+            let Poll::Ready(event) = connection.socket.poll_event(cx) else {
+                at += 1;
+                continue;
+            };
+            any = true;
+            *budget -= 1;
+            let input = match event {
+                SocketEvent::Frame(frame) => Input::Frame { io, frame },
+                SocketEvent::Opened(subprotocol) => Input::Opened { io, subprotocol },
+                SocketEvent::Closed(close) => {
+                    self.sockets.remove(at);
+                    Input::Closed { io, close }
+                }
+            };
+            self.machine.handle_input(now, input);
+            self.run(now);
+        }
+        any
+    }
+
+    /// Writes what can be written, and tells the machine which connections take no more.
+    fn write(&mut self, now: Time, cx: &mut Context<'_>) {
+        let mut at = 0;
+        while let Some(connection) = self.sockets.get_mut(at) {
+            let writable = connection.socket.poll_flush(cx).is_ready();
+            if writable != connection.writable {
+                connection.writable = writable;
+                let io = connection.io;
+                self.machine.handle_input(now, Input::Writable { io, writable });
+                self.run(now);
+                // What the machine held back may be on its way now.
+                continue;
+            }
+            at += 1;
+        }
+    }
+
+    /// Does what the machine says.
+    fn run(&mut self, now: Time) {
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::App(Notice::Event { delivery, to }) => self.event(delivery, &to),
+                Output::Send { io, frame } => {
+                    if let Some(connection) = self.sockets.iter_mut().find(|c| c.io == io) {
+                        connection.socket.send(frame);
+                    }
+                }
+                Output::App(notice) => self.notice(notice),
+                Output::Open { io, url, subprotocol } => {
+                    let Surroundings { max_message, tls, .. } = &self.surroundings;
+                    let socket = Socket::open(url, subprotocol, *max_message, tls.clone());
+                    let connection = Connection { io, socket, writable: true, drop_at: None };
+                    self.sockets.push(connection);
+                    self.begun = true;
+                }
+                Output::CloseIo { io, close } => {
+                    if let Some(connection) = self.sockets.iter_mut().find(|c| c.io == io) {
+                        connection.socket.close(&close);
+                        connection.drop_at = Some(now + CLOSING);
+                    }
+                }
+                Output::NeedToken { request } => {
+                    if let Some(auth) = &self.surroundings.auth {
+                        self.tokens.push((request, auth()));
+                        self.begun = true;
+                    }
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, delivery: Delivery, to: &Recipients) {
+        let (last, others) = match to.as_slice().split_last() {
+            Some((last, others)) => (last, others),
+            None => return,
+        };
+        for id in others {
+            if let Some(sink) = self.sinks.get_mut(id) {
+                hand_out(sink, delivery.clone());
+            }
+        }
+        if let Some(sink) = self.sinks.get_mut(last) {
+            hand_out(sink, delivery);
+        }
+    }
+
+    fn gap(&self, gap: Gap, to: &Recipients) {
+        for id in to.as_slice() {
+            if let Some(Sink::Stream(buffer)) = self.sinks.get(id) {
+                buffer.gap(gap);
+            }
+        }
+    }
+
+    // Whoever waited for an answer may have stopped waiting: sending it may fail.
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Event { delivery, to } => self.event(delivery, &to),
+            Notice::Gap { gap, to } => self.gap(gap, &to),
+            Notice::Published { ticket, result } => {
+                if let Some(done) = self.waiting.publishes.remove(&ticket) {
+                    let _ = done.send(result);
+                }
+            }
+            Notice::Status(status) => {
+                let closed = (status.state == State::Closed)
+                    .then(|| Close::new(status.code, &*status.reason));
+                self.surroundings.shared.status.set_neq(status);
+                if let Some(close) = closed {
+                    self.closed(close);
+                }
+            }
+            Notice::Subscribed { id, .. } => {
+                if let Some(done) = self.waiting.subscribes.remove(&id) {
+                    let _ = done.send(Ok(()));
+                }
+            }
+            Notice::SubscribeFailed { id, refusal } => {
+                if let Some(done) = self.waiting.subscribes.remove(&id) {
+                    let _ = done.send(Err(SubscribeError::Refused(refusal.clone())));
+                }
+                if let Some(Sink::Stream(buffer)) = self.sinks.remove(&id) {
+                    buffer.end(EventError::Refused(refusal));
+                }
+            }
+            Notice::Reply { ticket, result } => {
+                if let Some(done) = self.waiting.requests.remove(&ticket) {
+                    let _ = done.send(result);
+                }
+            }
+            Notice::Request { from, name, payload } => {
+                let shared = self.surroundings.shared.clone();
+                let respond = move |result| {
+                    // A client that is closed answers nothing.
+                    let _ = shared.give(Order::Respond { to: from, result });
+                };
+                match self.handlers.get(&name) {
+                    Some(handler) => {
+                        let answer = handler(Request { name, payload });
+                        self.surroundings.runtime.spawn(async move { respond(answer.await) });
+                    }
+                    None => {
+                        let message = format!("this client does not handle {name:?}");
+                        respond(Err(Refusal::new(ErrorCode::NO_HANDLER, message)));
+                    }
+                }
+            }
+            Notice::Switched { ticket, result } => {
+                if let Some(done) = self.waiting.switches.remove(&ticket) {
+                    let _ = done.send(result);
+                }
+            }
+            Notice::TokenRefreshed(result) => {
+                for done in self.waiting.refreshes.drain(..) {
+                    let _ = done.send(result.clone());
+                }
+            }
+            // Nothing the SDK sends is without an answer of its own; what a server says here is
+            // for people to see in its log.
+            Notice::Refused(_) => {}
+        }
+    }
+
+    /// The session is over: everybody who waits is told.
+    fn closed(&mut self, close: Close) {
+        let now = self.surroundings.clock.now();
+        self.linger_until = Some(now + CLOSING);
+        for (_, sink) in std::mem::take(&mut self.sinks) {
+            if let Sink::Stream(buffer) = sink {
+                buffer.end(EventError::Closed(Closed(close.clone())));
+            }
+        }
+        for (_, done) in std::mem::take(&mut self.waiting.subscribes) {
+            let _ = done.send(Err(SubscribeError::Closed(Closed(close.clone()))));
+        }
+        self.waiting.refreshes.clear();
+        self.tokens.clear();
+        self.handlers.clear();
+        // Dropping these orders tells whoever waits for them.
+        drop(self.surroundings.shared.end(close, self.machine.stats()));
+    }
+
+    /// Sees to it that this is polled again in time. Returns whether something is due already.
+    fn wait(&mut self, now: Time, cx: &mut Context<'_>) -> bool {
+        let closing = self.sockets.iter().filter_map(|connection| connection.drop_at).min();
+        let next = tidings_core::time::earliest(self.machine.next_timeout(), closing);
+        match next {
+            Some(at) if at <= now => true,
+            Some(at) => {
+                self.timer.wake_by(self.surroundings.clock, at, cx);
+                false
+            }
+            None => false,
+        }
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let now = this.surroundings.clock.now();
+        this.take_orders(now, cx);
+        this.poll_tokens(now, cx);
+        this.machine.handle_timeout(now);
+        this.sockets.retain(|connection| connection.drop_at.is_none_or(|at| at > now));
+        this.run(now);
+        let mut budget = TURN;
+        while this.read(now, cx, &mut budget) && budget > 0 {}
+        this.write(now, cx);
+        let again = this.wait(now, cx) || budget == 0 || std::mem::take(&mut this.begun);
+        if this.linger_until.is_some_and(|until| this.sockets.is_empty() || until <= now) {
+            return Poll::Ready(());
+        }
+        if again {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+fn hand_out(sink: &mut Sink, delivery: Delivery) {
+    match sink {
+        // A callback that panics has had its say on standard error; others go on.
+        Sink::Callback(callback) => drop(catch_unwind(AssertUnwindSafe(|| callback(&delivery)))),
+        Sink::Stream(buffer) => buffer.event(delivery),
+    }
+}

@@ -1,0 +1,19 @@
+//! WebSockets of the platform. With `runtime`, the only module that knows which platform it is.
+
+mod native;
+mod stream;
+
+use tidings_core::message::{Close, Frame};
+
+pub(crate) use native::{Socket, TlsConfig};
+
+/// What became of a socket.
+#[derive(Debug)]
+pub(crate) enum SocketEvent {
+    /// It is open, with the subprotocol the server chose.
+    Opened(Option<String>),
+    /// A frame has arrived.
+    Frame(Frame),
+    /// It could not be opened, or it is over. Nothing comes after this.
+    Closed(Close),
+}

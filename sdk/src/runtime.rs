@@ -1,0 +1,82 @@
+//! Tasks, timers, time and chance of the platform. With `net`, the only module that knows which
+//! platform it is.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tidings_core::Time;
+use tidings_core::rng::Rng;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, Sleep};
+
+/// Where tasks run.
+#[derive(Debug, Clone)]
+pub(crate) struct Runtime(Handle);
+
+impl Runtime {
+    /// The one this is called in, if there is one.
+    pub(crate) fn current() -> Option<Self> {
+        Handle::try_current().ok().map(Self)
+    }
+
+    /// Runs `task` beside everything else.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(task);
+    }
+}
+
+/// The driver's clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock(Instant);
+
+impl Clock {
+    /// Starts now.
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// How long it has been running.
+    pub(crate) fn now(self) -> Time {
+        Time::from_start(self.0.elapsed())
+    }
+}
+
+/// Wakes a task at a certain time.
+#[derive(Debug, Default)]
+pub(crate) struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    armed: Option<Time>,
+}
+
+impl Timer {
+    /// Sees to it that the task is woken at `at` or before. A deadline that has moved on costs
+    /// nothing: the timer goes off at the old one and is set again.
+    pub(crate) fn wake_by(&mut self, clock: Clock, at: Time, cx: &mut Context<'_>) {
+        if self.armed.is_some_and(|armed| armed <= at && armed > clock.now()) {
+            return;
+        }
+        let deadline = clock.0 + at.since_start();
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::MAX)));
+        sleep.as_mut().reset(deadline);
+        self.armed = match sleep.as_mut().poll(cx) {
+            Poll::Pending => Some(at),
+            Poll::Ready(()) => {
+                cx.waker().wake_by_ref();
+                None
+            }
+        };
+    }
+}
+
+/// Something hard to guess: an identifier of `len` characters, and a seed for jitter.
+pub(crate) fn random(len: usize) -> Result<(String, u64), getrandom::Error> {
+    let mut id = String::with_capacity(len);
+    while id.len() < len {
+        // Ten characters of six bits use 60 of the 64 bits each generator starts from.
+        let chunk = Rng::new(getrandom::u64()?).id(10.min(len - id.len()));
+        id.push_str(&chunk);
+    }
+    Ok((id, getrandom::u64()?))
+}
