@@ -403,3 +403,8 @@ impl Core {
         ListenerId(self.next_listener.fetch_add(1, Ordering::Relaxed))
     }
 }
+
+/// The examples of the guide are run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/event-bus.md")]
+struct Guide;
