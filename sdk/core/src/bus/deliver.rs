@@ -118,7 +118,8 @@ impl Core {
         }
         match called {
             0 => self.counters.add(Count::Unheard, 1),
-            _ => self.counters.add(Count::Called, called as u64),
+            1 => {}
+            more => self.counters.add(Count::CalledMore, more as u64 - 1),
         }
         called
     }

@@ -38,7 +38,8 @@ pub struct BusStats {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Count {
     Emitted(Priority),
-    Called,
+    /// Calls beyond the first for an event: the usual event has one, which then costs nothing.
+    CalledMore,
     Unheard,
     Panicked,
     Skipped,
@@ -52,7 +53,7 @@ impl Count {
     const fn index(self) -> usize {
         match self {
             Self::Emitted(priority) => priority as usize,
-            Self::Called => Priority::COUNT,
+            Self::CalledMore => Priority::COUNT,
             Self::Unheard => Priority::COUNT + 1,
             Self::Panicked => Priority::COUNT + 2,
             Self::Skipped => Priority::COUNT + 3,
@@ -85,10 +86,12 @@ impl Counters {
         for priority in Priority::URGENT_FIRST {
             emitted[priority as usize] = sum(Count::Emitted(priority));
         }
+        let unheard = sum(Count::Unheard);
+        let heard = emitted.iter().sum::<u64>().saturating_sub(unheard);
         BusStats {
             emitted,
-            called: sum(Count::Called),
-            unheard: sum(Count::Unheard),
+            called: heard + sum(Count::CalledMore),
+            unheard,
             panicked: sum(Count::Panicked),
             skipped: sum(Count::Skipped),
             undecodable: sum(Count::Undecodable),
