@@ -16,7 +16,7 @@ use tidings_core::{Cursor, Payload, TypedEvent};
 use tokio::sync::oneshot;
 
 use crate::builder::ClientBuilder;
-use crate::error::{Closed, PublishError, RequestError, SubscribeError};
+use crate::error::{Closed, EventError, PublishError, RequestError, SubscribeError};
 use crate::orders::{Handle, Order, Shared, gone};
 use crate::publish::PublishBuilder;
 use crate::request::{Request, RequestBuilder, encode};
@@ -118,7 +118,25 @@ impl Client {
     pub async fn on(
         &self,
         pattern: impl Into<String>,
-        callback: impl FnMut(&Delivery) + Send + 'static,
+        mut callback: impl FnMut(&Delivery) + Send + 'static,
+    ) -> Result<Subscribed, SubscribeError> {
+        self.on_each(pattern, move |item| {
+            if let Ok(delivery) = item {
+                callback(delivery);
+            }
+        })
+        .await
+    }
+
+    /// Like [`on`](Self::on), and also told what is not an event, as the items of a stream are:
+    /// that events are missing ([`EventError::Gap`]), or why the subscription has ended.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub async fn on_each(
+        &self,
+        pattern: impl Into<String>,
+        callback: impl FnMut(Result<&Delivery, &EventError>) + Send + 'static,
     ) -> Result<Subscribed, SubscribeError> {
         self.add(pattern, None, Sink::Callback(Box::new(callback))).await
     }

@@ -22,7 +22,7 @@ use crate::net::{Socket, SocketEvent, TlsConfig};
 use crate::orders::{Order, Shared};
 use crate::request::{BoxFuture, Handler, Request};
 use crate::runtime::{Clock, Runtime, Timer};
-use crate::subscription::Sink;
+use crate::subscription::{Callback, Sink};
 
 /// How many frames are taken from the connections before other tasks get their turn.
 const TURN: usize = 64;
@@ -281,10 +281,12 @@ impl Driver {
         }
     }
 
-    fn gap(&self, gap: Gap, to: &Recipients) {
+    fn gap(&mut self, gap: Gap, to: &Recipients) {
         for id in to.as_slice() {
-            if let Some(Sink::Stream(buffer)) = self.sinks.get(id) {
-                buffer.gap(gap);
+            match self.sinks.get_mut(id) {
+                Some(Sink::Stream(buffer)) => buffer.gap(gap),
+                Some(Sink::Callback(callback)) => call(callback, Err(&EventError::Gap(gap))),
+                None => {}
             }
         }
     }
@@ -316,8 +318,8 @@ impl Driver {
                 if let Some(done) = self.waiting.subscribes.remove(&id) {
                     let _ = done.send(Err(SubscribeError::Refused(refusal.clone())));
                 }
-                if let Some(Sink::Stream(buffer)) = self.sinks.remove(&id) {
-                    buffer.end(EventError::Refused(refusal));
+                if let Some(sink) = self.sinks.remove(&id) {
+                    end(sink, EventError::Refused(refusal));
                 }
             }
             Notice::Reply { ticket, result } => {
@@ -363,9 +365,7 @@ impl Driver {
         let now = self.surroundings.clock.now();
         self.linger_until = Some(now + CLOSING);
         for (_, sink) in std::mem::take(&mut self.sinks) {
-            if let Sink::Stream(buffer) = sink {
-                buffer.end(EventError::Closed(Closed(close.clone())));
-            }
+            end(sink, EventError::Closed(Closed(close.clone())));
         }
         for (_, done) in std::mem::take(&mut self.waiting.subscribes) {
             let _ = done.send(Err(SubscribeError::Closed(Closed(close.clone()))));
@@ -419,8 +419,19 @@ impl Future for Driver {
 
 fn hand_out(sink: &mut Sink, delivery: Delivery) {
     match sink {
-        // A callback that panics has had its say on standard error; others go on.
-        Sink::Callback(callback) => drop(catch_unwind(AssertUnwindSafe(|| callback(&delivery)))),
+        Sink::Callback(callback) => call(callback, Ok(&delivery)),
         Sink::Stream(buffer) => buffer.event(delivery),
     }
+}
+
+fn end(sink: Sink, error: EventError) {
+    match sink {
+        Sink::Callback(mut callback) => call(&mut callback, Err(&error)),
+        Sink::Stream(buffer) => buffer.end(error),
+    }
+}
+
+/// A callback that panics has had its say on standard error; others go on.
+fn call(callback: &mut Callback, item: Result<&Delivery, &EventError>) {
+    drop(catch_unwind(AssertUnwindSafe(|| callback(item))));
 }

@@ -16,8 +16,8 @@ use tidings_core::{Headers, Payload, Priority};
 use crate::error::{EventError, Misfit};
 use crate::orders::{Handle, Order};
 
-/// Called with each event, in the driver's task.
-pub(crate) type Callback = Box<dyn FnMut(&Delivery) + Send>;
+/// Called with each item, in the driver's task.
+pub(crate) type Callback = Box<dyn FnMut(Result<&Delivery, &EventError>) + Send>;
 
 /// Where the driver puts the events of a subscription.
 pub(crate) enum Sink {
