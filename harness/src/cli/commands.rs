@@ -1,0 +1,242 @@
+//! What each command does.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+
+use super::args::{CompareArgs, Format, ListArgs, RunArgs, ServeArgs, UpArgs};
+use super::{End, Trouble};
+use crate::client::{self, Stack};
+use crate::compare;
+use crate::live::Progress;
+use crate::process::{Program, floor as floor_process, serve as serve_process};
+use crate::report::{self, Paint, Report};
+use crate::run::{Fleet, Options, drive};
+use crate::scenario::{BUILT_IN, Mix, Scenario};
+use crate::verdict;
+
+/// Between a run and the one beside it: the machine comes to rest.
+const REST: Duration = Duration::from_secs(1);
+
+pub(super) fn run(args: RunArgs) -> Result<End, Trouble> {
+    let options = options(&args)?;
+    let progress = Progress::stderr();
+    let runtime = runtime()?;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = runs(&options, args.floor, &progress) => result,
+            _ = tokio::signal::ctrl_c() => Err("interrupted; the servers are stopped".into()),
+        }
+    });
+    progress.finish();
+    // Whatever still runs is of no more use: clients in the middle of a reconnect, for example.
+    runtime.shutdown_background();
+    let report = result?;
+    if let Some(directory) = &args.report {
+        write_report(directory, &report)?;
+    }
+    match args.format {
+        Format::Json => println!("{}", serde_json::to_string(&report)?),
+        Format::Human => {
+            let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
+            print!("{}", report::table(&report, Paint::for_terminal(terminal)));
+        }
+    }
+    Ok(if report.pass { End::Pass } else { End::Fail })
+}
+
+async fn runs(options: &Options, floor: bool, progress: &Progress) -> Result<Report, Trouble> {
+    let outcome = drive(options, progress).await?;
+    let floor = if floor {
+        progress.phase("the same against the bare write loop");
+        tokio::time::sleep(REST).await;
+        Some(drive(&beside(options), progress).await?)
+    } else {
+        None
+    };
+    Ok(verdict::report(options, outcome, floor))
+}
+
+/// The same scenario for the bare write loop, which speaks ws alone.
+fn beside(options: &Options) -> Options {
+    let mut beside =
+        Options { program: Program::Floor, instances: 1, targets: Vec::new(), ..options.clone() };
+    beside.scenario.transport = Mix::Ws;
+    beside.scenario.step.clear();
+    for group in &mut beside.scenario.group {
+        group.transport = None;
+    }
+    beside
+}
+
+fn options(args: &RunArgs) -> Result<Options, Trouble> {
+    let mut scenario = Scenario::load(&args.scenario)?;
+    if let Some(connections) = args.connections {
+        if connections == 0 {
+            return Err("--connections: must be at least 1".into());
+        }
+        scenario.connections = connections;
+    }
+    if let Some(duration) = args.duration {
+        if duration.duration().is_zero() {
+            return Err("--duration: must be longer than 0s".into());
+        }
+        scenario.set_duration(duration);
+    }
+    if let Some(rate) = args.rate {
+        if !(rate.is_finite() && rate > 0.0 && rate <= 1e6) {
+            return Err("--rate: must be more than 0 and at most 1000000".into());
+        }
+        scenario.set_rate(rate);
+    }
+    if let Some(transport) = args.transport {
+        scenario.transport = transport;
+        for group in &mut scenario.group {
+            group.transport = None;
+        }
+    }
+    if let Some(reason) = client::absent(args.client) {
+        return Err(format!("--client rust-socketio: {reason}").into());
+    }
+    if args.client == Stack::RustSocketio {
+        only_socketio(&mut scenario, args)?;
+    }
+    if !args.target.is_empty() && args.instances.is_some() {
+        return Err("--instances: no servers are started with --target".into());
+    }
+    Ok(Options {
+        scenario,
+        stack: args.client,
+        instances: instances(args.instances, &args.redis)?,
+        targets: args.target.clone(),
+        program: Program::Serve,
+    })
+}
+
+fn only_socketio(scenario: &mut Scenario, args: &RunArgs) -> Result<(), Trouble> {
+    if args.transport.is_some_and(|transport| transport != Mix::SocketIo) {
+        return Err("--transport: rust-socketio speaks socketio alone".into());
+    }
+    if args.floor {
+        return Err("--floor: the bare write loop speaks ws, which rust-socketio does not".into());
+    }
+    scenario.transport = Mix::SocketIo;
+    for group in &mut scenario.group {
+        group.transport = None;
+    }
+    Ok(())
+}
+
+fn instances(asked: Option<usize>, redis: &str) -> Result<usize, Trouble> {
+    if redis != "none" {
+        return Err(format!(
+            "--redis {redis}: this version has the memory backplane alone, use --redis none"
+        )
+        .into());
+    }
+    match asked.unwrap_or(1) {
+        0 => Err("--instances: must be at least 1".into()),
+        1 => Ok(1),
+        more => Err(format!(
+            "--instances {more}: servers share events by Redis, which this version does not have \
+             yet; use one instance"
+        )
+        .into()),
+    }
+}
+
+fn write_report(directory: &Path, report: &Report) -> Result<(), Trouble> {
+    let failed = |what: &Path, e| format!("--report: cannot write {}: {e}", what.display());
+    fs::create_dir_all(directory).map_err(|e| failed(directory, e))?;
+    let (json, html) = (directory.join("report.json"), directory.join("report.html"));
+    fs::write(&json, serde_json::to_vec_pretty(report)?).map_err(|e| failed(&json, e))?;
+    fs::write(&html, report::page(report)).map_err(|e| failed(&html, e))?;
+    eprintln!("wrote {} and {}", json.display(), html.display());
+    Ok(())
+}
+
+pub(super) fn list(args: ListArgs) -> Result<End, Trouble> {
+    let mut scenarios = Vec::with_capacity(BUILT_IN.len());
+    for (name, _) in BUILT_IN {
+        scenarios.push(Scenario::load(name)?);
+    }
+    match args.format {
+        Format::Json => println!("{}", serde_json::to_string(&scenarios)?),
+        Format::Human => {
+            for scenario in scenarios {
+                println!(
+                    "{:<18}{} connections, {:.0} events/s, {}\n{:<18}{}\n",
+                    scenario.name,
+                    scenario.connections,
+                    scenario.rate(),
+                    scenario.duration,
+                    "",
+                    scenario.about
+                );
+            }
+        }
+    }
+    Ok(End::Pass)
+}
+
+pub(super) fn up(args: UpArgs) -> Result<End, Trouble> {
+    let scenario = Scenario::load(&args.scenario)?;
+    let instances = instances(args.instances, &args.redis)?;
+    runtime()?.block_on(async {
+        let mut fleet = Fleet::start(Program::Serve, instances, &scenario.server).await?;
+        for url in (0..fleet.len()).filter_map(|n| fleet.url(n)) {
+            println!("{url}");
+        }
+        eprintln!("running until Ctrl-C");
+        loop {
+            tokio::select! {
+                interrupted = tokio::signal::ctrl_c() => {
+                    interrupted?;
+                    break;
+                }
+                () = tokio::time::sleep(Duration::from_millis(200)) => {
+                    if let Some(end) = fleet.unexpected_ends().pop() {
+                        return Err(end.into());
+                    }
+                }
+            }
+        }
+        fleet.stop().await;
+        Ok(End::Pass)
+    })
+}
+
+pub(super) fn compare(args: &CompareArgs) -> Result<End, Trouble> {
+    if !(args.tolerance.is_finite() && args.tolerance >= 0.0) {
+        return Err("--tolerance: must be 0 or more".into());
+    }
+    let comparison =
+        compare::compare(&read_report(&args.a)?, &read_report(&args.b)?, args.tolerance / 100.0);
+    match args.format {
+        Format::Json => println!("{}", serde_json::to_string(&comparison)?),
+        Format::Human => print!("{}", compare::table(&comparison)),
+    }
+    Ok(if comparison.regression { End::Fail } else { End::Pass })
+}
+
+fn read_report(path: &Path) -> Result<Report, Trouble> {
+    let text = fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    serde_json::from_slice(&text)
+        .map_err(|e| format!("{} is not a report of this harness: {e}", path.display()).into())
+}
+
+pub(super) fn serve(args: ServeArgs) -> Result<End, Trouble> {
+    runtime()?.block_on(serve_process::run(args.listen, &args.settings))?;
+    Ok(End::Pass)
+}
+
+pub(super) fn floor(args: ServeArgs) -> Result<End, Trouble> {
+    floor_process::run(args.listen)?;
+    Ok(End::Pass)
+}
+
+fn runtime() -> Result<Runtime, Trouble> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}

@@ -1,0 +1,23 @@
+//! The processes of a run: the servers it starts, and what each process uses.
+
+pub(crate) mod floor;
+mod health;
+pub(crate) mod serve;
+mod server;
+mod usage;
+
+pub(crate) use health::check as check_health;
+pub(crate) use server::{Program, ServerProcess, StartError};
+pub use usage::ProcessReport;
+pub(crate) use usage::Usage;
+
+/// Raises the limit of open files as far as it goes; returns what it then is.
+pub(crate) fn raise_open_files() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum.unwrap_or(u64::MAX),
+        Err(_) => limit.current.unwrap_or(u64::MAX),
+    }
+}

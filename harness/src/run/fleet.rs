@@ -1,0 +1,165 @@
+//! The servers of a run: processes of its own, or addresses it was given.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use super::RunError;
+use crate::process::{Program, ServerProcess, StartError, Usage, check_health};
+
+/// How long a server that was given may take to answer that it is well.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// All servers of a run.
+pub(crate) struct Fleet {
+    servers: Vec<Member>,
+}
+
+enum Member {
+    Own(Box<ServerProcess>),
+    Given { url: String, addr: Option<SocketAddr> },
+}
+
+impl Fleet {
+    /// Starts `count` servers with these settings.
+    pub(crate) async fn start(
+        program: Program,
+        count: usize,
+        settings: &toml::Table,
+    ) -> Result<Self, StartError> {
+        let mut servers = Vec::with_capacity(count);
+        for n in 0..count {
+            let role = match program {
+                Program::Serve => format!("server {n}"),
+                Program::Floor => "floor".to_owned(),
+            };
+            let server = ServerProcess::start(role, program, settings.to_string()).await?;
+            servers.push(Member::Own(Box::new(server)));
+        }
+        Ok(Self { servers })
+    }
+
+    /// Servers that run already; each must answer that it is well.
+    pub(crate) async fn given(urls: &[String]) -> Result<Self, RunError> {
+        let mut servers = Vec::with_capacity(urls.len());
+        for url in urls {
+            let addr = plain_address(url)?;
+            if let Some(addr) = addr {
+                check_health(addr, HEALTH_PATIENCE)
+                    .await
+                    .map_err(|problem| RunError::Target { url: url.clone(), problem })?;
+            }
+            servers.push(Member::Given { url: url.trim_end_matches('/').to_owned(), addr });
+        }
+        Ok(Self { servers })
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// The base URL of one.
+    pub(crate) fn url(&self, n: usize) -> Option<String> {
+        Some(match self.servers.get(n)? {
+            Member::Own(server) => format!("http://{}", server.addr()),
+            Member::Given { url, .. } => url.clone(),
+        })
+    }
+
+    /// The address of one, if a plain TCP connection reaches it.
+    pub(crate) fn addr(&self, n: usize) -> Option<SocketAddr> {
+        match self.servers.get(n)? {
+            Member::Own(server) => Some(server.addr()),
+            Member::Given { addr, .. } => *addr,
+        }
+    }
+
+    /// One that the run has started, to stop or restart it.
+    pub(crate) fn own(&mut self, n: usize) -> Option<&mut ServerProcess> {
+        match self.servers.get_mut(n)? {
+            Member::Own(server) => Some(&mut **server),
+            Member::Given { .. } => None,
+        }
+    }
+
+    /// All that the run has started.
+    pub(crate) fn owned(&mut self) -> impl Iterator<Item = &mut ServerProcess> {
+        self.servers.iter_mut().filter_map(|member| match member {
+            Member::Own(server) => Some(&mut **server),
+            Member::Given { .. } => None,
+        })
+    }
+
+    /// What each of its own servers has used.
+    pub(crate) fn usage(&mut self) -> Vec<(String, Usage)> {
+        self.owned().map(|server| (server.role().to_owned(), server.usage())).collect()
+    }
+
+    /// Those that have ended without having been asked to, told once.
+    pub(crate) fn unexpected_ends(&mut self) -> Vec<String> {
+        self.owned().filter_map(ServerProcess::unexpected_end).collect()
+    }
+
+    /// Whether some server may still answer.
+    pub(crate) fn any_up(&mut self) -> bool {
+        self.servers.iter().any(|member| match member {
+            Member::Own(server) => server.pid().is_some(),
+            Member::Given { .. } => true,
+        })
+    }
+
+    /// Stops all of its own.
+    pub(crate) async fn stop(&mut self) {
+        for server in self.owned() {
+            server.stop().await;
+        }
+    }
+}
+
+/// The address of `http://` and `ws://` URLs; `None` for the encrypted ones.
+fn plain_address(url: &str) -> Result<Option<SocketAddr>, RunError> {
+    let wrong = |problem: String| RunError::Target { url: url.to_owned(), problem };
+    let (scheme, rest) = url
+        .split_once("://")
+        .ok_or_else(|| wrong("is no URL: write http://HOST:PORT".to_owned()))?;
+    match scheme {
+        "https" | "wss" => return Ok(None),
+        "http" | "ws" => {}
+        other => return Err(wrong(format!("has scheme {other:?}: use http, https, ws or wss"))),
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let authority = if has_port { authority.to_owned() } else { format!("{authority}:80") };
+    let mut found = authority.to_socket_addrs().map_err(|e| wrong(e.to_string()))?;
+    found.next().map(Some).ok_or_else(|| wrong("has no address".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_urls_have_addresses() {
+        let addr = |url| plain_address(url).ok().flatten().map(|addr| addr.to_string());
+        assert_eq!(addr("http://127.0.0.1:9000/"), Some("127.0.0.1:9000".into()));
+        assert_eq!(addr("ws://127.0.0.1"), Some("127.0.0.1:80".into()));
+        assert_eq!(addr("http://[::1]:9000"), Some("[::1]:9000".into()));
+        assert_eq!(addr("https://example.org"), None);
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused() {
+        for url in ["127.0.0.1:9000", "ftp://127.0.0.1"] {
+            let message = plain_address(url).unwrap_err().to_string();
+            assert!(message.contains(url) && message.contains("http"), "{message}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_target_that_does_not_answer_is_an_error() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        assert!(matches!(Fleet::given(&[url]).await, Err(RunError::Target { .. })));
+    }
+}

@@ -1,0 +1,246 @@
+//! Values of a scenario that are well-formed but make no sense.
+
+use std::collections::BTreeSet;
+
+use tidings_core::Priority;
+
+use super::{Action, Group, Publish, Scenario, Step};
+use crate::stamp;
+
+/// The largest payload a scenario may ask for.
+const MAX_PAYLOAD: usize = 1 << 20;
+
+/// A value that makes no sense.
+pub(super) struct Problem {
+    pub(super) key: String,
+    pub(super) problem: String,
+}
+
+fn problem(key: impl Into<String>, problem: impl Into<String>) -> Problem {
+    Problem { key: key.into(), problem: problem.into() }
+}
+
+/// Finds the first value that makes no sense.
+pub(super) fn check(scenario: &Scenario) -> Result<(), Problem> {
+    if scenario.name.trim().is_empty() {
+        return Err(problem("name", "must not be empty"));
+    }
+    if scenario.connections == 0 {
+        return Err(problem("connections", "must be at least 1"));
+    }
+    if scenario.duration.duration().is_zero() {
+        return Err(problem("duration", "must be longer than 0s"));
+    }
+    if scenario.warmup >= scenario.duration {
+        return Err(problem(
+            "warmup",
+            format!("{} must be shorter than the duration, {}", scenario.warmup, scenario.duration),
+        ));
+    }
+    if !(stamp::MIN_PAYLOAD..=MAX_PAYLOAD).contains(&scenario.payload_bytes) {
+        return Err(problem(
+            "payload_bytes",
+            format!("must be from {} to {MAX_PAYLOAD}", stamp::MIN_PAYLOAD),
+        ));
+    }
+    groups(scenario)?;
+    if scenario.publish.is_empty() {
+        return Err(problem("publish", "at least one [[publish]] is needed"));
+    }
+    for (n, publish) in scenario.publish.iter().enumerate() {
+        publishing(scenario, publish, &format!("publish[{n}]"))?;
+    }
+    for (n, step) in scenario.step.iter().enumerate() {
+        happening(scenario, step, &format!("step[{n}]"))?;
+    }
+    limits(scenario)
+}
+
+fn groups(scenario: &Scenario) -> Result<(), Problem> {
+    if scenario.group.is_empty() {
+        return Err(problem("group", "at least one [[group]] is needed"));
+    }
+    let mut names = BTreeSet::new();
+    for Group { name, count, weight, room_size, subscribe, bytes_per_second, .. } in &scenario.group
+    {
+        let key = |part: &str| format!("group.{name}.{part}");
+        if !names.insert(name) {
+            return Err(problem(key("name"), "another group has the same name"));
+        }
+        match (count, weight) {
+            (Some(_), Some(_)) => {
+                return Err(problem(key("weight"), "give either count or weight, not both"));
+            }
+            (None, None) => return Err(problem(key("count"), "give count or weight")),
+            (None, Some(0)) => return Err(problem(key("weight"), "must be at least 1")),
+            _ => {}
+        }
+        if *room_size == 0 {
+            return Err(problem(key("room_size"), "must be at least 1"));
+        }
+        if bytes_per_second.is_some_and(|rate| rate < 100) {
+            return Err(problem(key("bytes_per_second"), "must be at least 100"));
+        }
+        for pattern in subscribe {
+            template(pattern).map_err(|p| problem(key("subscribe"), p))?;
+        }
+    }
+    Ok(())
+}
+
+fn publishing(scenario: &Scenario, publish: &Publish, at: &str) -> Result<(), Problem> {
+    known_group(scenario, &publish.from, &format!("{at}.from"))?;
+    if !(publish.rate.is_finite() && publish.rate > 0.0 && publish.rate <= 1e6) {
+        return Err(problem(format!("{at}.rate"), "must be more than 0 and at most 1000000"));
+    }
+    if publish.publishers == Some(0) {
+        return Err(problem(format!("{at}.publishers"), "must be at least 1"));
+    }
+    template(&publish.name).map_err(|p| problem(format!("{at}.name"), p))?;
+    if publish.name.split('.').any(|segment| segment == "*" || segment == "**") {
+        return Err(problem(format!("{at}.name"), "events have names, not patterns with * or **"));
+    }
+    Ok(())
+}
+
+fn happening(scenario: &Scenario, step: &Step, at: &str) -> Result<(), Problem> {
+    if step.at > scenario.duration {
+        return Err(problem(
+            format!("{at}.at"),
+            format!("{} is after the end, {}", step.at, scenario.duration),
+        ));
+    }
+    let about_servers =
+        matches!(step.action, Action::KillServer | Action::StopServer | Action::RestartServer);
+    if step.server.is_some() && !about_servers {
+        return Err(problem(
+            format!("{at}.server"),
+            format!("{} happens to clients: give a group", step.action.as_str()),
+        ));
+    }
+    if step.lasting.is_some() && step.action != Action::CutClients {
+        return Err(problem(
+            format!("{at}.for"),
+            format!("{} happens at once", step.action.as_str()),
+        ));
+    }
+    match &step.group {
+        Some(_) if about_servers => Err(problem(
+            format!("{at}.group"),
+            format!("{} happens to servers: give a server's number", step.action.as_str()),
+        )),
+        Some(group) => known_group(scenario, group, &format!("{at}.group")),
+        None => Ok(()),
+    }
+}
+
+fn limits(scenario: &Scenario) -> Result<(), Problem> {
+    let sla = &scenario.sla;
+    if sla.delivered_ratio.is_some_and(|ratio| !(0.0..=1.0).contains(&ratio)) {
+        return Err(problem("sla.delivered_ratio", "must be from 0 to 1"));
+    }
+    for group in sla.group.keys() {
+        known_group(scenario, group, &format!("sla.group.{group}"))?;
+    }
+    for priority in sla.priority.keys() {
+        if let Err(unknown) = priority.parse::<Priority>() {
+            return Err(problem(format!("sla.priority.{priority}"), unknown.to_string()));
+        }
+    }
+    Ok(())
+}
+
+fn known_group(scenario: &Scenario, name: &str, key: &str) -> Result<(), Problem> {
+    if scenario.group.iter().any(|group| group.name == name) {
+        return Ok(());
+    }
+    let names: Vec<_> = scenario.group.iter().map(|group| group.name.as_str()).collect();
+    Err(problem(key, format!("no group is called {name:?}; there are {}", names.join(", "))))
+}
+
+/// Whether every placeholder is one that is filled in, and the rest can be a name or pattern.
+fn template(text: &str) -> Result<(), String> {
+    let filled = text.replace("{client}", "0").replace("{room}", "0");
+    if filled.contains(['{', '}']) {
+        return Err(format!("{text:?} has a placeholder other than {{client}} and {{room}}"));
+    }
+    if filled.is_empty() || filled.split('.').any(str::is_empty) {
+        return Err(format!("{text:?} has an empty segment"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        name = "mine"
+        about = "x"
+        connections = 10
+        duration = "5s"
+        [[group]]
+        name = "all"
+        weight = 1
+        subscribe = ["news.*"]
+        [[publish]]
+        from = "all"
+        name = "news.{client}"
+        rate = 10
+        [[step]]
+        at = "2s"
+        action = "cut-clients"
+    "#;
+
+    fn error(from: &str, to: &str) -> String {
+        assert!(GOOD.contains(from));
+        Scenario::parse(&GOOD.replace(from, to), "mine.toml").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_good_one_passes() {
+        Scenario::parse(GOOD, "mine.toml").unwrap();
+    }
+
+    #[test]
+    fn errors_name_the_file_the_key_and_what_would_be_right() {
+        for (from, to, key, advice) in [
+            ("weight = 1", "wieght = 1", "wieght", "expected one of"),
+            ("duration = \"5s\"", "duration = \"5\"", "duration", "as in 1.5s"),
+            ("duration = \"5s\"", "duration = \"0s\"", "duration", "longer than 0s"),
+            ("duration = \"5s\"", "", "duration", "missing field"),
+            ("connections = 10", "connections = 0", "connections", "at least 1"),
+            ("connections = 10", "warmup = \"9s\"", "warmup", "shorter than the duration"),
+            ("connections = 10", "payload_bytes = 3", "payload_bytes", "must be from"),
+            ("weight = 1", "weight = 1\ncount = 1", "group.all.weight", "not both"),
+            ("weight = 1", "", "group.all.count", "count or weight"),
+            ("news.*", "news.{n}", "group.all.subscribe", "{client}"),
+            ("news.*", "news..x", "group.all.subscribe", "empty segment"),
+            ("from = \"all\"", "from = \"al\"", "publish[0].from", "there are all"),
+            ("rate = 10", "rate = 0", "publish[0].rate", "more than 0"),
+            ("rate = 10", "rate = nan", "publish[0].rate", "more than 0"),
+            ("rate = 10", "rate = 10\npriority = \"urgent\"", "urgent", "low, normal"),
+            ("news.{client}\"", "news.*\"", "publish[0].name", "not patterns"),
+            ("at = \"2s\"", "at = \"7s\"", "step[0].at", "after the end"),
+            ("at = \"2s\"", "at = \"2s\"\nserver = 0", "step[0].server", "give a group"),
+            ("cut-clients", "kill-servers", "action", "kill-server"),
+            ("[[step]]", "[sla]\nlosst = 1\n[[step]]", "losst", "expected one of"),
+            ("[[step]]", "[sla.group.al]\n[[step]]", "sla.group.al", "there are all"),
+            ("[[step]]", "[sla.priority.top]\n[[step]]", "sla.priority.top", "critical"),
+        ] {
+            let message = error(from, to);
+            assert!(
+                message.starts_with("mine.toml: ")
+                    && message.contains(key)
+                    && message.contains(advice),
+                "{from} -> {to}: {message}"
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_scenarios_are_told_the_known_ones() {
+        let message = Scenario::load("roms").unwrap_err().to_string();
+        assert!(message.contains("\"roms\"") && message.contains("rooms"), "{message}");
+    }
+}
