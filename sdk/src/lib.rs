@@ -22,6 +22,7 @@
 
 mod builder;
 mod client;
+mod codec;
 mod driver;
 pub mod error;
 mod net;
@@ -33,9 +34,11 @@ mod subscription;
 
 pub use builder::{AuthError, ClientBuilder};
 pub use client::Client;
+pub use codec::Json;
 pub use publish::{PublishBuilder, Publishing, VolatileBuilder, VolatileSending};
 pub use request::{Request, RequestBuilder};
 pub use subscription::{Meta, Overflow, RawSubscription, Received, Subscribed, Subscription};
+pub use tidings_core::bus;
 pub use tidings_core::client::{Counters, RoundTrips, State, Stats, Status, Transport};
 pub use tidings_core::message::{
     Advice, Close, CloseCode, Delivery, ErrorCode, Gap, Position, Refusal,
