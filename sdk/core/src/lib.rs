@@ -15,6 +15,7 @@ pub mod json;
 pub mod lane;
 pub mod link;
 pub mod message;
+pub mod msgpack;
 pub mod name;
 pub mod pattern;
 pub mod pattern_index;

@@ -21,6 +21,8 @@ mod value;
 mod write;
 
 pub use elements::Elements;
+pub(crate) use scan::Scanner;
+pub(crate) use value::utf8;
 pub use value::{Array, Kind, Object, Value, parse};
 pub use write::{Writer, escaped_len, number_len};
 

@@ -5,29 +5,57 @@ use super::{Error, ErrorKind, MAX_DEPTH, string};
 
 /// A place in a text, and the way forward from it.
 #[derive(Debug, Clone)]
-pub(super) struct Scanner<'a> {
+pub(crate) struct Scanner<'a> {
     text: &'a str,
     at: usize,
     max_depth: usize,
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(text: &'a str, max_depth: usize) -> Self {
+    pub(crate) fn new(text: &'a str, max_depth: usize) -> Self {
         Self { text, at: 0, max_depth: max_depth.min(MAX_DEPTH) }
     }
 
-    pub(super) fn limit_depth(&mut self, max_depth: usize) {
+    pub(crate) fn limit_depth(&mut self, max_depth: usize) {
         self.max_depth = max_depth.min(MAX_DEPTH);
     }
 
+    /// The deepest nesting accepted.
+    pub(crate) const fn max_depth(&self) -> usize {
+        self.max_depth
+    }
+
+    /// The place reached, in bytes from the beginning.
+    pub(crate) const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Inside a container: moves past the comma before the next entry, or past the closing bracket,
+    /// if there is no other.
+    pub(crate) fn another(&mut self, object: bool, first: bool) -> Result<bool, Error> {
+        let end = if object { b'}' } else { b']' };
+        match self.peek() {
+            Some(byte) if byte == end => {
+                self.bump();
+                Ok(false)
+            }
+            Some(b',') if !first => {
+                self.bump();
+                Ok(true)
+            }
+            Some(_) if first => Ok(true),
+            _ => self.error(ErrorKind::ExpectedCommaOrEnd),
+        }
+    }
+
     /// An error at the place reached; at the end of the text it is that the text is incomplete.
-    pub(super) fn error<T>(&self, kind: ErrorKind) -> Result<T, Error> {
+    pub(crate) fn error<T>(&self, kind: ErrorKind) -> Result<T, Error> {
         let ended = self.at >= self.text.len() && kind != ErrorKind::Trailing;
         Err(Error { kind: if ended { ErrorKind::Incomplete } else { kind }, at: self.at })
     }
 
     /// The next byte that is not white space; it is not consumed.
-    pub(super) fn peek(&mut self) -> Option<u8> {
+    pub(crate) fn peek(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(self.at) {
             self.at += 1;
@@ -36,12 +64,12 @@ impl<'a> Scanner<'a> {
     }
 
     /// Moves past the byte that was peeked.
-    pub(super) fn bump(&mut self) {
+    pub(crate) fn bump(&mut self) {
         self.at += 1;
     }
 
     /// That nothing but white space is left.
-    pub(super) fn end(&mut self) -> Result<(), Error> {
+    pub(crate) fn end(&mut self) -> Result<(), Error> {
         match self.peek() {
             None => Ok(()),
             Some(_) => self.error(ErrorKind::Trailing),
@@ -49,7 +77,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next value, checked.
-    pub(super) fn value(&mut self) -> Result<Value<'a>, Error> {
+    pub(crate) fn value(&mut self) -> Result<Value<'a>, Error> {
         self.peek();
         let start = self.at;
         self.skip_value()?;
@@ -57,7 +85,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next object key and its colon; returns the string with its quotes.
-    pub(super) fn key(&mut self) -> Result<Value<'a>, Error> {
+    pub(crate) fn key(&mut self) -> Result<Value<'a>, Error> {
         if self.peek() != Some(b'"') {
             return self.error(ErrorKind::ExpectedKey);
         }

@@ -23,7 +23,7 @@ pub fn parse(json: &[u8], max_depth: usize) -> Result<Value<'_>, Error> {
     Ok(value)
 }
 
-pub(super) fn utf8(json: &[u8]) -> Result<&str, Error> {
+pub(crate) fn utf8(json: &[u8]) -> Result<&str, Error> {
     std::str::from_utf8(json).map_err(|e| Error { kind: ErrorKind::Utf8, at: e.valid_up_to() })
 }
 
