@@ -8,7 +8,7 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use tidings_core::link::{LinkConfig, ServerLinkConfig};
 use tidings_core::message::*;
-use tidings_core::socketio::{ClientLink, Namespace, ServerLink, SocketIds, encode_event};
+use tidings_core::socketio::{ClientLink, Namespace, Parser, ServerLink, SocketIds, encode_event};
 use tidings_core::{Cursor, Event, Headers, Lane, Offset, Payload, Priority, Time};
 
 fn delivery(payload: Payload) -> Delivery {
@@ -79,12 +79,14 @@ fn exchange(client: &mut ClientLink, server: &mut ServerLink) {
 }
 
 fn broadcast(c: &mut Criterion) {
-    let mut group = c.benchmark_group("socketio encode event");
-    for (name, payload) in payloads() {
-        let delivery = delivery(payload);
-        group.bench_function(name, |b| {
-            b.iter(|| encode_event(&Namespace::MAIN, true, black_box(&delivery)));
-        });
+    for (name, parser) in [("text", Parser::Text), ("msgpack", Parser::Msgpack)] {
+        let mut group = c.benchmark_group(format!("socketio encode event, {name}"));
+        for (name, payload) in payloads() {
+            let delivery = delivery(payload);
+            group.bench_function(name, |b| {
+                b.iter(|| encode_event(&Namespace::MAIN, parser, true, black_box(&delivery)));
+            });
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::message::{
     ClientMessage, Delivery, ErrorCode, Frame, LinkError, Refusal, ServerMessage,
 };
 use crate::name::Name;
-use crate::socketio::{self, Namespace, SocketIoConfig};
+use crate::socketio::{self, Namespace, Parser, SocketIoConfig};
 use crate::ws::{self, Encoding};
 
 /// How a client's link behaves.
@@ -126,15 +126,25 @@ pub enum Wire {
     SocketIo,
     /// Socket.IO for Tidings clients: the event's metadata comes with it.
     SocketIoTidings,
+    /// As [`SocketIo`](Self::SocketIo), for clients with the msgpack parser.
+    SocketIoMsgpack,
+    /// As [`SocketIoTidings`](Self::SocketIoTidings), for clients with the msgpack parser.
+    SocketIoTidingsMsgpack,
 }
 
 impl Wire {
     /// How many there are.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 6;
 
     /// All of them, by [`Wire::index`].
-    pub const ALL: [Self; Self::COUNT] =
-        [Self::WsJson, Self::WsMsgpack, Self::SocketIo, Self::SocketIoTidings];
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::WsJson,
+        Self::WsMsgpack,
+        Self::SocketIo,
+        Self::SocketIoTidings,
+        Self::SocketIoMsgpack,
+        Self::SocketIoTidingsMsgpack,
+    ];
 
     /// Its number, below [`Wire::COUNT`].
     pub const fn index(self) -> usize {
@@ -144,11 +154,15 @@ impl Wire {
 
 /// One event encoded once for all connections of a wire: finished, unmasked WebSocket frames.
 pub fn encode_event(wire: Wire, delivery: &Delivery) -> Bytes {
+    let socketio =
+        |parser, metadata| socketio::encode_event(&Namespace::MAIN, parser, metadata, delivery);
     match wire {
         Wire::WsJson => ws::encode_event(Encoding::Json, delivery),
         Wire::WsMsgpack => Bytes::new(),
-        Wire::SocketIo => socketio::encode_event(&Namespace::MAIN, false, delivery),
-        Wire::SocketIoTidings => socketio::encode_event(&Namespace::MAIN, true, delivery),
+        Wire::SocketIo => socketio(Parser::Text, false),
+        Wire::SocketIoTidings => socketio(Parser::Text, true),
+        Wire::SocketIoMsgpack => socketio(Parser::Msgpack, false),
+        Wire::SocketIoTidingsMsgpack => socketio(Parser::Msgpack, true),
     }
 }
 

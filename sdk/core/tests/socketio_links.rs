@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use messages::*;
 use proptest::prelude::*;
-use tidings_core::link::{LinkConfig, ServerLinkConfig, Wire};
+use tidings_core::link::{LinkConfig, ServerLinkConfig, Wire, encode_event};
 use tidings_core::message::*;
-use tidings_core::socketio::{ClientLink, ServerLink, SocketIds};
+use tidings_core::socketio::{ClientLink, Parser, ServerLink, SocketIds, SocketIoConfig};
 use tidings_core::{Payload, Time};
 
 fn ids() -> SocketIds {
@@ -24,15 +24,17 @@ struct Pair {
 }
 
 impl Pair {
-    fn connecting(hello: Hello) -> Self {
-        let mut client = ClientLink::new(LinkConfig::default(), hello, Time::ZERO);
+    fn connecting(parser: Parser, hello: Hello) -> Self {
+        let socketio = SocketIoConfig { parser, ..SocketIoConfig::default() };
+        let config = LinkConfig { socketio, ..LinkConfig::default() };
+        let mut client = ClientLink::new(config, hello, Time::ZERO);
         client.opened(Time::ZERO, None).expect("Socket.IO takes any subprotocol");
         let server = ServerLink::new(ServerLinkConfig::default(), ids(), Time::ZERO);
         Self { client, server }
     }
 
-    fn connected() -> Self {
-        let mut pair = Self::connecting(Hello { producer: "p".into(), ..Hello::default() });
+    fn connected(parser: Parser) -> Self {
+        let mut pair = Self::connecting(parser, Hello { producer: "p".into(), ..Hello::default() });
         assert!(matches!(pair.heard_by_server(), Some(ClientMessage::Hello(_))));
         let welcomed = pair.heard_by_client(ServerMessage::Welcome(plain_welcome()));
         assert!(matches!(welcomed.as_slice(), [ServerMessage::Welcome(_)]));
@@ -69,18 +71,27 @@ impl Pair {
     }
 }
 
+fn parser() -> impl Strategy<Value = Parser> {
+    prop_oneof![Just(Parser::Text), Just(Parser::Msgpack)]
+}
+
 proptest! {
     #[test]
-    fn hello_and_welcome_arrive(hello in hello(), welcome in welcome()) {
-        let mut pair = Pair::connecting(hello.clone());
+    fn hello_and_welcome_arrive(parser in parser(), hello in hello(), welcome in welcome()) {
+        let mut pair = Pair::connecting(parser, hello.clone());
         prop_assert_eq!(pair.heard_by_server(), Some(ClientMessage::Hello(hello)));
-        prop_assert_eq!(pair.server.wire(), Wire::SocketIoTidings);
+        let wire = match parser {
+            Parser::Text => Wire::SocketIoTidings,
+            Parser::Msgpack => Wire::SocketIoTidingsMsgpack,
+        };
+        prop_assert_eq!(pair.server.wire(), wire);
         let welcome = ServerMessage::Welcome(welcome);
         prop_assert_eq!(pair.heard_by_client(welcome.clone()), [welcome]);
     }
 
     #[test]
     fn what_is_asked_arrives_and_is_answered(
+        parser in parser(),
         subscribe in subscribe(),
         publish in publish(),
         volatile: bool,
@@ -89,7 +100,7 @@ proptest! {
         refusal in refusal(),
         refuse: bool,
     ) {
-        let mut pair = Pair::connected();
+        let mut pair = Pair::connected(parser);
         let id = subscribe.id;
         let asked = ClientMessage::Subscribe(subscribe);
         prop_assert_eq!(pair.say(asked.clone()), Some(asked));
@@ -125,10 +136,11 @@ proptest! {
 
     #[test]
     fn requests_are_answered_both_ways(
+        parser in parser(),
         requests in prop::collection::vec((name(), payload(), result()), 1..5),
         first: u32,
     ) {
-        let mut pair = Pair::connected();
+        let mut pair = Pair::connected(parser);
         let mut open = Vec::new();
         for (i, (name, payload, result)) in requests.into_iter().enumerate() {
             let id = RequestId(first.wrapping_add(i as u32));
@@ -156,16 +168,16 @@ proptest! {
     }
 
     #[test]
-    fn what_the_server_tells_arrives(messages in prop::collection::vec(told(), 1..5)) {
-        let mut pair = Pair::connected();
+    fn what_the_server_tells_arrives(parser in parser(), messages in prop::collection::vec(told(), 1..5)) {
+        let mut pair = Pair::connected(parser);
         for message in messages {
             prop_assert_eq!(pair.heard_by_client(message.clone()), [message]);
         }
     }
 
     #[test]
-    fn broadcasts_are_what_the_link_sends(delivery in delivery()) {
-        let mut pair = Pair::connected();
+    fn broadcasts_are_what_the_link_sends(parser in parser(), delivery in delivery()) {
+        let mut pair = Pair::connected(parser);
         let message = ServerMessage::Event(delivery.clone());
         pair.server.send(Time::ZERO, &message);
         let mut sent = Vec::new();
@@ -175,18 +187,16 @@ proptest! {
                 Frame::Binary(data) => websocket_frame(&mut sent, 0x82, &data),
             }
         }
-        let main = tidings_core::socketio::Namespace::MAIN;
-        let broadcast = tidings_core::socketio::encode_event(&main, true, &delivery);
-        prop_assert_eq!(broadcast, sent);
+        prop_assert_eq!(encode_event(pair.server.wire(), &delivery), sent);
     }
 
     #[test]
-    fn no_frame_breaks_a_link(frames in prop::collection::vec(wild_frame(), 0..8), joined: bool) {
+    fn no_frame_breaks_a_link(parser in parser(), frames in prop::collection::vec(wild_frame(), 0..8), joined: bool) {
         let (mut server, mut client) = if joined {
-            let pair = Pair::connected();
+            let pair = Pair::connected(parser);
             (pair.server, pair.client)
         } else {
-            let pair = Pair::connecting(Hello::default());
+            let pair = Pair::connecting(parser, Hello::default());
             (pair.server, pair.client)
         };
         for frame in frames {
@@ -250,14 +260,14 @@ fn wild_frame() -> impl Strategy<Value = Frame> {
 
 #[test]
 fn goodbye_ends_the_session() {
-    let mut pair = Pair::connected();
+    let mut pair = Pair::connected(Parser::Text);
     assert_eq!(pair.say(ClientMessage::Bye), Some(ClientMessage::Bye));
     assert_eq!(pair.heard_by_client(ServerMessage::Unsubscribed(SubId(1))), []);
 }
 
 #[test]
 fn a_cancelled_request_is_not_answered() {
-    let mut pair = Pair::connected();
+    let mut pair = Pair::connected(Parser::Text);
     let request = |id| ClientMessage::Request {
         id: RequestId(id),
         name: "ask".into(),
@@ -276,7 +286,8 @@ fn a_cancelled_request_is_not_answered() {
 
 #[test]
 fn a_refused_hello_tells_why() {
-    let mut pair = Pair::connecting(Hello { token: Some("bad".into()), ..Hello::default() });
+    let mut pair =
+        Pair::connecting(Parser::Text, Hello { token: Some("bad".into()), ..Hello::default() });
     assert!(matches!(pair.heard_by_server(), Some(ClientMessage::Hello(_))));
     let mut close = Close::new(CloseCode::TOKEN_EXPIRED, "the token has expired");
     close.delay = Some(Duration::from_secs(3));
@@ -288,7 +299,7 @@ fn a_refused_hello_tells_why() {
 
 #[test]
 fn heartbeats_go_both_ways_and_silence_is_noticed() {
-    let mut pair = Pair::connected();
+    let mut pair = Pair::connected(Parser::Text);
     let mut now = Time::ZERO;
     for _ in 0..10 {
         now = pair.server.next_timeout().expect("a ping is always due");
@@ -308,7 +319,7 @@ fn heartbeats_go_both_ways_and_silence_is_noticed() {
 
 #[test]
 fn the_welcome_and_the_hello_must_come_in_time() {
-    let mut pair = Pair::connecting(Hello::default());
+    let mut pair = Pair::connecting(Parser::Text, Hello::default());
     let deadline = pair.client.next_timeout().expect("a deadline");
     let error = pair.client.handle_timeout(deadline).expect_err("no welcome");
     assert_eq!(error.close.code, CloseCode::HELLO_TIMEOUT);

@@ -4,7 +4,10 @@
 use bytes::Bytes;
 use tidings_core::link::{ServerLinkConfig, Wire};
 use tidings_core::message::*;
-use tidings_core::socketio::{Namespace, ServerLink, SocketIds, SocketIoConfig, encode_event};
+use tidings_core::msgpack::Writer;
+use tidings_core::socketio::{
+    Namespace, Parser, ServerLink, SocketIds, SocketIoConfig, encode_event,
+};
 use tidings_core::{Cursor, Epoch, Event, Headers, Lane, Offset, Payload, Place, Priority, Time};
 
 /// A connection as the client sees it.
@@ -291,10 +294,11 @@ fn events_carry_the_payload_alone() {
             r#"42["tidings:event","tidings:at",2]"#,
         ]
     );
-    let frame = encode_event(&Namespace::MAIN, false, &delivery("a.b", json(r#"{"x":1}"#)));
+    let frame =
+        encode_event(&Namespace::MAIN, Parser::Text, false, &delivery("a.b", json(r#"{"x":1}"#)));
     assert_eq!(frame, [b"\x81\x11".as_slice(), br#"42["a.b",{"x":1}]"#].concat());
     let chat = Namespace::new("/chat").expect("a namespace");
-    let frame = encode_event(&chat, true, &delivery("a", json("1")));
+    let frame = encode_event(&chat, Parser::Text, true, &delivery("a", json("1")));
     let text = r#"42/chat,["a",1,{"l":1,"o":7,"i":"id","t":5}]"#;
     assert_eq!(frame, [&[0x81, text.len() as u8], text.as_bytes()].concat());
 
@@ -472,4 +476,36 @@ fn leaving_says_goodbye() {
     assert_eq!(socket.writes(r#"42["subscribe","a"]"#), []);
     socket.told(ServerMessage::Progress(Cursor::new()));
     assert_eq!(socket.reads(), [""; 0]);
+}
+
+#[test]
+fn the_first_message_tells_the_parser() {
+    let mut socket = Socket::opened_with(ServerLinkConfig::default());
+    // As socket.io-client writes it, with a member that is undefined and one that is new here.
+    let mut connect = Vec::new();
+    let mut w = Writer::new(&mut connect);
+    w.map(4).str("type").u64(0).str("data").ext(0, &[0]);
+    w.str("options").map(1).str("compress").bool(true).str("nsp").str("/");
+    let hello = Hello { producer: "producer-id".into(), ..Hello::default() };
+    let messages = socket.write(Frame::Binary(connect.into()));
+    assert_eq!(messages, Ok(vec![ClientMessage::Hello(hello)]));
+    assert_eq!(socket.0.wire(), Wire::SocketIoMsgpack);
+    socket.welcome();
+    let data = Bytes::from_static(b"\0\xff");
+    socket.told(ServerMessage::Event(delivery("a", Payload::Binary(data.clone()))));
+    let (mut welcome, mut event) = (Vec::new(), Vec::new());
+    let mut w = Writer::new(&mut welcome);
+    w.map(3).str("type").u64(0).str("data").map(1).str("sid").str("socket-id").str("nsp").str("/");
+    let mut w = Writer::new(&mut event);
+    w.map(3).str("type").u64(2).str("data").array(2).str("a").bin(&data).str("nsp").str("/");
+    assert_eq!(socket.frames(), [Frame::Binary(welcome.into()), Frame::Binary(event.into())]);
+
+    let mut publish_it = Vec::new();
+    let mut w = Writer::new(&mut publish_it);
+    w.map(4).str("type").u64(2).str("data").array(3).str("publish").str("a").bin(&data);
+    w.str("id").u64(7).str("nsp").str("/");
+    let messages = socket.write(Frame::Binary(publish_it.into()));
+    let published = publish(1, "a", Payload::Binary(data));
+    assert_eq!(messages, Ok(vec![ClientMessage::Publish(published)]));
+    assert_eq!(socket.breaks(r#"42["a"]"#), CloseCode::BAD_FRAME);
 }

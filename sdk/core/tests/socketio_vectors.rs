@@ -5,7 +5,7 @@ use serde_json::Value;
 use tidings_core::base64;
 use tidings_core::engineio::{self, payload};
 use tidings_core::message::Frame;
-use tidings_core::socketio::{Args, Body, Namespace, Packet, PacketLimits, text};
+use tidings_core::socketio::{Args, Body, Namespace, Packet, PacketLimits, msgpack, text};
 
 fn vectors(section: &str) -> Value {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/socketio.json");
@@ -145,6 +145,22 @@ fn packets_as_text() {
         }
         assert_eq!(decoder.receive(last), Ok(Some(packet)), "{vector}");
     }
+}
+
+#[test]
+fn packets_as_msgpack() {
+    let vectors = vectors("socketio");
+    let vectors = list(&vectors["packets"]).iter().filter(|v| v.get("msgpack").is_some());
+    let mut checked = 0;
+    for vector in vectors {
+        let packet = packet(vector);
+        let message = binary(&vector["msgpack"]);
+        assert_eq!(msgpack::frame(&packet), Frame::Binary(message.clone()), "{vector}");
+        let decoded = msgpack::decode(&message, &PacketLimits::default());
+        assert_eq!(decoded, Ok(packet), "{vector}");
+        checked += 1;
+    }
+    assert!(checked > 20);
 }
 
 #[test]

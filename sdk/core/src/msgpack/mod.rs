@@ -19,7 +19,7 @@ mod write;
 
 pub use from_json::from_json;
 pub use read::{Reader, Token};
-pub use to_json::to_json;
+pub use to_json::{to_json, to_json_with};
 pub use value::{Array, Map, Value, parse};
 pub use write::Writer;
 

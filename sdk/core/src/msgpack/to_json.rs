@@ -24,19 +24,46 @@ pub fn to_json(
     max_depth: usize,
     max_len: usize,
 ) -> Result<(), Error> {
-    let max_depth = max_depth.min(MAX_DEPTH);
-    Translation { reader, max_depth, max_len }.value(out, 0)
+    to_json_with(reader, out, max_depth, max_len, |_, token, _| {
+        Err(match token {
+            Token::Bin(_) => Error::Binary,
+            Token::Ext(kind, _) => Error::Extension(kind),
+            _ => Error::NotFinite,
+        })
+    })
 }
 
-struct Translation<'r, 'a> {
+/// As [`to_json`], for messages in which bytes and extensions have a meaning: `foreign` writes what
+/// JSON does not have. It is given the first byte too, because some senders tell two kinds of
+/// extension apart by the way their length is written.
+///
+/// # Errors
+/// As [`to_json`], or when `foreign` fails.
+pub fn to_json_with<'a>(
+    reader: &mut Reader<'a>,
+    out: &mut Vec<u8>,
+    max_depth: usize,
+    max_len: usize,
+    foreign: impl FnMut(u8, Token<'a>, &mut Vec<u8>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let max_depth = max_depth.min(MAX_DEPTH);
+    Translation { reader, max_depth, max_len, foreign }.value(out, 0)
+}
+
+struct Translation<'r, 'a, F> {
     reader: &'r mut Reader<'a>,
     max_depth: usize,
     max_len: usize,
+    foreign: F,
 }
 
-impl Translation<'_, '_> {
+impl<'a, F> Translation<'_, 'a, F>
+where
+    F: FnMut(u8, Token<'a>, &mut Vec<u8>) -> Result<(), Error>,
+{
     /// One value. It calls itself at most `max_depth` levels deep.
     fn value(&mut self, out: &mut Vec<u8>, depth: usize) -> Result<(), Error> {
+        let first = self.reader.rest().first().copied().unwrap_or_default();
         let token = self.reader.token()?;
         if let Token::Array(_) | Token::Map(_) = token
             && depth == self.max_depth
@@ -66,7 +93,9 @@ impl Translation<'_, '_> {
                 }
                 out.push(b'}');
             }
-            scalar => write_scalar(out, scalar)?,
+            Token::Bin(_) | Token::Ext(..) => (self.foreign)(first, token, out)?,
+            Token::Float(value) if !value.is_finite() => (self.foreign)(first, token, out)?,
+            scalar => write_scalar(out, scalar),
         }
         if out.len() > self.max_len {
             return Err(Error::TooLarge { limit: self.max_len });
@@ -75,28 +104,30 @@ impl Translation<'_, '_> {
     }
 }
 
-fn write_scalar(out: &mut Vec<u8>, token: Token<'_>) -> Result<(), Error> {
-    let mut w = Writer::new(out);
+/// Writes what JSON has, apart from containers.
+fn write_scalar(out: &mut Vec<u8>, token: Token<'_>) {
     match token {
-        Token::Nil => w.null(),
-        Token::Bool(value) => w.bool(value),
-        Token::Unsigned(value) => w.u64(value),
+        Token::Nil => {
+            Writer::new(out).null();
+        }
+        Token::Bool(value) => {
+            Writer::new(out).bool(value);
+        }
+        Token::Unsigned(value) => {
+            Writer::new(out).u64(value);
+        }
         Token::Negative(value) => {
             out.push(b'-');
             Writer::new(out).u64(value.unsigned_abs());
-            return Ok(());
         }
-        Token::Float(value) if value.is_finite() => {
+        Token::Float(value) => {
             // The shortest digits that give the same double, with an exponent where it is far
             // from one. Writing to a vector cannot fail.
             let _ = write!(out, "{value:?}");
-            return Ok(());
         }
-        Token::Float(_) => return Err(Error::NotFinite),
-        Token::Str(value) => w.str(value),
-        Token::Bin(_) => return Err(Error::Binary),
-        Token::Ext(kind, _) => return Err(Error::Extension(kind)),
-        Token::Array(_) | Token::Map(_) => return Ok(()),
-    };
-    Ok(())
+        Token::Str(value) => {
+            Writer::new(out).str(value);
+        }
+        Token::Bin(_) | Token::Ext(..) | Token::Array(_) | Token::Map(_) => {}
+    }
 }

@@ -1,14 +1,72 @@
 //! Packets to messages of the layer below, and back.
 
-use crate::message::{CloseCode, LinkError};
+use crate::message::{CloseCode, Frame, LinkError};
 
 use super::packet::{Body, DecodeError, Packet, PacketLimits};
+use super::{msgpack, text};
+
+/// How packets are spelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Parser {
+    /// The default parser: [`text`].
+    #[default]
+    Text,
+    /// `socket.io-msgpack-parser`: [`msgpack`].
+    Msgpack,
+}
+
+impl Parser {
+    /// Hands the messages that make up a packet to `send`.
+    pub(super) fn encode(self, packet: &Packet, send: impl FnMut(Frame)) {
+        match self {
+            Self::Text => text::frames(packet).for_each(send),
+            Self::Msgpack => std::iter::once(msgpack::frame(packet)).for_each(send),
+        }
+    }
+}
+
+/// Reads packets in either spelling.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    parser: Option<Parser>,
+    text: text::Decoder,
+    limits: PacketLimits,
+}
+
+impl Decoder {
+    /// A decoder of what `parser` writes; without one the first message tells, since a packet of
+    /// the default parser begins with text and one of the msgpack parser is binary.
+    pub(super) const fn new(parser: Option<Parser>, limits: PacketLimits) -> Self {
+        Self { parser, text: text::Decoder::new(limits), limits }
+    }
+
+    /// The parser of what was read so far.
+    pub(super) fn parser(&self) -> Parser {
+        self.parser.unwrap_or_default()
+    }
+
+    pub(super) fn receive(&mut self, message: Frame) -> Result<Option<Packet>, DecodeError> {
+        let parser = *self.parser.get_or_insert(match message {
+            Frame::Text(_) => Parser::Text,
+            Frame::Binary(_) => Parser::Msgpack,
+        });
+        match (parser, message) {
+            (Parser::Text, message) => self.text.receive(message),
+            (Parser::Msgpack, Frame::Binary(data)) => {
+                msgpack::decode(&data, &self.limits).map(Some)
+            }
+            (Parser::Msgpack, Frame::Text(_)) => Err(DecodeError::UnexpectedText),
+        }
+    }
+}
 
 /// What only Socket.IO links are configured with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SocketIoConfig {
     /// The namespace in which Tidings is spoken.
     pub namespace: super::Namespace,
+    /// How a client spells packets. A server takes what its client uses.
+    pub parser: Parser,
     /// The most arguments of an event or acknowledgement, the name included.
     pub max_arguments: usize,
     /// The most binary attachments of a packet.
@@ -19,12 +77,13 @@ pub struct SocketIoConfig {
 }
 
 impl Default for SocketIoConfig {
-    /// The main namespace, 64 arguments, 10 attachments (as Socket.IO's own parser), 4096
+    /// The main namespace, the default parser, 64 arguments, 10 attachments (as Socket.IO's own parser), 4096
     /// acknowledgements.
     fn default() -> Self {
         let PacketLimits { max_arguments, max_attachments, .. } = PacketLimits::default();
         Self {
             namespace: super::Namespace::MAIN,
+            parser: Parser::Text,
             max_arguments,
             max_attachments,
             max_unanswered: 4096,

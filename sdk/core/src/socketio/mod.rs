@@ -1,6 +1,7 @@
 //! Socket.IO v5: named events with arguments and acknowledgements, over Engine.IO.
 //!
-//! * [`Packet`] is one unit of it; [`text`] is the parser that every Socket.IO client has;
+//! * [`Packet`] is one unit of it; [`text`] is the parser that every Socket.IO client has,
+//!   [`msgpack`] the one that can be put in its place;
 //! * [`ClientLink`] and [`ServerLink`] translate between the frames of a connection and session
 //!   messages;
 //! * [`encode_event`] encodes an event once for all connections that get it.
@@ -12,13 +13,14 @@ mod broadcast;
 mod client;
 mod codec;
 mod control;
+pub mod msgpack;
 mod packet;
 mod server;
 pub mod text;
 
 pub use broadcast::encode_event;
 pub use client::ClientLink;
-pub use codec::SocketIoConfig;
+pub use codec::{Parser, SocketIoConfig};
 pub use packet::{
     Args, ArgumentError, BadArgument, Body, DecodeError, MAX_ACK_ID, Namespace, Packet,
     PacketLimits,

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::event::Payload;
 use crate::json::{self, Writer};
+use crate::msgpack;
 
 /// The largest acknowledgement id: the largest whole number that JavaScript holds exactly.
 pub const MAX_ACK_ID: u64 = (1 << 53) - 1;
@@ -58,6 +59,16 @@ pub struct Packet {
     pub namespace: Namespace,
     /// What it says.
     pub body: Body,
+}
+
+impl Packet {
+    /// The arguments, if it is an event or an acknowledgement.
+    pub const fn args(&self) -> Option<&Args> {
+        match &self.body {
+            Body::Event { args, .. } | Body::Ack { args, .. } => Some(args),
+            Body::Connect(_) | Body::Disconnect | Body::ConnectError(_) => None,
+        }
+    }
 }
 
 /// What a packet says. JSON is raw text, already checked to be well-formed.
@@ -156,7 +167,11 @@ impl Args {
         if self.attachments.is_empty() {
             return None;
         }
-        let value = self.value(index)?;
+        Self::placeholder_in(self.value(index)?)
+    }
+
+    /// Which attachment a value stands for, if it is a placeholder.
+    pub(super) fn placeholder_in(value: json::Value<'_>) -> Option<usize> {
         if value.get("_placeholder")?.as_bool() != Some(true) {
             return None;
         }
@@ -273,6 +288,9 @@ pub enum DecodeError {
     /// The data is not JSON.
     #[error("packet data: {0}")]
     Json(json::Error),
+    /// The bytes are not MessagePack.
+    #[error("packet: {0}")]
+    Msgpack(msgpack::Error),
     /// A placeholder for an attachment that does not exist.
     #[error("a placeholder names an attachment that the packet does not have")]
     Placeholder,
@@ -285,6 +303,9 @@ pub enum DecodeError {
     /// An attachment came that no packet announced.
     #[error("a binary message came that no packet announced as its attachment")]
     UnexpectedAttachment,
+    /// A text came from a peer whose packets are MessagePack.
+    #[error("a text came on a connection whose packets are MessagePack")]
+    UnexpectedText,
     /// The packet is sound, but one of its arguments is not acceptable. The connection can go on.
     #[error("{}", .0.reason)]
     Argument(Box<BadArgument>),
@@ -305,6 +326,15 @@ pub enum ArgumentError {
     /// It is JSON, but nested too deeply, or with half of a surrogate pair.
     #[error("{0}")]
     Json(json::Error),
+    /// It is MessagePack, but nested too deeply, or holds what JSON does not have.
+    #[error("{0}")]
+    Msgpack(msgpack::Error),
+    /// There are more attachments than the limit.
+    #[error("more than {max} binary attachments")]
+    TooManyAttachments {
+        /// The limit.
+        max: usize,
+    },
     /// There are more arguments than the limit.
     #[error("more than {max} arguments")]
     TooMany {

@@ -18,26 +18,23 @@ const MAX_HEADER: usize = 48;
 
 /// The messages that make up a packet: its text, then its attachments.
 pub fn frames(packet: &Packet) -> impl Iterator<Item = Frame> {
-    let (size, attachments) = match &packet.body {
+    let size = match &packet.body {
         Body::Event { args, .. } | Body::Ack { args, .. } => {
-            let json = args.values.iter().map(|json| json.len() + 1).sum::<usize>();
-            (json, args.attachments.as_slice())
+            args.values.iter().map(|json| json.len() + 1).sum::<usize>()
         }
-        Body::Connect(Some(json)) | Body::ConnectError(json) => (json.len(), [].as_slice()),
-        Body::Connect(None) | Body::Disconnect => (0, [].as_slice()),
+        Body::Connect(Some(json)) | Body::ConnectError(json) => json.len(),
+        Body::Connect(None) | Body::Disconnect => 0,
     };
     let mut text = Vec::with_capacity(size + MAX_HEADER + packet.namespace.as_str().len());
     encode(packet, &mut text);
+    let attachments = packet.args().map_or([].as_slice(), Args::attachments);
     let attachments = attachments.iter().cloned().map(Frame::Binary);
     std::iter::once(Frame::Text(text.into())).chain(attachments)
 }
 
 /// Appends the packet's text; its attachments have to follow as binary messages.
 pub fn encode(packet: &Packet, out: &mut Vec<u8>) {
-    let args = match &packet.body {
-        Body::Event { args, .. } | Body::Ack { args, .. } => Some(args),
-        _ => None,
-    };
+    let args = packet.args();
     let binary = args.is_some_and(|args| !args.attachments.is_empty());
     out.push(match (&packet.body, binary) {
         (Body::Connect(_), _) => b'0',

@@ -15,10 +15,9 @@ use crate::message::{
 use crate::spelling;
 use crate::time::Time;
 
-use super::codec;
+use super::codec::{self, Decoder};
 use super::control::{self, CANCEL, PUBLISH, SUBSCRIBE, TOKEN, UNSUBSCRIBE};
 use super::packet::{Args, Body, DecodeError, Packet};
-use super::text;
 
 /// Translates between the frames of a connection to a Tidings server that speaks Socket.IO, and
 /// session messages.
@@ -28,7 +27,7 @@ pub struct ClientLink {
     hello: Hello,
     /// There from the moment the WebSocket is open.
     engine: Option<ClientSession>,
-    decoder: text::Decoder,
+    decoder: Decoder,
     state: State,
     inbox: VecDeque<ServerMessage>,
     next_ack: u64,
@@ -61,7 +60,7 @@ impl ClientLink {
     pub fn new(config: LinkConfig, hello: Hello, now: Time) -> Self {
         let limits = config.socketio.limits(config.max_frame, config.max_depth);
         Self {
-            decoder: text::Decoder::new(limits),
+            decoder: Decoder::new(Some(config.socketio.parser), limits),
             engine: None,
             state: State::Joining { deadline: now + config.hello_timeout },
             inbox: VecDeque::new(),
@@ -258,7 +257,7 @@ impl ClientLink {
     fn send_body(&mut self, body: Body) {
         if let Some(engine) = &mut self.engine {
             let packet: Packet = self.config.socketio.packet(body);
-            text::frames(&packet).for_each(|frame| engine.send(frame));
+            self.decoder.parser().encode(&packet, |frame| engine.send(frame));
         }
     }
 }

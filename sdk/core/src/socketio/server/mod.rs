@@ -17,9 +17,8 @@ use crate::message::{
 use crate::spelling;
 use crate::time::{Time, earliest};
 
-use super::codec;
+use super::codec::{self, Decoder, Parser};
 use super::packet::{Args, BadArgument, Body, DecodeError, Packet};
-use super::text;
 
 /// The identifiers of one connection. The driver makes them up, since the core has no randomness;
 /// Socket.IO's own have 20 base64url characters.
@@ -45,7 +44,7 @@ pub struct ServerLink {
     config: ServerLinkConfig,
     ids: SocketIds,
     engine: ServerSession,
-    decoder: text::Decoder,
+    decoder: Decoder,
     state: State,
     /// Whether the client knows Tidings.
     tidings: bool,
@@ -96,7 +95,7 @@ impl ServerLink {
         let limits = config.socketio.limits(config.max_frame, config.max_depth);
         Self {
             engine: ServerSession::new(&ids.engine, &[], engine_config, now),
-            decoder: text::Decoder::new(limits),
+            decoder: Decoder::new(None, limits),
             state: State::Waiting { deadline: now + config.hello_timeout },
             tidings: false,
             inbox: VecDeque::new(),
@@ -174,8 +173,13 @@ impl ServerLink {
     }
 
     /// Which broadcast encoding this connection takes. It is known once the hello was polled.
-    pub const fn wire(&self) -> Wire {
-        if self.tidings { Wire::SocketIoTidings } else { Wire::SocketIo }
+    pub fn wire(&self) -> Wire {
+        match (self.decoder.parser(), self.tidings) {
+            (Parser::Text, false) => Wire::SocketIo,
+            (Parser::Text, true) => Wire::SocketIoTidings,
+            (Parser::Msgpack, false) => Wire::SocketIoMsgpack,
+            (Parser::Msgpack, true) => Wire::SocketIoTidingsMsgpack,
+        }
     }
 
     fn packet(&mut self, packet: Packet) -> Result<(), LinkError> {
@@ -299,7 +303,7 @@ impl ServerLink {
     }
 
     fn send_packet(&mut self, packet: &Packet) {
-        text::frames(packet).for_each(|frame| self.engine.send(frame));
+        self.decoder.parser().encode(packet, |frame| self.engine.send(frame));
     }
 
     fn send_event(&mut self, ack: Option<u64>, args: Args) {
