@@ -6,7 +6,7 @@
 //!   messages;
 //! * [`encode_event`] encodes an event once for all connections that get it.
 //!
-//! How session messages are spelled as events and acknowledgements stands in docs/protocol.md.
+//! How session messages are spelled as events and acknowledgements stands in docs/socketio.md.
 //! Socket.IO itself is published at <https://socket.io/docs/v4/socket-io-protocol/>.
 
 mod broadcast;
