@@ -158,7 +158,7 @@ pub fn encode_event(wire: Wire, delivery: &Delivery) -> Bytes {
         |parser, metadata| socketio::encode_event(&Namespace::MAIN, parser, metadata, delivery);
     match wire {
         Wire::WsJson => ws::encode_event(Encoding::Json, delivery),
-        Wire::WsMsgpack => Bytes::new(),
+        Wire::WsMsgpack => ws::encode_event(Encoding::Msgpack, delivery),
         Wire::SocketIo => socketio(Parser::Text, false),
         Wire::SocketIoTidings => socketio(Parser::Text, true),
         Wire::SocketIoMsgpack => socketio(Parser::Msgpack, false),

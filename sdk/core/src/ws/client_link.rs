@@ -83,10 +83,10 @@ impl ClientLink {
         if let State::Open { deadline, patience, .. } = &mut self.state {
             *deadline = now + *patience;
         }
-        let message = match from_server::read(&self.config, &bytes)? {
+        let message = match from_server::read(&self.config, encoding, &bytes)? {
             Received::Message(message) => message,
             Received::Ping => {
-                self.frames.push_back(encoding.frame_of(write::PONG.into()));
+                self.frames.push_back(encoding.frame(|e, out| write::bare(e, out, "pong")));
                 return Ok(());
             }
             Received::Unknown => return Ok(()),
@@ -109,9 +109,7 @@ impl ClientLink {
     /// welcome.
     pub fn send(&mut self, message: ClientMessage) {
         if let Some(encoding) = self.encoding() {
-            let mut text = Vec::new();
-            write::client(&mut text, &message);
-            self.frames.push_back(encoding.frame_of(text.into()));
+            self.frames.push_back(encoding.frame(|e, out| write::client(e, out, &message)));
         }
     }
 

@@ -10,7 +10,9 @@ use crate::websocket::{Opcode, frame_around};
 /// this encoding.
 pub fn encode_event(encoding: Encoding, delivery: &Delivery) -> Bytes {
     let room = write::event_room(&delivery.event);
-    match encoding {
-        Encoding::Json => frame_around(Opcode::Text, room, |out| write::event(out, delivery)),
-    }
+    let opcode = match encoding {
+        Encoding::Json => Opcode::Text,
+        Encoding::Msgpack => Opcode::Binary,
+    };
+    frame_around(opcode, room, |out| write::event(encoding, out, delivery))
 }

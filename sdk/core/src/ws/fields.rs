@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::payload;
+use super::msgpack::{self, Translated};
+use super::{Encoding, payload};
 use crate::event::Payload;
 use crate::json::{self, Elements, ErrorKind, Value};
 use crate::message::{ErrorCode, Refusal};
@@ -26,20 +27,44 @@ impl From<Refusal> for Bad {
     }
 }
 
+/// A message as JSON, whatever it came as.
+pub(super) enum Source {
+    Json(Bytes),
+    Msgpack(Translated),
+}
+
+impl Source {
+    /// The message in `frame`; the JSON text of what came as MessagePack may have `max_len` bytes.
+    pub(super) fn new(encoding: Encoding, frame: &Bytes, max_len: usize) -> Result<Self, Bad> {
+        match encoding {
+            Encoding::Json => Ok(Self::Json(frame.clone())),
+            Encoding::Msgpack => msgpack::read(frame, max_len).map(Self::Msgpack),
+        }
+    }
+
+    const fn text(&self) -> &Bytes {
+        match self {
+            Self::Json(text) | Self::Msgpack(Translated { text, .. }) => text,
+        }
+    }
+}
+
 /// The elements of a message, not yet all checked.
 pub(super) struct Fields<'a> {
-    frame: &'a Bytes,
+    source: &'a Source,
     elements: Elements<'a>,
+    /// How many elements were read.
+    read: usize,
     max_depth: usize,
     /// How such a message looks, to tell the peer.
     form: &'static str,
 }
 
 impl<'a> Fields<'a> {
-    /// The elements of the message in `frame`, whose payload may be nested `max_depth` levels.
-    pub(super) fn new(frame: &'a Bytes, max_depth: usize) -> Result<Self, Bad> {
-        let elements = Elements::new(frame, json::MAX_DEPTH).map_err(frame_error)?;
-        Ok(Self { frame, elements, max_depth, form: "[\"type\", ...]" })
+    /// The elements of a message whose payload may be nested `max_depth` levels.
+    pub(super) fn new(source: &'a Source, max_depth: usize) -> Result<Self, Bad> {
+        let elements = Elements::new(source.text(), json::MAX_DEPTH).map_err(frame_error)?;
+        Ok(Self { source, elements, read: 0, max_depth, form: "[\"type\", ...]" })
     }
 
     /// Says how the message looks that is being read.
@@ -49,6 +74,13 @@ impl<'a> Fields<'a> {
 
     /// The next element, if there is one.
     pub(super) fn next(&mut self) -> Result<Option<Value<'a>>, Bad> {
+        let place = self.read;
+        self.read += 1;
+        if let Source::Msgpack(Translated { failed: Some((index, refusal)), .. }) = self.source
+            && *index == place
+        {
+            return Err(Bad::Message(refusal.clone()));
+        }
         self.elements.read().map_err(|error| match error.kind {
             ErrorKind::TooDeep { .. } => {
                 Bad::Message(Refusal::new(ErrorCode::TOO_DEEP, error.to_string()))
@@ -100,13 +132,22 @@ impl<'a> Fields<'a> {
 
     pub(super) fn payload(&mut self) -> Result<Payload, Bad> {
         self.elements.limit_depth(self.max_depth);
+        let place = self.read;
         let value = self.next()?;
         self.elements.limit_depth(json::MAX_DEPTH);
         let Some(value) = value else {
             let expected = "there (null, if there is nothing to say)";
             return Err(self.misspelled(Misspelled { part: "payload", expected }));
         };
-        Ok(payload::read(self.frame, value)?)
+        match self.source {
+            Source::Json(text) => Ok(payload::read(text, value)?),
+            Source::Msgpack(Translated { binary: Some((index, bytes)), .. }) if *index == place => {
+                Ok(Payload::Binary(bytes.clone()))
+            }
+            Source::Msgpack(Translated { text, .. }) => {
+                Ok(Payload::Json(text.slice_ref(value.raw().as_bytes())))
+            }
+        }
     }
 
     /// What is wrong with a part of this message, together with how it should look.

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::fields::{Bad, Fields};
+use super::Encoding;
+use super::fields::{Bad, Fields, Source};
 use crate::event::{Headers, Payload, Priority};
 use crate::json::Value;
 use crate::link::{ServerLinkConfig, check_name};
@@ -46,8 +47,13 @@ impl From<Bad> for Rejected {
     }
 }
 
-pub(super) fn read(config: &ServerLinkConfig, frame: &Bytes) -> Result<Received, Rejected> {
-    let mut fields = Fields::new(frame, config.max_depth)?;
+pub(super) fn read(
+    config: &ServerLinkConfig,
+    encoding: Encoding,
+    frame: &Bytes,
+) -> Result<Received, Rejected> {
+    let source = Source::new(encoding, frame, config.max_frame)?;
+    let mut fields = Fields::new(&source, config.max_depth)?;
     let kind = fields.field("type", "a string", Value::as_str).map_err(|bad| match bad {
         Bad::Message(refusal) => Bad::Frame(refusal.message),
         frame => frame,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::fields::{Bad, Fields};
+use super::Encoding;
+use super::fields::{Bad, Fields, Source};
 use crate::event::{Event, Headers, Priority};
 use crate::json::Value;
 use crate::lane::{Epoch, Lane, Offset};
@@ -27,15 +28,20 @@ pub(super) enum Received {
 }
 
 /// Reads a server's message. A server that does not keep to the protocol cannot be gone on with.
-pub(super) fn read(config: &LinkConfig, frame: &Bytes) -> Result<Received, LinkError> {
-    read_message(config, frame).map_err(|bad| match bad {
+pub(super) fn read(
+    config: &LinkConfig,
+    encoding: Encoding,
+    frame: &Bytes,
+) -> Result<Received, LinkError> {
+    let source = Source::new(encoding, frame, config.max_frame);
+    source.and_then(|source| read_message(config, &source)).map_err(|bad| match bad {
         Bad::Frame(reason) => LinkError::new(CloseCode::BAD_FRAME, reason),
         Bad::Message(refusal) => LinkError::new(CloseCode::BAD_FRAME, refusal.message),
     })
 }
 
-fn read_message(config: &LinkConfig, frame: &Bytes) -> Result<Received, Bad> {
-    let mut fields = Fields::new(frame, config.max_depth)?;
+fn read_message(config: &LinkConfig, source: &Source) -> Result<Received, Bad> {
+    let mut fields = Fields::new(source, config.max_depth)?;
     let kind = fields.str("type")?;
     let message = match kind.as_ref() {
         "e" => ServerMessage::Event(event(&mut fields)?),

@@ -9,6 +9,7 @@ mod event;
 mod fields;
 mod from_client;
 mod from_server;
+mod msgpack;
 mod payload;
 mod server_link;
 mod write;
@@ -27,16 +28,19 @@ use crate::message::{CloseCode, Frame, LinkError};
 pub enum Encoding {
     /// JSON in text messages.
     Json,
+    /// MessagePack in binary messages.
+    Msgpack,
 }
 
 impl Encoding {
     /// All encodings.
-    pub const ALL: [Self; 1] = [Self::Json];
+    pub const ALL: [Self; 2] = [Self::Json, Self::Msgpack];
 
     /// Its WebSocket subprotocol.
     pub const fn subprotocol(self) -> &'static str {
         match self {
             Self::Json => "tidings.v1.json",
+            Self::Msgpack => "tidings.v1.msgpack",
         }
     }
 
@@ -52,19 +56,24 @@ impl Encoding {
 
     /// The content of a WebSocket message, if it is of the sort this encoding uses.
     fn bytes_of(self, frame: Frame) -> Result<Bytes, LinkError> {
-        match (self, frame) {
-            (Self::Json, Frame::Text(bytes)) => Ok(bytes),
-            (Self::Json, Frame::Binary(_)) => Err(LinkError::new(
-                CloseCode::BAD_FRAME,
-                format!("messages of {} are text, this one is binary", self.subprotocol()),
-            )),
-        }
+        let (wanted, got) = match (self, frame) {
+            (Self::Json, Frame::Text(bytes)) | (Self::Msgpack, Frame::Binary(bytes)) => {
+                return Ok(bytes);
+            }
+            (Self::Json, Frame::Binary(_)) => ("text", "binary"),
+            (Self::Msgpack, Frame::Text(_)) => ("binary", "text"),
+        };
+        let reason = format!("messages of {} are {wanted}, this one is {got}", self.subprotocol());
+        Err(LinkError::new(CloseCode::BAD_FRAME, reason))
     }
 
-    /// The WebSocket message with this content.
-    fn frame_of(self, bytes: Bytes) -> Frame {
+    /// The WebSocket message with the content that `write` appends.
+    fn frame(self, write: impl FnOnce(Self, &mut Vec<u8>)) -> Frame {
+        let mut out = Vec::new();
+        write(self, &mut out);
         match self {
-            Self::Json => Frame::Text(bytes),
+            Self::Json => Frame::Text(out.into()),
+            Self::Msgpack => Frame::Binary(out.into()),
         }
     }
 }

@@ -24,8 +24,18 @@ pub(super) fn written_len(payload: &Payload) -> usize {
     }
 }
 
-pub(super) fn write(w: &mut Writer<'_>, payload: &Payload) {
+/// Where a message's payload goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// Into the JSON text.
+    Inline,
+    /// Elsewhere; `null` holds its place.
+    Apart,
+}
+
+pub(super) fn write(w: &mut Writer<'_>, payload: &Payload, style: Style) {
     match payload {
+        _ if style == Style::Apart => w.null(),
         Payload::Binary(bytes) => w.begin_object().key(BINARY).base64(bytes).end_object(),
         Payload::Json(text) if must_escape(text) => {
             w.begin_object().key(ESCAPE).raw(text).end_object()

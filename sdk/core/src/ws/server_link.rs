@@ -51,7 +51,7 @@ impl ServerLink {
         if bytes.len() > self.config.max_frame {
             return Err(too_large(bytes.len(), self.config.max_frame));
         }
-        let received = match from_client::read(&self.config, &bytes) {
+        let received = match from_client::read(&self.config, self.encoding, &bytes) {
             Ok(received) => received,
             Err(Rejected::Close(error)) => return Err(error),
             Err(Rejected::Answer(_)) if self.greeting() => return Err(no_hello()),
@@ -82,9 +82,7 @@ impl ServerLink {
     /// Queues a message. Events that go to many connections are better encoded once, by
     /// [`encode_event`](crate::ws::encode_event).
     pub fn send(&mut self, _now: Time, message: &ServerMessage) {
-        let mut text = Vec::new();
-        write::server(&mut text, message);
-        self.frames.push_back(self.encoding.frame_of(text.into()));
+        self.frames.push_back(self.encoding.frame(|e, out| write::server(e, out, message)));
     }
 
     /// The next WebSocket message to write.
@@ -122,7 +120,7 @@ impl ServerLink {
             State::Open { next_ping, give_up } if now >= *next_ping => {
                 *next_ping = now + self.config.ping_interval;
                 give_up.get_or_insert(now + self.config.ping_timeout);
-                self.frames.push_back(self.encoding.frame_of(write::PING.into()));
+                self.frames.push_back(self.encoding.frame(|e, out| write::bare(e, out, "ping")));
                 self.release();
                 Ok(())
             }
@@ -134,6 +132,7 @@ impl ServerLink {
     pub const fn wire(&self) -> Wire {
         match self.encoding {
             Encoding::Json => Wire::WsJson,
+            Encoding::Msgpack => Wire::WsMsgpack,
         }
     }
 

@@ -1,16 +1,69 @@
 //! What both sides write.
 
-use super::payload;
+use super::payload::{self, Style};
+use super::{Encoding, msgpack};
 use crate::event::{Event, Payload, Priority};
 use crate::json::{self, Writer};
 use crate::message::{ClientMessage, Delivery, Gap, Publish, Refusal, ServerMessage, Subscribe};
 use crate::spelling;
 
-pub(super) const PING: &str = r#"["ping"]"#;
-pub(super) const PONG: &str = r#"["pong"]"#;
+/// A message that says nothing but what it is.
+pub(super) fn bare(encoding: Encoding, out: &mut Vec<u8>, kind: &str) {
+    encoded(encoding, out, None, |text, _| {
+        Writer::new(text).begin_array().str(kind).end_array();
+    });
+}
 
 /// Appends a client's message.
-pub(super) fn client(out: &mut Vec<u8>, message: &ClientMessage) {
+pub(super) fn client(encoding: Encoding, out: &mut Vec<u8>, message: &ClientMessage) {
+    let payload = match message {
+        ClientMessage::Publish(Publish { volatile: true, payload, .. })
+        | ClientMessage::Reply { result: Ok(payload), .. } => Some((2, payload)),
+        ClientMessage::Publish(Publish { payload, .. })
+        | ClientMessage::Request { payload, .. } => Some((3, payload)),
+        _ => None,
+    };
+    encoded(encoding, out, payload, |text, style| client_text(text, message, style));
+}
+
+/// Appends a server's message.
+pub(super) fn server(encoding: Encoding, out: &mut Vec<u8>, message: &ServerMessage) {
+    let payload = match message {
+        ServerMessage::Event(delivery) => return event(encoding, out, delivery),
+        ServerMessage::Reply { result: Ok(payload), .. } => Some((2, payload)),
+        ServerMessage::Request { payload, .. } => Some((3, payload)),
+        _ => None,
+    };
+    encoded(encoding, out, payload, |text, style| server_text(text, message, style));
+}
+
+/// Appends an event.
+pub(super) fn event(encoding: Encoding, out: &mut Vec<u8>, delivery: &Delivery) {
+    let place = if delivery.position.is_some() { 4 } else { 2 };
+    let payload = Some((place, &delivery.event.payload));
+    encoded(encoding, out, payload, |text, style| event_text(text, delivery, style));
+}
+
+fn encoded(
+    encoding: Encoding,
+    out: &mut Vec<u8>,
+    payload: Option<(usize, &Payload)>,
+    write: impl FnOnce(&mut Vec<u8>, Style),
+) {
+    match encoding {
+        Encoding::Json => write(out, Style::Inline),
+        Encoding::Msgpack => {
+            let mut text = Vec::with_capacity(TEXT_ROOM);
+            write(&mut text, Style::Apart);
+            msgpack::write(out, &text, payload);
+        }
+    }
+}
+
+/// Most messages without their payload are shorter, in bytes.
+const TEXT_ROOM: usize = 128;
+
+fn client_text(out: &mut Vec<u8>, message: &ClientMessage, style: Style) {
     let mut writer = Writer::new(out);
     let w = writer.begin_array();
     match message {
@@ -19,14 +72,14 @@ pub(super) fn client(out: &mut Vec<u8>, message: &ClientMessage) {
         ClientMessage::Unsubscribe(id) => {
             w.str("unsub").u64(id.0.into());
         }
-        ClientMessage::Publish(publish) => write_publish(w, publish),
+        ClientMessage::Publish(publish) => write_publish(w, publish, style),
         ClientMessage::Request { id, name, payload } => {
-            payload::write(w.str("req").u64(id.0.into()).str(name), payload);
+            payload::write(w.str("req").u64(id.0.into()).str(name), payload, style);
         }
         ClientMessage::Cancel(id) => {
             w.str("cancel").u64(id.0.into());
         }
-        ClientMessage::Reply { id, result } => write_reply(w, id.0, result),
+        ClientMessage::Reply { id, result } => write_reply(w, id.0, result, style),
         ClientMessage::Token(token) => {
             w.str("token").str(token);
         }
@@ -37,11 +90,7 @@ pub(super) fn client(out: &mut Vec<u8>, message: &ClientMessage) {
     w.end_array();
 }
 
-/// Appends a server's message.
-pub(super) fn server(out: &mut Vec<u8>, message: &ServerMessage) {
-    if let ServerMessage::Event(delivery) = message {
-        return event(out, delivery);
-    }
+fn server_text(out: &mut Vec<u8>, message: &ServerMessage, style: Style) {
     let mut writer = Writer::new(out);
     let w = writer.begin_array();
     match message {
@@ -55,6 +104,7 @@ pub(super) fn server(out: &mut Vec<u8>, message: &ServerMessage) {
         ServerMessage::Unsubscribed(id) => {
             w.str("unsubbed").u64(id.0.into());
         }
+        // Written by `event_text`.
         ServerMessage::Event(_) => {}
         ServerMessage::Progress(cursor) => spelling::write_cursor(w.str("at"), cursor),
         ServerMessage::Gap(gap) => write_gap(w, gap),
@@ -65,9 +115,9 @@ pub(super) fn server(out: &mut Vec<u8>, message: &ServerMessage) {
             write_refusal(w.str("nack").u64(*seq), refusal);
         }
         ServerMessage::Request { id, name, payload } => {
-            payload::write(w.str("req").u64(id.0.into()).str(name), payload);
+            payload::write(w.str("req").u64(id.0.into()).str(name), payload, style);
         }
-        ServerMessage::Reply { id, result } => write_reply(w, id.0, result),
+        ServerMessage::Reply { id, result } => write_reply(w, id.0, result, style),
         ServerMessage::TokenAnswer(Ok(())) => {
             w.str("tokened");
         }
@@ -83,8 +133,7 @@ pub(super) fn server(out: &mut Vec<u8>, message: &ServerMessage) {
     w.end_array();
 }
 
-/// Appends an event.
-pub(super) fn event(out: &mut Vec<u8>, delivery: &Delivery) {
+fn event_text(out: &mut Vec<u8>, delivery: &Delivery, style: Style) {
     let event = &delivery.event;
     let mut writer = Writer::new(out);
     let w = writer.begin_array();
@@ -96,7 +145,7 @@ pub(super) fn event(out: &mut Vec<u8>, delivery: &Delivery) {
             w.str("v");
         }
     }
-    payload::write(w.str(&event.name), &event.payload);
+    payload::write(w.str(&event.name), &event.payload, style);
     w.begin_object().key("i").str(&event.id).key("t").u64(event.time);
     if delivery.position.is_none() && event.priority != Priority::Normal {
         w.key("p").str(event.priority.as_str());
@@ -134,13 +183,13 @@ fn write_subscribe(w: &mut Writer<'_>, subscribe: &Subscribe) {
     }
 }
 
-fn write_publish(w: &mut Writer<'_>, publish: &Publish) {
+fn write_publish(w: &mut Writer<'_>, publish: &Publish, style: Style) {
     if publish.volatile {
         w.str("vol");
     } else {
         w.str("pub").u64(publish.seq);
     }
-    payload::write(w.str(&publish.name), &publish.payload);
+    payload::write(w.str(&publish.name), &publish.payload, style);
     let urgent = publish.priority != Priority::Normal;
     if urgent || !publish.headers.is_empty() {
         w.begin_object();
@@ -154,9 +203,9 @@ fn write_publish(w: &mut Writer<'_>, publish: &Publish) {
     }
 }
 
-fn write_reply(w: &mut Writer<'_>, id: u32, result: &Result<Payload, Refusal>) {
+fn write_reply(w: &mut Writer<'_>, id: u32, result: &Result<Payload, Refusal>, style: Style) {
     match result {
-        Ok(payload) => payload::write(w.str("res").u64(id.into()), payload),
+        Ok(payload) => payload::write(w.str("res").u64(id.into()), payload, style),
         Err(refusal) => write_refusal(w.str("rerr").u64(id.into()), refusal),
     }
 }

@@ -27,6 +27,13 @@ pub(crate) fn payload() -> impl Strategy<Value = Payload> {
     prop_oneof![
         json_text().prop_map(|text| Payload::Json(text.into())),
         any::<Vec<u8>>().prop_map(|data| Payload::Binary(data.into())),
-        Just(Payload::Json(Bytes::from_static(br#"{"_placeholder":true,"num":0}"#))),
+        // Objects that mean something to one protocol or the other.
+        prop::sample::select(vec![
+            r#"{"_placeholder":true,"num":0}"#,
+            r#"{"$bin":"AAAA"}"#,
+            r#"{"$esc":1}"#,
+            r#"{"$bin":1,"$esc":2}"#,
+        ])
+        .prop_map(|text| Payload::Json(Bytes::from_static(text.as_bytes()))),
     ]
 }
