@@ -111,7 +111,7 @@ impl ClientMachine {
         let Some(connection) = self.connection(io) else { return };
         let Stage::Opening { token } = &mut connection.stage else { return };
         let token = token.take();
-        connection.stage = Stage::Opened { token, subprotocol };
+        connection.stage = Stage::Opened { token, subprotocol, frames: Vec::new() };
         if self.primary.as_ref().is_some_and(|primary| primary.io == io) {
             self.greet(now, io);
         }
@@ -130,8 +130,9 @@ impl ClientMachine {
         };
         let config = self.config.link.clone();
         let Some(connection) = self.connection(io) else { return };
-        let Stage::Opened { token, subprotocol } = &mut connection.stage else { return };
+        let Stage::Opened { token, subprotocol, frames } = &mut connection.stage else { return };
         let hello = Hello { token: token.take(), ..hello };
+        let frames = std::mem::take(frames);
         let mut link = match connection.transport {
             Transport::SocketIo => {
                 ClientLink::SocketIo(Box::new(socketio::ClientLink::new(config, hello, now)))
@@ -143,8 +144,9 @@ impl ClientMachine {
         let result = link.opened(now, subprotocol.as_deref());
         connection.stated = stated;
         connection.stage = Stage::Greeting(link);
-        if let Err(error) = result {
-            self.fail(now, io, error.close);
+        match result {
+            Ok(()) => frames.into_iter().for_each(|frame| self.frame(now, io, frame)),
+            Err(error) => self.fail(now, io, error.close),
         }
     }
 
@@ -171,6 +173,10 @@ impl ClientMachine {
         for (id, refusal) in welcome.refused {
             self.subscribe_failed(id, refusal);
         }
+        let switch = self.switch.take_if(|switch| switch.transport == transport);
+        if switch.is_some() {
+            self.dialer.choose(transport);
+        }
         self.dialer.welcomed(now, transport);
         self.counters.reconnects += u64::from(!switches && self.counters.connects > 0);
         self.counters.connects += 1;
@@ -181,9 +187,7 @@ impl ClientMachine {
             next_attempt: None,
             ..self.status.clone()
         });
-        if let Some(Switch { ticket, .. }) =
-            self.switch.take_if(|switch| switch.transport == transport)
-        {
+        if let Some(Switch { ticket, .. }) = switch {
             self.notify(Notice::Switched { ticket, result: Ok(transport) });
         }
     }
@@ -200,9 +204,6 @@ impl ClientMachine {
         self.publishing.connection_lost();
         self.subscriptions.connection_lost();
         self.counters.switches += 1;
-        if let Some(primary) = &self.primary {
-            self.dialer.choose(primary.transport);
-        }
     }
 
     /// Ends a connection from this side, because of what came or did not come on it.
@@ -358,6 +359,9 @@ impl ClientMachine {
             link.send(ClientMessage::Bye);
         }
         self.flush();
+        for (ticket, error) in self.requests.close(&close) {
+            self.notify(Notice::Reply { ticket, result: Err(error) });
+        }
         let connections = [self.primary.take(), self.candidate.take(), self.previous.take()];
         for connection in connections.into_iter().flatten() {
             self.end(connection, &close);
@@ -365,9 +369,6 @@ impl ClientMachine {
         (self.retry_at, self.hold_until) = (None, None);
         for (ticket, error) in self.publishing.close(&close) {
             self.published(ticket, Err(error));
-        }
-        for (ticket, error) in self.requests.close(&close) {
-            self.notify(Notice::Reply { ticket, result: Err(error) });
         }
         self.switch_failed(SwitchError::Closed(close.clone()));
         self.report(Status {

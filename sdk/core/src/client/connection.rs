@@ -1,7 +1,7 @@
 //! One connection, from the attempt to its end.
 
 use crate::link::ClientLink;
-use crate::message::{SubId, Welcome};
+use crate::message::{Frame, SubId, Welcome};
 use crate::time::{Time, earliest};
 
 use super::io::{IoId, TokenRequest, Transport};
@@ -41,6 +41,8 @@ pub(super) enum Stage {
         token: Option<String>,
         /// What the server chose.
         subprotocol: Option<String>,
+        /// What the server has said so far.
+        frames: Vec<Frame>,
     },
     /// The hello is sent.
     Greeting(ClientLink),

@@ -5,18 +5,29 @@ use crate::message::{
 };
 use crate::time::Time;
 
+use super::connection::Stage;
 use super::error::RequestError;
 use super::io::{Asked, IoId, Notice};
 use super::machine::ClientMachine;
 use super::publishing::AfterRefusal;
 use super::subscriptions::Routing;
 
+/// What a server may say before the hello: Socket.IO's handshake, and a ping or two.
+const MAX_EARLY_FRAMES: usize = 8;
+
 impl ClientMachine {
     /// A frame has arrived.
     pub(super) fn frame(&mut self, now: Time, io: IoId, frame: Frame) {
-        let Some(link) = self.connection(io).and_then(|connection| connection.link()) else {
+        let Some(connection) = self.connection(io) else { return };
+        if let Stage::Opened { frames, .. } = &mut connection.stage {
+            frames.push(frame);
+            if frames.len() > MAX_EARLY_FRAMES {
+                let reason = "the server talks before the client has said hello";
+                self.fail(now, io, Close::new(CloseCode::BAD_FRAME, reason));
+            }
             return;
-        };
+        }
+        let Some(link) = connection.link() else { return };
         let (Frame::Text(bytes) | Frame::Binary(bytes)) = &frame;
         let len = bytes.len() as u64;
         let result = link.receive(now, frame);

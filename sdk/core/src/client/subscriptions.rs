@@ -52,6 +52,9 @@ struct Replay {
     /// Up to here it goes, where the subscription's live events begin; the largest offset as long
     /// as the server has not told.
     until: Offset,
+    /// When the lane goes on after this offset the replay is through; unknown before the server
+    /// has answered on the connection there is.
+    resumes_after: Option<Offset>,
 }
 
 /// What becomes of an event.
@@ -86,8 +89,14 @@ impl Subscriptions {
     pub(super) fn add(&mut self, id: SubId, pattern: Pattern, since: Option<Cursor>) {
         let lanes = since.iter().flat_map(Cursor::iter);
         let until = Offset(u64::MAX);
-        let replays: Vec<_> =
-            lanes.map(|(lane, place)| Replay { lane, reached: place.offset, until }).collect();
+        let replays: Vec<_> = lanes
+            .map(|(lane, Place { offset: reached, .. })| Replay {
+                lane,
+                reached,
+                until,
+                resumes_after: None,
+            })
+            .collect();
         self.replaying += usize::from(!replays.is_empty());
         let subscription = Subscription {
             pattern,
@@ -160,6 +169,9 @@ impl Subscriptions {
     pub(super) fn connection_lost(&mut self) {
         for subscription in self.table.values_mut() {
             subscription.asked = subscription.live.is_some() && subscription.replays.is_empty();
+            for replay in &mut subscription.replays {
+                replay.resumes_after = None;
+            }
         }
         self.unasked = true;
         self.recovering.clear();
@@ -182,6 +194,13 @@ impl Subscriptions {
     /// The server has the subscription; its lanes stand at `cursor`. Returns whether that is new.
     pub(super) fn subscribed(&mut self, id: SubId, cursor: &Cursor) -> bool {
         let Some(subscription) = self.table.get_mut(&id) else { return false };
+        for replay in &mut subscription.replays {
+            // A lane that is not one of the pattern's has nothing to replay.
+            let stands = cursor.get(replay.lane).map_or(Offset(0), |place| place.offset);
+            replay.until = replay.until.min(stands);
+            replay.resumes_after = Some(stands);
+        }
+        self.replaying -= usize::from(subscription.end_replays());
         if subscription.live.is_some() {
             return false;
         }
@@ -197,13 +216,6 @@ impl Subscriptions {
             }
         }
         self.starting += usize::from(!subscription.starts.is_empty());
-        if !subscription.replays.is_empty() {
-            for replay in &mut subscription.replays {
-                // A lane that is not one of the pattern's has nothing to replay.
-                replay.until = cursor.get(replay.lane).map_or(Offset(0), |place| place.offset);
-            }
-            self.replaying -= usize::from(subscription.end_replays());
-        }
         true
     }
 
@@ -293,7 +305,7 @@ impl Subscriptions {
             // What is new in a lane waits for its replays: those have ended.
             for subscription in self.table.values_mut().filter(|s| !s.replays.is_empty()) {
                 for replay in subscription.replays.iter_mut().filter(|r| r.lane == lane) {
-                    if offset > replay.until {
+                    if replay.resumes_after.is_some_and(|after| offset > after) {
                         replay.reached = replay.until;
                     }
                 }

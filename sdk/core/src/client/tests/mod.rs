@@ -1,8 +1,10 @@
 //! The machine against a server that says what a test tells it to say.
 
-#![allow(dead_code)]
-
+mod delivering;
 mod lifecycle;
+mod publishing;
+mod requesting;
+mod switching;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
