@@ -1,6 +1,7 @@
 //! The machine against a server that says what a test tells it to say.
 
 mod delivering;
+mod healing;
 mod lifecycle;
 mod publishing;
 mod requesting;
