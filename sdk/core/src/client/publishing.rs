@@ -1,8 +1,8 @@
 //! Publishes on their way: queued by priority, numbered when sent, kept until acknowledged.
 //!
-//! A publish gets its sequence number when it is first sent and keeps it when it is sent again
-//! after a reconnect, so that the server recognises it. Only a refusal, which says that it had no
-//! effect, gives it another number.
+//! A publish gets its sequence number when it is first sent and keeps it however often it is sent
+//! again, after a reconnect or a passing refusal: whichever copies arrive, late ones from an old
+//! connection included, the server recognises them and lets one have an effect.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -22,9 +22,9 @@ const OVERHEAD: usize = 128;
 #[derive(Debug)]
 pub(super) struct Publishing {
     limits: QueueLimits,
-    /// Never sent, or refused: to be sent with a new number. By priority, in order of tickets.
+    /// Never sent, by priority.
     queues: [VecDeque<Pending>; Priority::COUNT],
-    /// Sent on a connection that is gone: to be sent again first, with the number they have.
+    /// Sent on a connection that is gone, or refused in passing: to be sent again before others.
     resend: BTreeMap<u64, Sent>,
     /// Sent on the connection that is used now.
     sent: BTreeMap<u64, Sent>,
@@ -63,7 +63,7 @@ struct Sent {
 pub(super) enum AfterRefusal {
     /// The publish is given up.
     Failed(Ticket, PublishError),
-    /// It waits to be sent with a new number.
+    /// It waits to be sent again.
     Requeued,
     /// There is no such publish any more.
     Unknown,
@@ -153,16 +153,11 @@ impl Publishing {
     /// that this cannot help.
     pub(super) fn refused(&mut self, seq: u64, refusal: Refusal, again: bool) -> AfterRefusal {
         let Some(sent) = self.take_sent(seq) else { return AfterRefusal::Unknown };
-        let mut pending = sent.pending;
         if !again || refusal.code.advice() == Advice::GiveUp {
-            self.release(&pending);
-            return AfterRefusal::Failed(pending.ticket, PublishError::Refused(refusal));
+            self.release(&sent.pending);
+            return AfterRefusal::Failed(sent.pending.ticket, PublishError::Refused(refusal));
         }
-        pending.publish.seq = 0;
-        self.resent += 1;
-        let queue = &mut self.queues[pending.publish.priority as usize];
-        let at = queue.partition_point(|other| other.ticket < pending.ticket);
-        queue.insert(at, pending);
+        self.resend.insert(seq, sent);
         AfterRefusal::Requeued
     }
 

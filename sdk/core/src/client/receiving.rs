@@ -49,6 +49,10 @@ impl ClientMachine {
     fn message(&mut self, now: Time, io: IoId, message: ServerMessage) {
         let current = self.primary.as_ref().is_some_and(|primary| primary.io == io);
         match message {
+            // What a connection brings is complete for the subscriptions it knows. One that was
+            // replaced knows fewer, and must not move the cursor past what it does not know.
+            ServerMessage::Event(_) | ServerMessage::Progress(_) | ServerMessage::Gap(_)
+                if !current => {}
             ServerMessage::Event(delivery) => match self.subscriptions.route(&delivery) {
                 Routing::Deliver { to, recovered } => {
                     self.counters.events += 1;

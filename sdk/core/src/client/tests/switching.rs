@@ -62,7 +62,11 @@ fn replies_still_to_come_keep_the_old_connection_for_a_while() {
     let refusal = Refusal::new(ErrorCode::UNAVAILABLE, "moved");
     world.say(old, ServerMessage::PublishRefused { seq: 1, refusal });
     assert_eq!(world.told(), [], "the answer that counts is the one on the new connection");
-    world.say(old, event("x", 1));
+    world.subscribed(new, 1, "b", 0);
+    world.told();
+    world.say(old, event("a", 2));
+    world.say(new, event("b", 1));
+    assert_eq!(world.events().len(), 1, "the old connection does not know of the subscription");
     world.say(old, ServerMessage::Reply { id: RequestId(1), result: Ok(Payload::NULL) });
     assert!(matches!(&world.told()[..], [Notice::Reply { result: Ok(_), .. }]));
     assert_eq!(world.closed[0].0, old);
