@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tidings_core::link::{LinkConfig, ServerLinkConfig, Wire, encode_event};
 use tidings_core::message::*;
 use tidings_core::websocket::{Decoder, Incoming, Role};
-use tidings_core::ws::{ClientLink, Encoding, ServerLink};
+use tidings_core::ws::{ClientLink, Encoding, ServerLink, encode_message};
 use tidings_core::{Payload, Time};
 
 fn sub() -> impl Strategy<Value = SubId> {
@@ -144,7 +144,9 @@ proptest! {
     fn events_encoded_once_are_what_the_link_sends(encoding in encoding(), delivery in delivery()) {
         let mut pair = Pair::open(encoding, lenient());
         let frames = encode_event(pair.server.wire(), &delivery);
-        pair.server.send(pair.now, &ServerMessage::Event(delivery));
+        let event = ServerMessage::Event(delivery);
+        prop_assert_eq!(&frames, &encode_message(encoding, &event));
+        pair.server.send(pair.now, &event);
         let sent = pair.server.poll_frame().expect("the event");
         let mut decoder = Decoder::new(Role::Client, usize::MAX);
         let mut input = &frames[..];

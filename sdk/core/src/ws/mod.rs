@@ -15,7 +15,7 @@ mod server_link;
 mod write;
 
 pub use client_link::ClientLink;
-pub use event::encode_event;
+pub use event::{encode_event, encode_message};
 pub use server_link::ServerLink;
 
 use bytes::Bytes;
