@@ -3,9 +3,28 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use tidings_core::ws::Encoding;
 use tokio::net::TcpStream;
 
 use crate::connections::UpgradedPermit;
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// The Tidings protocol on a plain WebSocket, in this encoding.
+    Ws(Encoding),
+    /// Engine.IO and Socket.IO.
+    SocketIo,
+}
+
+impl Transport {
+    pub(crate) const fn kind(self) -> TransportKind {
+        match self {
+            Self::Ws(_) => TransportKind::Ws,
+            Self::SocketIo => TransportKind::SocketIo,
+        }
+    }
+}
 
 /// Which transport a client chose by the path it connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +47,8 @@ pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
     /// What the client sent right behind its handshake.
     pub(crate) leftover: Bytes,
-    /// Which transport it speaks.
-    pub(crate) kind: TransportKind,
-    /// The WebSocket subprotocol that was agreed on.
-    pub(crate) subprotocol: Option<String>,
+    /// What it speaks.
+    pub(crate) transport: Transport,
     /// Where it comes from.
     pub(crate) peer: SocketAddr,
     /// To be kept until the connection is closed.

@@ -1,56 +1,116 @@
-//! What everything in one server shares.
+//! What all connections of a server share.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tidings_core::server::FeedConfig;
+use tidings_core::{EventBus, Time};
+use tokio::time::Instant;
+
+use crate::backplane::Backplane;
 use crate::config::Config;
+use crate::connection::Connection;
 use crate::connections::Connections;
 use crate::handlers::Handlers;
 use crate::ids::random_id;
-use crate::shutdown::Shutdown;
+use crate::sessions::Sessions;
+use crate::shard::Shard;
+use crate::shutdown::{Phase, Shutdown};
 use crate::stats::{Live, ShardStats, Stats};
 
-/// What everything in one server shares.
-#[derive(Debug)]
+/// How many volatile events may wait for one shard.
+const VOLATILE_PER_SHARD: usize = 4096;
+
+/// What all connections of a server share.
 pub(crate) struct App {
     /// As it was given, checked; `instance` is filled in.
     pub(crate) config: Config,
+    pub(crate) bus: EventBus,
+    pub(crate) backplane: Arc<dyn Backplane>,
+    pub(crate) feed_config: Arc<FeedConfig>,
+    pub(crate) shards: Vec<Arc<Shard>>,
+    pub(crate) sessions: Sessions,
+    pub(crate) handlers: Handlers,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) stats: Stats,
+    pub(crate) shutdown: Shutdown,
+    next_shard: AtomicUsize,
     /// When the server was made.
     pub(crate) started: Instant,
-    /// Who is connected.
-    pub(crate) connections: Arc<Connections>,
-    /// What answers clients' requests.
-    pub(crate) handlers: Handlers,
-    /// What has been counted.
-    pub(crate) stats: Stats,
-    shards: Vec<ShardStats>,
-    /// Whether the server is going away.
-    pub(crate) shutdown: Shutdown,
 }
 
 impl App {
-    pub(crate) fn new(mut config: Config) -> Arc<Self> {
+    /// The state of a server that has not begun to serve.
+    pub(crate) fn new(mut config: Config, bus: EventBus, backplane: Arc<dyn Backplane>) -> Self {
         if config.instance.is_empty() {
             config.instance = random_id();
         }
-        Arc::new(Self {
-            started: Instant::now(),
-            connections: Connections::new(config.limits.max_connections),
+        let shards = (0..config.shards)
+            .map(|_| Arc::new(Shard::new(&*backplane, VOLATILE_PER_SHARD)))
+            .collect();
+        let queues = &config.queues;
+        let feed_config = FeedConfig {
+            event_bytes: [queues.low, queues.normal, queues.high, queues.critical],
+            volatile_bytes: queues.volatile,
+            control_bytes: queues.control,
+        };
+        Self {
+            bus,
+            backplane,
+            feed_config: Arc::new(feed_config),
+            shards,
+            sessions: Sessions::default(),
             handlers: Handlers::default(),
+            connections: Connections::new(config.limits.max_connections),
             stats: Stats::default(),
-            shards: (0..config.shards).map(|_| ShardStats::default()).collect(),
             shutdown: Shutdown::new(config.timeouts.drain_spread),
+            next_shard: AtomicUsize::new(0),
+            started: Instant::now(),
             config,
-        })
+        }
+    }
+
+    /// Starts the tasks that hand events out.
+    pub(crate) fn start_forwarding(self: &Arc<Self>) {
+        for shard in &self.shards {
+            let (app, shard) = (Arc::clone(self), Arc::clone(shard));
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = shard.forward(Arc::clone(&app.backplane)) => {}
+                    () = app.shutdown.reached(Phase::Over) => {}
+                }
+            });
+        }
+    }
+
+    /// The shard for the next connection: each gets as many as the others.
+    pub(crate) fn next_shard(&self) -> Arc<Shard> {
+        let next = self.next_shard.fetch_add(1, Ordering::Relaxed);
+        Arc::clone(&self.shards[next % self.shards.len()])
+    }
+
+    /// All connections that carry a session.
+    pub(crate) fn all_connections(&self) -> Vec<Arc<Connection>> {
+        self.shards.iter().flat_map(|shard| shard.connections()).collect()
+    }
+
+    /// The core's view of the current moment.
+    pub(crate) fn now(&self) -> Time {
+        Time::from_start(self.started.elapsed())
+    }
+
+    /// The moment at which the core's `time` comes.
+    pub(crate) fn instant(&self, time: Time) -> Instant {
+        self.started + time.since_start()
     }
 
     /// What the shards have counted.
     pub(crate) fn shard_stats(&self) -> impl Iterator<Item = &ShardStats> {
-        self.shards.iter()
+        self.shards.iter().map(|shard| &shard.stats)
     }
 
     /// The connections of each shard as they are now, with what the shard has counted.
     pub(crate) fn live(&self) -> Vec<(&ShardStats, Live)> {
-        self.shards.iter().map(|shard| (shard, Live::default())).collect()
+        self.shards.iter().map(|shard| (&shard.stats, shard.live())).collect()
     }
 }

@@ -5,19 +5,23 @@
 #![doc = include_str!("../examples/quick_start.rs")]
 //! ```
 #![deny(missing_docs)]
-// Until connections do more than close, much of what they will use is unused.
-#![allow(dead_code)]
 
 mod accepted;
 mod app;
+mod bridge;
 mod connection;
 mod connections;
 mod handlers;
 mod http;
 mod ids;
+mod rate;
 mod server;
+mod session;
+mod sessions;
+mod shard;
 mod shutdown;
 
+pub mod backplane;
 pub mod cli;
 pub mod config;
 pub mod stats;

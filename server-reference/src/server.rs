@@ -1,15 +1,20 @@
 //! The server as a library.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tidings_core::Payload;
-use tidings_core::message::Refusal;
+use tidings_core::message::{ErrorCode, Refusal};
+use tidings_core::{EventBus, Payload};
+use tokio::sync::oneshot;
 
 use crate::app::App;
+use crate::backplane::{Backplane, MemoryBackplane};
+use crate::bridge::{self, Bridge};
 use crate::config::{Config, ConfigError};
+use crate::connection::Command;
 use crate::handlers::Request;
 use crate::http;
 use crate::shutdown::Phase;
@@ -32,9 +37,11 @@ pub enum ServerError {
 }
 
 /// Prepares a [`Server`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Builder {
     config: Config,
+    bus: Option<EventBus>,
+    backplane: Option<Arc<dyn Backplane>>,
 }
 
 impl Builder {
@@ -42,6 +49,21 @@ impl Builder {
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// With this bus instead of one of its own: events emitted on it go to the clients that
+    /// subscribed to them, and what clients publish is emitted on it.
+    #[must_use]
+    pub fn bus(mut self, bus: EventBus) -> Self {
+        self.bus = Some(bus);
+        self
+    }
+
+    /// With this log instead of one in this server's memory.
+    #[must_use]
+    pub fn backplane(mut self, backplane: Arc<dyn Backplane>) -> Self {
+        self.backplane = Some(backplane);
         self
     }
 
@@ -54,8 +76,14 @@ impl Builder {
         let listener = listen(&self.config).map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
         let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
-        let app = App::new(self.config);
-        Ok(Server { app, listener, local_addr })
+        let config = self.config;
+        let backplane = self.backplane.unwrap_or_else(|| {
+            Arc::new(MemoryBackplane::new(config.partitioning(), &config.log_retention()))
+        });
+        let bus = self.bus.unwrap_or_else(bridge::new_bus);
+        let bridge = Bridge::new(bus.clone(), Arc::clone(&backplane));
+        let app = Arc::new(App::new(config, bus, backplane));
+        Ok(Server { app, bridge, listener, local_addr })
     }
 }
 
@@ -71,11 +99,17 @@ fn listen(config: &Config) -> io::Result<TcpListener> {
 }
 
 /// A server that listens. See the crate's documentation for an example.
-#[derive(Debug)]
 pub struct Server {
     app: Arc<App>,
+    bridge: Bridge,
     listener: tokio::net::TcpListener,
     local_addr: SocketAddr,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("local_addr", &self.local_addr).finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -94,6 +128,11 @@ impl Server {
         &self.app.config.instance
     }
 
+    /// The bus that joins services and clients.
+    pub fn bus(&self) -> &EventBus {
+        &self.app.bus
+    }
+
     /// Answers clients' requests of this name; a later handler of the same name takes the place
     /// of an earlier one. An answer that takes longer than `timeouts.request` is given up.
     pub fn handle<F, A>(&self, name: impl Into<String>, handler: F)
@@ -102,6 +141,36 @@ impl Server {
         A: Future<Output = Result<Payload, Refusal>> + Send + 'static,
     {
         self.app.handlers.set(name.into(), self.app.config.timeouts.request, handler);
+    }
+
+    /// Asks the client of a session and waits for its answer, at most `timeouts.request`.
+    ///
+    /// # Errors
+    /// What the client answered, or that it is not connected, went away or was too slow.
+    pub fn request(
+        &self,
+        session: &str,
+        name: &str,
+        payload: Payload,
+    ) -> impl Future<Output = Result<Payload, Refusal>> + Send + use<> {
+        let connection = self.app.sessions.find(session);
+        let limit = self.app.config.timeouts.request;
+        let (answer, answered) = oneshot::channel();
+        let gone = || Refusal::new(ErrorCode::DISCONNECTED, "the session is not connected here");
+        let asked = connection.ok_or_else(gone).map(|connection| {
+            connection.command(Command::Request { name: name.into(), payload, answer });
+        });
+        async move {
+            asked?;
+            match tokio::time::timeout(limit, answered).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(_dropped)) => Err(gone()),
+                Err(_elapsed) => {
+                    let message = format!("the client did not answer within {limit:?}");
+                    Err(Refusal::new(ErrorCode::TIMEOUT, message))
+                }
+            }
+        }
     }
 
     /// What `GET /api/websocket/stats` answers.
@@ -118,9 +187,14 @@ impl Server {
     /// told to connect again elsewhere (at moments spread over `timeouts.drain_spread`), what
     /// waits for them is written, and what is still open after `timeouts.drain` is cut.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) {
-        let Self { app, listener, local_addr } = self;
+        let Self { app, bridge, listener, local_addr } = self;
         tracing::info!(address = %local_addr, instance = %app.config.instance, "listening");
+        app.start_forwarding();
         let sampler = tokio::spawn(crate::stats::sample(Arc::clone(&app)));
+        let bridge = tokio::spawn({
+            let app = Arc::clone(&app);
+            async move { bridge.run(&app).await }
+        });
         tokio::select! {
             () = http::accept(&app, &listener) => {}
             () = shutdown => {}
@@ -129,6 +203,9 @@ impl Server {
         let counts = app.connections.counts();
         tracing::info!(connections = counts.open, "going away");
         app.shutdown.enter(Phase::Draining);
+        for connection in app.all_connections() {
+            connection.command(Command::Close(app.shutdown.close()));
+        }
         let limit = app.config.timeouts.drain;
         if tokio::time::timeout(limit, app.connections.empty()).await.is_err() {
             let left = app.connections.counts().open;
@@ -136,5 +213,6 @@ impl Server {
         }
         app.shutdown.enter(Phase::Over);
         sampler.abort();
+        bridge.abort();
     }
 }

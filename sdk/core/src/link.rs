@@ -166,6 +166,21 @@ pub fn encode_event(wire: Wire, delivery: &Delivery) -> Bytes {
     }
 }
 
+/// A notice to one connection about its lanes (progress, a gap), in the same form as its events:
+/// it has to keep its place among them. `None` if connections of this wire are not told.
+pub fn encode_notice(wire: Wire, notice: &ServerMessage) -> Option<Bytes> {
+    let socketio =
+        |parser, metadata| socketio::encode_notice(&Namespace::MAIN, parser, metadata, notice);
+    match wire {
+        Wire::WsJson => Some(ws::encode_message(Encoding::Json, notice)),
+        Wire::WsMsgpack => Some(ws::encode_message(Encoding::Msgpack, notice)),
+        Wire::SocketIo => socketio(Parser::Text, false),
+        Wire::SocketIoTidings => socketio(Parser::Text, true),
+        Wire::SocketIoMsgpack => socketio(Parser::Msgpack, false),
+        Wire::SocketIoTidingsMsgpack => socketio(Parser::Msgpack, true),
+    }
+}
+
 /// A client's end of a connection, over whichever transport.
 #[derive(Debug)]
 pub enum ClientLink {

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tidings_core::Partitioning;
 use tidings_core::json::MAX_DEPTH;
 use tidings_core::link::ServerLinkConfig;
+use tidings_core::log;
 
 pub use layers::{Layers, environment_name};
 use units::{duration, size};
@@ -335,6 +336,17 @@ impl Config {
         self.partitions.depths.iter().fold(partitioning, |partitioning, (root, depth)| {
             partitioning.with_depth(root.clone(), *depth)
         })
+    }
+
+    /// What a lane of the log keeps.
+    pub fn log_retention(&self) -> log::Retention {
+        log::Retention {
+            max_age: self.retention.max_age,
+            max_events: self.retention.max_events,
+            max_bytes: self.retention.max_bytes,
+            producer_ttl: self.producers.ttl,
+            max_producers: self.producers.max,
+        }
     }
 
     /// What a connection's link accepts, and how it keeps time.

@@ -10,17 +10,16 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use sha1::{Digest, Sha1};
 use tidings_core::base64;
+use tidings_core::ws::Encoding;
 use tokio::net::TcpStream;
 
 use super::accept::Origin;
 use super::problem::Problem;
 use super::rest::parameter;
-use crate::accepted::{Accepted, TransportKind};
+use crate::accepted::{Accepted, Transport};
 use crate::app::App;
-use crate::connection;
-
-/// The subprotocols of the Tidings protocol.
-const SUBPROTOCOLS: [&str; 2] = ["tidings.v1.json", "tidings.v1.msgpack"];
+use crate::session;
+use crate::shutdown::Phase;
 
 /// What RFC 6455 has the server append to the client's key.
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -31,22 +30,29 @@ pub(super) async fn websocket(
     Extension(origin): Extension<Origin>,
     request: Request,
 ) -> Response {
-    let handshake = Handshake::check(&request).and_then(|handshake| {
-        let offered = handshake.subprotocols;
-        let subprotocol = offered.iter().find(|name| SUBPROTOCOLS.contains(&name.as_str()));
-        if subprotocol.is_none() && !offered.is_empty() {
-            let detail = format!(
-                "none of the subprotocols offered is spoken here; offer {} or none",
-                SUBPROTOCOLS.join(" or ")
-            );
-            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+    let handshake = Handshake::check(&request).and_then(|Handshake { accept, subprotocols }| {
+        if subprotocols.is_empty() {
+            return Ok(Switch {
+                accept,
+                subprotocol: None,
+                transport: Transport::Ws(Encoding::Json),
+            });
         }
-        Ok((handshake.accept, subprotocol.cloned()))
+        match Encoding::negotiate(subprotocols.iter().map(String::as_str)) {
+            Some(encoding) => {
+                let subprotocol = Some(encoding.subprotocol().to_owned());
+                Ok(Switch { accept, subprotocol, transport: Transport::Ws(encoding) })
+            }
+            None => {
+                let known = Encoding::ALL.map(Encoding::subprotocol).join(" or ");
+                let detail =
+                    format!("no subprotocol offered is spoken here; offer {known} or none");
+                Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+            }
+        }
     });
     match handshake {
-        Ok((accept, subprotocol)) => {
-            switch(app, origin, request, TransportKind::Ws, accept, subprotocol)
-        }
+        Ok(to) => switch(app, origin, request, to),
         Err(problem) => problem.into_response(),
     }
 }
@@ -64,7 +70,8 @@ pub(super) async fn socketio(
         Ok(Handshake { accept, subprotocols }) => {
             // Engine.IO has no subprotocols of its own; what an application offers is agreed to.
             let subprotocol = subprotocols.into_iter().next();
-            switch(app, origin, request, TransportKind::SocketIo, accept, subprotocol)
+            let to = Switch { accept, subprotocol, transport: Transport::SocketIo };
+            switch(app, origin, request, to)
         }
         Err(problem) => problem.into_response(),
     }
@@ -217,20 +224,23 @@ fn accept_key(key: &[u8]) -> String {
     text.into_iter().map(char::from).collect()
 }
 
-/// Answers 101 and hands the connection over once that is written.
-fn switch(
-    app: Arc<App>,
-    origin: Origin,
-    mut request: Request,
-    kind: TransportKind,
+/// What is answered to a handshake in order.
+#[derive(Debug)]
+struct Switch {
+    /// The answer to the client's key.
     accept: String,
+    /// The subprotocol agreed on.
     subprotocol: Option<String>,
-) -> Response {
+    transport: Transport,
+}
+
+/// Answers 101 and hands the connection over once that is written.
+fn switch(app: Arc<App>, origin: Origin, mut request: Request, to: Switch) -> Response {
     let headers = [
         (header::CONNECTION, Some("Upgrade")),
         (header::UPGRADE, Some("websocket")),
-        (header::SEC_WEBSOCKET_ACCEPT, Some(accept.as_str())),
-        (header::SEC_WEBSOCKET_PROTOCOL, subprotocol.as_deref()),
+        (header::SEC_WEBSOCKET_ACCEPT, Some(to.accept.as_str())),
+        (header::SEC_WEBSOCKET_PROTOCOL, to.subprotocol.as_deref()),
     ];
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     for (name, value) in headers {
@@ -239,32 +249,26 @@ fn switch(
         }
     }
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(hand_over(app, origin, upgrade, kind, subprotocol));
+    tokio::spawn(hand_over(app, origin, upgrade, to.transport));
     response
 }
 
-async fn hand_over(
-    app: Arc<App>,
-    origin: Origin,
-    upgrade: OnUpgrade,
-    kind: TransportKind,
-    subprotocol: Option<String>,
-) {
+async fn hand_over(app: Arc<App>, origin: Origin, upgrade: OnUpgrade, transport: Transport) {
     let Origin { peer, permit } = origin;
-    let parts = upgrade.await.map(Upgraded::downcast::<TokioIo<TcpStream>>);
-    match parts {
-        Ok(Ok(parts)) => connection::spawn(
-            &app,
-            Accepted {
-                stream: parts.io.into_inner(),
-                leftover: parts.read_buf,
-                kind,
-                subprotocol,
-                peer,
-                permit: permit.upgrade(kind),
-            },
-        ),
-        Ok(Err(_not_tcp)) => tracing::error!(%peer, "an upgraded connection is no TCP stream"),
-        Err(error) => tracing::debug!(%peer, %error, "connection was gone before its upgrade"),
+    let parts = match upgrade.await.map(Upgraded::downcast::<TokioIo<TcpStream>>) {
+        Ok(Ok(parts)) => parts,
+        Ok(Err(_not_tcp)) => {
+            return tracing::error!(%peer, "an upgraded connection is no TCP stream");
+        }
+        Err(error) => {
+            return tracing::debug!(%peer, %error, "connection was gone before its upgrade");
+        }
+    };
+    let permit = permit.upgrade(transport.kind());
+    let stream = parts.io.into_inner();
+    let accepted = Accepted { stream, leftover: parts.read_buf, transport, peer, permit };
+    tokio::select! {
+        () = session::serve(Arc::clone(&app), accepted) => {}
+        () = app.shutdown.reached(Phase::Over) => {}
     }
 }

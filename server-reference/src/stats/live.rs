@@ -3,6 +3,9 @@
 use std::ops::AddAssign;
 
 use tidings_core::Priority;
+use tidings_core::server::Feed;
+
+use crate::connection::Connection;
 
 /// What connections have been through since they began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,6 +26,27 @@ pub(crate) struct Totals {
     pub(crate) gaps: u64,
     /// Bytes written.
     pub(crate) written_bytes: u64,
+}
+
+impl Totals {
+    /// What one connection has been through.
+    pub(crate) fn of(connection: &Connection) -> Self {
+        connection.with_feed(|feed| Self::of_feed(feed, connection.bytes_written()))
+    }
+
+    fn of_feed(feed: &Feed, written_bytes: u64) -> Self {
+        let feed = feed.stats();
+        Self {
+            delivered: feed.events,
+            volatile: feed.volatile.saturating_sub(feed.dropped_volatile),
+            recovered: feed.recovered,
+            dropped_low: feed.dropped_low,
+            dropped_volatile: feed.dropped_volatile,
+            fell_behind: feed.fell_behind,
+            gaps: feed.gaps,
+            written_bytes,
+        }
+    }
 }
 
 impl AddAssign for Totals {
@@ -55,6 +79,27 @@ pub(crate) struct Live {
     pub(crate) queued_control: u64,
     /// What they have been through, together with those that have ended.
     pub(crate) totals: Totals,
+}
+
+impl Live {
+    /// One connection.
+    pub(crate) fn of(connection: &Connection) -> Self {
+        connection.with_feed(|feed| {
+            let outbox = feed.outbox();
+            let mut queued = [0; Priority::COUNT];
+            for priority in Priority::URGENT_FIRST {
+                queued[priority as usize] = outbox.event_bytes(priority) as u64;
+            }
+            Self {
+                sessions: 1,
+                subscriptions: feed.subscriptions() as u64,
+                queued,
+                queued_volatile: outbox.volatile_bytes() as u64,
+                queued_control: outbox.control_bytes() as u64,
+                totals: Totals::of_feed(feed, connection.bytes_written()),
+            }
+        })
+    }
 }
 
 impl AddAssign for Live {

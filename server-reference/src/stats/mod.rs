@@ -25,8 +25,8 @@ pub(crate) use live::{Live, Totals};
 use rates::History;
 pub use rates::Rates;
 pub use snapshot::{
-    ConnectionStats, Delivered, Dropped, EventsStats, PriorityCounts, Published, QueuedBytes,
-    RecoveryStats, RequestStats, ShardSnapshot, WebsocketStats,
+    BusSnapshot, ConnectionStats, Delivered, Dropped, EventsStats, LaneSnapshot, PriorityCounts,
+    Published, QueuedBytes, RecoveryStats, RequestStats, ShardSnapshot, WebsocketStats,
 };
 
 use crate::app::App;
@@ -95,6 +95,11 @@ impl ShardStats {
             let now = unix_micros();
             self.latency.record(offsets.map(|offset| now.saturating_sub(offset.0)));
         }
+    }
+
+    /// What the connections that have ended have been through.
+    pub(crate) fn departed(&self) -> Totals {
+        *self.departed.lock()
     }
 
     /// A connection has ended that has been through this.

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tidings_core::Priority;
+use tidings_core::bus::BusStats;
+use tidings_core::{EventBus, Priority};
 
 use super::rates::Sample;
 use super::{Latency, Live, Rates, Totals};
 use crate::accepted::TransportKind;
 use crate::app::App;
+use crate::backplane::LaneStatus;
 
 /// One number for each priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -190,6 +192,77 @@ pub struct EventsStats {
     pub dropped: Dropped,
     /// How fast things went in the last seconds.
     pub rates: Rates,
+    /// The event bus of the services.
+    pub bus: BusSnapshot,
+    /// The lanes that have had events.
+    pub lanes: Vec<LaneSnapshot>,
+}
+
+/// The event bus of the services, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct BusSnapshot {
+    /// Events emitted: by services, and those that clients published.
+    pub emitted: u64,
+    /// Calls of the services' listeners.
+    pub called: u64,
+    /// Of those, the ones that panicked.
+    pub panicked: u64,
+    /// Listeners the services have now.
+    pub listeners: usize,
+    /// Posted events that wait now.
+    pub posted: usize,
+}
+
+impl BusSnapshot {
+    fn of(bus: &EventBus) -> Self {
+        let BusStats { emitted, called, panicked, listeners, posted, .. } = bus.stats();
+        let emitted = emitted.iter().sum();
+        // One listener is the server's own: it hears everything and passes it on.
+        Self {
+            emitted,
+            called: called.saturating_sub(emitted),
+            panicked,
+            listeners: listeners.saturating_sub(1),
+            posted,
+        }
+    }
+}
+
+/// What a lane of the log holds in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LaneSnapshot {
+    /// Its number: partition * 4 + priority.
+    pub lane: u32,
+    /// The partition it belongs to.
+    pub partition: u16,
+    /// The priority of its events.
+    pub priority: &'static str,
+    /// Which history of the lane this is.
+    pub epoch: u32,
+    /// Events after this offset can be recovered.
+    pub floor: u64,
+    /// The offset of the last event.
+    pub head: u64,
+    /// How many events can be recovered.
+    pub events: usize,
+    /// Bytes of their names, payloads and headers.
+    pub bytes: usize,
+}
+
+impl LaneSnapshot {
+    fn of(status: LaneStatus) -> Self {
+        let LaneStatus { lane, floor, head, events, bytes } = status;
+        Self {
+            lane: lane.number(),
+            partition: lane.partition(),
+            priority: lane.priority().as_str(),
+            epoch: head.epoch.0,
+            floor: floor.offset.0,
+            head: head.offset.0,
+            events,
+            bytes,
+        }
+    }
 }
 
 impl Delivered {
@@ -297,6 +370,8 @@ impl EventsStats {
             delivered: Delivered::of(&all.totals),
             dropped: Dropped::of(&all.totals),
             rates: app.stats.history.rates(Sample::of(app)),
+            bus: BusSnapshot::of(&app.bus),
+            lanes: app.backplane.lanes().into_iter().map(LaneSnapshot::of).collect(),
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 
-use crate::message::Delivery;
+use crate::message::{Delivery, ServerMessage};
+use crate::spelling;
 use crate::websocket::{self, MAX_HEADER, Opcode};
 
 use super::codec::Parser;
+use super::control::{AT, GAP};
 use super::packet::{Args, Body, Namespace, Packet};
 use super::{control, msgpack, text};
 
@@ -21,9 +23,36 @@ pub fn encode_event(
     delivery: &Delivery,
 ) -> Bytes {
     let args = control::delivery_args(delivery, metadata);
+    encode_args(namespace, parser, delivery.event.payload.len(), args)
+}
+
+/// Encodes what a client is told about its lanes in the same way. `None` if such clients are not
+/// told: places in the log are of no use to ordinary Socket.IO clients, gaps are.
+pub fn encode_notice(
+    namespace: &Namespace,
+    parser: Parser,
+    metadata: bool,
+    notice: &ServerMessage,
+) -> Option<Bytes> {
+    let mut args = Args::new();
+    match notice {
+        ServerMessage::Progress(cursor) if metadata => {
+            args.push_str(AT);
+            args.push_written(|w| spelling::write_cursor(w, cursor));
+        }
+        ServerMessage::Gap(gap) => {
+            args.push_str(GAP);
+            args.push_written(|w| control::write_gap(w, *gap));
+        }
+        _ => return None,
+    }
+    Some(encode_args(namespace, parser, 0, args))
+}
+
+fn encode_args(namespace: &Namespace, parser: Parser, payload: usize, args: Args) -> Bytes {
     let packet = Packet { namespace: namespace.clone(), body: Body::Event { ack: None, args } };
     // The header's place is kept at its largest; what is not needed of it is cut off at the end.
-    let mut frames = Vec::with_capacity(2 * MAX_HEADER + 128 + delivery.event.payload.len());
+    let mut frames = Vec::with_capacity(2 * MAX_HEADER + 128 + payload);
     frames.resize(MAX_HEADER, 0);
     let opcode = match parser {
         Parser::Text => {

@@ -18,7 +18,7 @@ mod packet;
 mod server;
 pub mod text;
 
-pub use broadcast::encode_event;
+pub use broadcast::{encode_event, encode_notice};
 pub use client::ClientLink;
 pub use codec::{Parser, SocketIoConfig};
 pub use packet::{

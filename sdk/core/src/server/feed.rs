@@ -1,0 +1,464 @@
+//! What one connection still has to get.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::outbox::Outbox;
+use crate::event::Priority;
+use crate::lane::{Cursor, Lane, Offset, Place};
+use crate::link::{Wire, encode_event, encode_notice};
+use crate::log::LoggedEvent;
+use crate::message::{Delivery, Gap, ServerMessage, SubId};
+use crate::pattern::Pattern;
+
+/// How many events are read from the log at once while a connection catches up.
+const READ_AHEAD: usize = 64;
+
+/// How much may wait for one connection.
+#[derive(Debug, Clone)]
+pub struct FeedConfig {
+    /// Bytes of events per priority, `low` first. Default 256 KiB each. A single larger event
+    /// passes when its queue is empty.
+    pub event_bytes: [usize; Priority::COUNT],
+    /// Bytes of volatile events; beyond it the oldest go. Default 64 KiB.
+    pub volatile_bytes: usize,
+    /// Bytes of answers; beyond it nothing more is read from the connection. Default 256 KiB.
+    pub control_bytes: usize,
+}
+
+impl Default for FeedConfig {
+    fn default() -> Self {
+        Self {
+            event_bytes: [256 << 10; Priority::COUNT],
+            volatile_bytes: 64 << 10,
+            control_bytes: 256 << 10,
+        }
+    }
+}
+
+/// What a connection's feed has been through.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FeedStats {
+    /// Events queued, live and recovered, by priority, `low` first.
+    pub events: [u64; Priority::COUNT],
+    /// Volatile events queued.
+    pub volatile: u64,
+    /// Events queued from the log because the connection had missed them or could not keep up.
+    pub recovered: u64,
+    /// Events of priority `low` dropped because the queue was full.
+    pub dropped_low: u64,
+    /// Of those, the ones dropped because newer ones needed the room.
+    pub dropped_volatile: u64,
+    /// How often a lane fell back from live delivery to reading the log.
+    pub fell_behind: u64,
+    /// Gaps told.
+    pub gaps: u64,
+}
+
+/// Where a feed reads the log from.
+pub trait LogReader {
+    /// Reads up to `limit` events of `lane` after `after` into `out`, oldest first, and returns
+    /// the gap if some are no longer there; see [`LaneLog::read`](crate::log::LaneLog::read).
+    fn read(
+        &self,
+        lane: Lane,
+        after: Place,
+        limit: usize,
+        out: &mut Vec<Arc<LoggedEvent>>,
+    ) -> Option<Gap>;
+}
+
+/// How a lane reaches the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Events are queued as they come.
+    Live,
+    /// Events are read from the log after the flow's place.
+    Behind,
+    /// The queue of a `low` lane is full: what comes is dropped, up to this offset so far.
+    Dropping(Offset),
+}
+
+#[derive(Debug)]
+struct Flow {
+    lane: Lane,
+    /// Everything up to here has been queued, or was not asked for.
+    place: Place,
+    /// The place last told to the client by a progress notice.
+    told: Offset,
+    mode: Mode,
+}
+
+/// Older events for one subscription alone, to be read before the lane goes on.
+#[derive(Debug)]
+struct Replay {
+    sub: SubId,
+    pattern: Pattern,
+    lane: Lane,
+    after: Place,
+    until: Offset,
+}
+
+/// What one connection still has to get: for each lane either "what comes" or "what the log has
+/// after this place", and the [`Outbox`] in between.
+///
+/// The host calls [`offer`](Self::offer) for every new event that matches, in lane order, and
+/// [`catch_up`](Self::catch_up) when [`wants_catch_up`](Self::wants_catch_up) says so: after
+/// subscribing and whenever frames were written.
+#[derive(Debug)]
+pub struct Feed {
+    wire: Wire,
+    config: Arc<FeedConfig>,
+    outbox: Outbox,
+    /// Sorted by lane.
+    flows: Vec<Flow>,
+    replays: Vec<Replay>,
+    subscriptions: Vec<(SubId, Pattern)>,
+    /// How many flows are not live.
+    not_live: usize,
+    stats: FeedStats,
+}
+
+impl Feed {
+    /// A feed without lanes.
+    pub fn new(wire: Wire, config: Arc<FeedConfig>) -> Self {
+        Self {
+            wire,
+            config,
+            outbox: Outbox::new(),
+            flows: Vec::new(),
+            replays: Vec::new(),
+            subscriptions: Vec::new(),
+            not_live: 0,
+            stats: FeedStats::default(),
+        }
+    }
+
+    /// Sets the encoding, which is known for certain once the client has said hello. Nothing may
+    /// have been queued for another one.
+    pub const fn set_wire(&mut self, wire: Wire) {
+        self.wire = wire;
+    }
+
+    /// The encoding the connection takes.
+    pub const fn wire(&self) -> Wire {
+        self.wire
+    }
+
+    /// The frames waiting to be written.
+    pub const fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// The frames waiting to be written, to take them or to add answers.
+    pub const fn outbox_mut(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// What it has been through.
+    pub const fn stats(&self) -> FeedStats {
+        self.stats
+    }
+
+    /// Whether so many answers wait that nothing more should be read from the connection.
+    pub fn is_choked(&self) -> bool {
+        self.outbox.control_bytes() > self.config.control_bytes
+    }
+
+    /// Adds a subscription, replacing one with the same id. The lanes it needs are added by
+    /// [`watch`](Self::watch), [`resume`](Self::resume) and [`replay`](Self::replay).
+    pub fn subscribe(&mut self, id: SubId, pattern: Pattern) {
+        self.unsubscribe(id);
+        self.subscriptions.push((id, pattern));
+    }
+
+    /// Ends a subscription. Returns whether there was one.
+    pub fn unsubscribe(&mut self, id: SubId) -> bool {
+        let before = self.subscriptions.len();
+        self.subscriptions.retain(|(sub, _)| *sub != id);
+        self.replays.retain(|replay| replay.sub != id);
+        before != self.subscriptions.len()
+    }
+
+    /// Forgets the lanes for which `needed` is false: no subscription wants them any more.
+    pub fn retain_lanes(&mut self, needed: impl Fn(Lane) -> bool) {
+        self.flows.retain(|flow| needed(flow.lane));
+        self.not_live = self.flows.iter().filter(|flow| flow.mode != Mode::Live).count();
+    }
+
+    /// How many subscriptions there are.
+    pub const fn subscriptions(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// Lane `lane` is delivered from `now` on, unless it is delivered already. Returns where it
+    /// stands.
+    pub fn watch(&mut self, lane: Lane, now: Place) -> Place {
+        match self.find(lane) {
+            Ok(at) => self.flows[at].place,
+            Err(at) => {
+                let flow = Flow { lane, place: now, told: now.offset, mode: Mode::Live };
+                self.flows.insert(at, flow);
+                now
+            }
+        }
+    }
+
+    /// Lane `lane` is delivered from `after` on, unless it is delivered already: what the log has
+    /// comes first.
+    pub fn resume(&mut self, lane: Lane, after: Place) {
+        if let Err(at) = self.find(lane) {
+            let flow = Flow { lane, place: after, told: after.offset, mode: Mode::Behind };
+            self.flows.insert(at, flow);
+            self.not_live += 1;
+        }
+    }
+
+    /// The subscription `sub` also gets what the log has of `lane` after `after`; `now` is where
+    /// the lane stands. Newer events wait until the replay is through, so that order is kept.
+    pub fn replay(&mut self, sub: SubId, pattern: Pattern, lane: Lane, after: Place, now: Place) {
+        self.watch(lane, now);
+        let Ok(at) = self.find(lane) else { return };
+        let flow = &mut self.flows[at];
+        let until = if flow.mode == Mode::Live { now.offset } else { flow.place.offset };
+        if flow.mode == Mode::Live {
+            flow.place = now;
+            flow.mode = Mode::Behind;
+            self.not_live += 1;
+        }
+        self.replays.push(Replay { sub, pattern, lane, after, until });
+    }
+
+    /// A new event that one of the subscriptions matches. Returns whether a frame was queued.
+    pub fn offer(&mut self, logged: &LoggedEvent) -> bool {
+        let Ok(at) = self.find(logged.lane()) else { return false };
+        let priority = logged.event().priority;
+        let flow = &mut self.flows[at];
+        if logged.offset() <= flow.place.offset {
+            return false;
+        }
+        match flow.mode {
+            Mode::Behind => return false,
+            Mode::Dropping(_) => {
+                flow.mode = Mode::Dropping(logged.offset());
+                self.stats.dropped_low += 1;
+                return false;
+            }
+            Mode::Live => {}
+        }
+        let frame = logged.frame(self.wire);
+        if fits(&self.outbox, &self.config, priority, frame.len()) {
+            flow.place.offset = logged.offset();
+            self.outbox.push_event(priority, frame.clone());
+            self.stats.events[priority as usize] += 1;
+            return true;
+        }
+        flow.place.offset = flow.place.offset.max(logged.previous());
+        self.not_live += 1;
+        if priority == Priority::Low {
+            flow.mode = Mode::Dropping(logged.offset());
+            self.stats.dropped_low += 1;
+        } else {
+            flow.mode = Mode::Behind;
+            self.stats.fell_behind += 1;
+        }
+        false
+    }
+
+    /// The host cannot hand out what follows `reached` in `lane`: if the lane is live here, it is
+    /// read from the log from there. Returns whether that is so.
+    pub fn fall_behind(&mut self, lane: Lane, reached: Place) -> bool {
+        let Ok(at) = self.find(lane) else { return false };
+        let flow = &mut self.flows[at];
+        if flow.mode != Mode::Live {
+            return false;
+        }
+        flow.place.offset = flow.place.offset.max(reached.offset);
+        flow.mode = Mode::Behind;
+        self.not_live += 1;
+        self.stats.fell_behind += 1;
+        true
+    }
+
+    /// A volatile event that one of the subscriptions matches, already encoded for this wire.
+    pub fn offer_volatile(&mut self, frame: &Bytes) {
+        let dropped = self.outbox.push_volatile(frame.clone(), self.config.volatile_bytes);
+        self.stats.volatile += 1;
+        self.stats.dropped_volatile += dropped as u64;
+    }
+
+    /// Whether [`catch_up`](Self::catch_up) would find something to do now: a lane is not live and
+    /// its queue is at most half full.
+    pub fn wants_catch_up(&self) -> bool {
+        self.not_live > 0
+            && self
+                .flows
+                .iter()
+                .any(|flow| flow.mode != Mode::Live && self.has_room(flow.lane.priority()))
+    }
+
+    /// Whether every lane is live.
+    pub const fn is_live(&self) -> bool {
+        self.not_live == 0
+    }
+
+    /// Queues what the log has for lanes that are not live, most urgent first, as far as the queues
+    /// have room; lanes that reach the end of the log become live.
+    pub fn catch_up(&mut self, log: &(impl LogReader + ?Sized)) {
+        for priority in Priority::URGENT_FIRST {
+            for at in 0..self.flows.len() {
+                if self.flows[at].lane.priority() == priority {
+                    self.catch_up_flow(at, log);
+                }
+            }
+        }
+    }
+
+    /// Queues notices of how far each live lane has come, for lanes that have moved since the last
+    /// notice; `head` tells up to where the host has offered events. The client's cursor then
+    /// stays near the head even where nothing matches.
+    pub fn tell_progress(&mut self, head: impl Fn(Lane) -> Offset) {
+        for priority in Priority::URGENT_FIRST {
+            let mut cursor = Cursor::new();
+            for flow in &mut self.flows {
+                if flow.lane.priority() != priority || flow.mode != Mode::Live {
+                    continue;
+                }
+                let offset = head(flow.lane).max(flow.place.offset);
+                if offset > flow.told {
+                    flow.told = offset;
+                    flow.place.offset = offset;
+                    cursor.set(flow.lane, flow.place);
+                }
+            }
+            if cursor.is_empty() {
+                continue;
+            }
+            let notice = encode_notice(self.wire, &ServerMessage::Progress(cursor));
+            if let Some(frame) = notice {
+                self.outbox.push_event(priority, frame);
+            }
+        }
+    }
+
+    fn catch_up_flow(&mut self, at: usize, log: &(impl LogReader + ?Sized)) {
+        if let Mode::Dropping(until) = self.flows[at].mode {
+            self.end_dropping(at, until);
+            return;
+        }
+        while self.flows[at].mode == Mode::Behind && self.has_room(self.flows[at].lane.priority()) {
+            let lane = self.flows[at].lane;
+            if let Some(next) = self.replays.iter().position(|replay| replay.lane == lane) {
+                self.continue_replay(next, log);
+            } else {
+                self.continue_flow(at, log);
+            }
+        }
+    }
+
+    /// Tells what a full `low` queue made us drop, and goes on live.
+    fn end_dropping(&mut self, at: usize, until: Offset) {
+        let flow = &mut self.flows[at];
+        if !fits(&self.outbox, &self.config, flow.lane.priority(), 0) {
+            return;
+        }
+        let gap = Gap {
+            lane: flow.lane,
+            from: flow.place.offset,
+            to: until,
+            epoch: flow.place.epoch,
+            replay_for: None,
+        };
+        flow.place.offset = until;
+        if self.replays.iter().any(|replay| replay.lane == flow.lane) {
+            flow.mode = Mode::Behind;
+        } else {
+            flow.mode = Mode::Live;
+            self.not_live -= 1;
+        }
+        self.tell_gap(gap);
+    }
+
+    fn continue_flow(&mut self, at: usize, log: &(impl LogReader + ?Sized)) {
+        let lane = self.flows[at].lane;
+        let mut events = Vec::new();
+        if let Some(gap) = log.read(lane, self.flows[at].place, READ_AHEAD, &mut events) {
+            self.flows[at].place = Place { epoch: gap.epoch, offset: gap.to };
+            self.tell_gap(gap);
+        }
+        if events.is_empty() {
+            self.flows[at].mode = Mode::Live;
+            self.not_live -= 1;
+            return;
+        }
+        for logged in events {
+            let priority = logged.event().priority;
+            if !fits(&self.outbox, &self.config, priority, 0) {
+                return;
+            }
+            let name = &logged.event().name;
+            if self.subscriptions.iter().any(|(_, pattern)| pattern.matches(name)) {
+                self.outbox.push_event(priority, logged.frame(self.wire).clone());
+                self.stats.events[priority as usize] += 1;
+                self.stats.recovered += 1;
+            }
+            self.flows[at].place.offset = logged.offset();
+        }
+    }
+
+    fn continue_replay(&mut self, index: usize, log: &(impl LogReader + ?Sized)) {
+        let replay = &self.replays[index];
+        let (sub, lane) = (replay.sub, replay.lane);
+        let mut events = Vec::new();
+        if let Some(mut gap) = log.read(lane, replay.after, READ_AHEAD, &mut events) {
+            gap.replay_for = Some(sub);
+            self.replays[index].after = Place { epoch: gap.epoch, offset: gap.to };
+            self.tell_gap(gap);
+        }
+        let replay = &mut self.replays[index];
+        let mut finished = events.is_empty();
+        for logged in events {
+            if logged.offset() > replay.until {
+                finished = true;
+                break;
+            }
+            let priority = logged.event().priority;
+            if !fits(&self.outbox, &self.config, priority, 0) {
+                return;
+            }
+            if replay.pattern.matches(&logged.event().name) {
+                let delivery = Delivery { replay_for: Some(sub), ..logged.delivery().clone() };
+                self.outbox.push_event(priority, encode_event(self.wire, &delivery));
+                self.stats.events[priority as usize] += 1;
+                self.stats.recovered += 1;
+            }
+            replay.after.offset = logged.offset();
+        }
+        if finished {
+            self.replays.remove(index);
+        }
+    }
+
+    fn tell_gap(&mut self, gap: Gap) {
+        self.stats.gaps += 1;
+        if let Some(frame) = encode_notice(self.wire, &ServerMessage::Gap(gap)) {
+            self.outbox.push_event(gap.lane.priority(), frame);
+        }
+    }
+
+    fn has_room(&self, priority: Priority) -> bool {
+        let limit = self.config.event_bytes[priority as usize];
+        self.outbox.event_bytes(priority) <= limit / 2
+    }
+
+    fn find(&self, lane: Lane) -> Result<usize, usize> {
+        self.flows.binary_search_by_key(&lane, |flow| flow.lane)
+    }
+}
+
+/// Whether `len` more bytes fit the queue of `priority`; an empty queue takes anything.
+fn fits(outbox: &Outbox, config: &FeedConfig, priority: Priority, len: usize) -> bool {
+    let waiting = outbox.event_bytes(priority);
+    waiting == 0 || waiting + len <= config.event_bytes[priority as usize]
+}

@@ -1,0 +1,16 @@
+//! The server's side of delivery: who gets which event, and how it waits for a slow connection.
+//!
+//! - [`Hub`] knows the subscriptions of a set of connections and finds those an event is for.
+//! - [`Feed`] is what one connection still has to get: live events, or a place in the log from
+//!   which it reads until it has caught up.
+//! - [`Outbox`] holds the finished frames that wait for one connection, bounded in bytes.
+//!
+//! None of them locks, waits or writes: the host (the real server, the simulator) does.
+
+mod feed;
+mod hub;
+mod outbox;
+
+pub use feed::{Feed, FeedConfig, FeedStats, LogReader};
+pub use hub::{Hub, HubKey};
+pub use outbox::Outbox;

@@ -1,0 +1,186 @@
+//! Finished frames waiting for one connection.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use crate::event::Priority;
+
+/// The frames that wait to be written to one connection, in the order in which they are written:
+/// control frames, volatile events, then critical, high, normal and low ones.
+///
+/// Frames are references to shared bytes: a broadcast that waits in a thousand outboxes exists once.
+/// The outbox counts bytes and leaves the limits to its owner.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// A frame of which the first bytes are written; the rest goes before anything else.
+    partial: Option<Bytes>,
+    control: Queue,
+    volatile: Queue,
+    /// By priority, `low` first.
+    events: [Queue; Priority::COUNT],
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Queue {
+    fn push(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.frames.push_back(frame);
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        let frame = self.frames.pop_front()?;
+        self.bytes -= frame.len();
+        Some(frame)
+    }
+}
+
+impl Outbox {
+    /// An empty outbox; it allocates nothing until something is pushed.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Queues an answer, a heartbeat or another frame that must not wait behind events.
+    pub fn push_control(&mut self, frame: Bytes) {
+        self.control.push(frame);
+    }
+
+    /// Queues an event's frame.
+    pub fn push_event(&mut self, priority: Priority, frame: Bytes) {
+        self.events[priority as usize].push(frame);
+    }
+
+    /// Queues a volatile event's frame; the oldest ones go while more than `limit` bytes of them
+    /// wait. Returns how many went.
+    pub fn push_volatile(&mut self, frame: Bytes, limit: usize) -> usize {
+        self.volatile.push(frame);
+        let mut dropped = 0;
+        while self.volatile.bytes > limit && self.volatile.frames.len() > 1 {
+            self.volatile.pop();
+            dropped += 1;
+        }
+        dropped
+    }
+
+    /// Bytes of control frames waiting.
+    pub const fn control_bytes(&self) -> usize {
+        self.control.bytes
+    }
+
+    /// Bytes of events of this priority waiting.
+    pub const fn event_bytes(&self, priority: Priority) -> usize {
+        self.events[priority as usize].bytes
+    }
+
+    /// Bytes of volatile events waiting.
+    pub const fn volatile_bytes(&self) -> usize {
+        self.volatile.bytes
+    }
+
+    /// Bytes waiting in all.
+    pub fn bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, Bytes::len)
+            + self.control.bytes
+            + self.volatile.bytes
+            + self.events.iter().map(|queue| queue.bytes).sum::<usize>()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.partial.is_none() && self.queues().all(|queue| queue.frames.is_empty())
+    }
+
+    /// Fills `slices` with what is to be written next, in order, for one vectored write. Returns
+    /// how many slices were filled.
+    pub fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let frames = self.queues().flat_map(|queue| queue.frames.iter());
+        let mut filled = 0;
+        for (slot, frame) in slices.iter_mut().zip(self.partial.iter().chain(frames)) {
+            *slot = IoSlice::new(frame);
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Forgets the first `written` bytes of what [`gather`](Self::gather) gave.
+    pub fn advance(&mut self, mut written: usize) {
+        while written > 0 {
+            let Some(mut frame) = self.pop() else { return };
+            if written < frame.len() {
+                frame = frame.slice(written..);
+                self.partial = Some(frame);
+                return;
+            }
+            written -= frame.len();
+        }
+    }
+
+    /// Takes the next frame to write.
+    pub fn pop(&mut self) -> Option<Bytes> {
+        self.partial
+            .take()
+            .or_else(|| self.control.pop())
+            .or_else(|| self.volatile.pop())
+            .or_else(|| self.events.iter_mut().rev().find_map(Queue::pop))
+    }
+
+    fn queues(&self) -> impl Iterator<Item = &Queue> {
+        [&self.control, &self.volatile].into_iter().chain(self.events.iter().rev())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(text: &'static str) -> Bytes {
+        Bytes::from_static(text.as_bytes())
+    }
+
+    fn gathered(outbox: &Outbox, count: usize) -> String {
+        let mut slices = vec![IoSlice::new(&[]); count];
+        let filled = outbox.gather(&mut slices);
+        slices[..filled].iter().map(|s| String::from_utf8_lossy(s).into_owned()).collect()
+    }
+
+    #[test]
+    fn urgent_frames_go_first() {
+        let mut outbox = Outbox::new();
+        for priority in [Priority::Low, Priority::Critical, Priority::Normal, Priority::High] {
+            outbox.push_event(priority, frame(&priority.as_str()[..1]));
+        }
+        outbox.push_volatile(frame("v"), 100);
+        outbox.push_control(frame("!"));
+        assert_eq!(gathered(&outbox, 64), "!vchnl");
+        assert_eq!(gathered(&outbox, 2), "!v");
+        assert_eq!(outbox.bytes(), 6);
+    }
+
+    #[test]
+    fn a_frame_begun_is_finished_before_anything_else() {
+        let mut outbox = Outbox::new();
+        outbox.push_event(Priority::Low, frame("abc"));
+        outbox.advance(1);
+        outbox.push_control(frame("!"));
+        assert_eq!(gathered(&outbox, 64), "bc!");
+        outbox.advance(3);
+        assert!(outbox.is_empty());
+        assert_eq!(outbox.bytes(), 0);
+    }
+
+    #[test]
+    fn volatile_frames_keep_the_newest() {
+        let mut outbox = Outbox::new();
+        let dropped: usize =
+            ["aa", "bb", "cc"].into_iter().map(|f| outbox.push_volatile(frame(f), 4)).sum();
+        assert_eq!((dropped, gathered(&outbox, 8).as_str()), (1, "bbcc"));
+        assert_eq!(outbox.push_volatile(frame("larger than the limit"), 4), 2);
+    }
+}

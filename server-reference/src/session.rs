@@ -1,0 +1,507 @@
+//! The task of one connection: reads what the client sends, does what it asks, keeps its timers.
+
+mod requests;
+
+use std::cell::RefCell;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidings_core::link::ServerLink;
+use tidings_core::message::{
+    ClientMessage, Close, CloseCode, ErrorCode, Frame, Hello, LinkError, Position, Publish,
+    Refusal, ServerMessage, SubId, Subscribe, Welcome,
+};
+use tidings_core::server::HubKey;
+use tidings_core::socketio::{self, SocketIds};
+use tidings_core::websocket::{self, Decoder, Incoming, Opcode, Role};
+use tidings_core::{Cursor, Event, Pattern, ws};
+use tokio::time::Instant;
+
+use self::requests::{Answer, Requests};
+use crate::accepted::{Accepted, Transport};
+use crate::app::App;
+use crate::backplane::{Producer, Published};
+use crate::connection::{Command, Connection, WriteState};
+use crate::handlers::Request;
+use crate::ids::random_id;
+use crate::rate::Bucket;
+use crate::shard::Shard;
+use crate::shutdown::Phase;
+use crate::stats::Totals;
+
+/// Bytes read from a socket at once, into a buffer shared by all connections of a thread: an idle
+/// connection holds none.
+const READ_BUFFER: usize = 64 << 10;
+
+/// How long a connection may stay open after another one has taken over its session.
+const SUPERSEDED_AFTER: Duration = Duration::from_secs(10);
+
+/// How long the client may take to close after it was told to.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(2);
+
+thread_local! {
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into_boxed_slice());
+}
+
+/// Serves one connection until it ends.
+pub(crate) async fn serve(app: Arc<App>, accepted: Accepted) {
+    let Accepted { stream, leftover, transport, peer, permit } = accepted;
+    let connection = Arc::new(Connection::new(stream, Arc::clone(&app.feed_config)));
+    let link = link(&app, transport);
+    let mut session = Session::new(app, connection, link);
+    // What HTTP read too far is let go with the buffer it is in.
+    let step = session.received(&leftover);
+    drop(leftover);
+    if step.is_continue() {
+        session.serve().await;
+    }
+    session.leave();
+    session.linger().await;
+    tracing::debug!(%peer, "connection closed");
+    drop(permit);
+}
+
+/// The server's end of what the client speaks.
+fn link(app: &App, transport: Transport) -> ServerLink {
+    let config = app.config.link();
+    match transport {
+        Transport::Ws(encoding) => {
+            ServerLink::Ws(Box::new(ws::ServerLink::new(config, encoding, app.now())))
+        }
+        Transport::SocketIo => {
+            let ids = SocketIds { engine: random_id(), socket: random_id(), producer: random_id() };
+            ServerLink::SocketIo(Box::new(socketio::ServerLink::new(config, ids, app.now())))
+        }
+    }
+}
+
+/// What the connection's task owns.
+struct Session {
+    app: Arc<App>,
+    connection: Arc<Connection>,
+    link: ServerLink,
+    decoder: Decoder,
+    member: Option<Member>,
+    requests: Requests,
+    publish_rate: Bucket,
+    /// When it is closed because another connection has taken over.
+    superseded: Option<Instant>,
+    /// Whether the closing handshake was begun by us.
+    closing: bool,
+}
+
+/// What is known once the client has said hello.
+struct Member {
+    session: Arc<str>,
+    producer: Arc<str>,
+    shard: Arc<Shard>,
+    key: HubKey,
+}
+
+impl Session {
+    fn new(app: Arc<App>, connection: Arc<Connection>, link: ServerLink) -> Self {
+        let limits = &app.config.limits;
+        Self {
+            decoder: Decoder::new(Role::Server, limits.max_frame),
+            publish_rate: Bucket::new(limits.publish_rate, limits.publish_burst, app.now()),
+            requests: Requests::new(limits.max_requests),
+            app,
+            connection,
+            link,
+            member: None,
+            superseded: None,
+            closing: false,
+        }
+    }
+
+    async fn serve(&mut self) {
+        loop {
+            let state = self.write().await;
+            if state.broken {
+                return;
+            }
+            let connection = Arc::clone(&self.connection);
+            let deadline = self.deadline();
+            let step = tokio::select! {
+                biased;
+                ready = connection.stream().readable(), if !state.choked => match ready {
+                    Ok(()) => self.read(),
+                    Err(_) => ControlFlow::Break(()),
+                },
+                ready = connection.stream().writable(), if state.blocked => {
+                    connection.unblock();
+                    if ready.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                }
+                () = connection.woken() => self.obey(),
+                answer = self.requests.next() => { self.answer(answer); ControlFlow::Continue(()) }
+                () = sleep_until(deadline), if deadline.is_some() => self.timeout(),
+            };
+            if step.is_break() {
+                return;
+            }
+        }
+    }
+
+    /// Writes what waits; reads from the log what the connection has missed, as the socket takes it.
+    async fn write(&mut self) -> WriteState {
+        loop {
+            queue_frames(&mut self.link, &self.connection);
+            let state = self.connection.flush();
+            if !state.wants_catch_up || state.broken {
+                return state;
+            }
+            self.connection.with_feed(|feed| feed.catch_up(&*self.app.backplane));
+            tokio::task::consume_budget().await;
+        }
+    }
+
+    /// Reads what the socket has.
+    fn read(&mut self) -> ControlFlow<()> {
+        READ.with_borrow_mut(|buffer| match self.connection.stream().try_read(buffer) {
+            Ok(0) => ControlFlow::Break(()),
+            Ok(read) => self.received(&buffer[..read]),
+            Err(error) if is_transient(&error) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        })
+    }
+
+    fn received(&mut self, bytes: &[u8]) -> ControlFlow<()> {
+        self.app.stats.received_bytes(bytes.len());
+        let mut rest = bytes;
+        loop {
+            let frame = match self.decoder.decode(&mut rest) {
+                Ok(Some(Incoming::Message(frame))) => frame,
+                Ok(Some(Incoming::Ping(data))) => {
+                    self.connection.push_control(encode(Opcode::Pong, &data));
+                    continue;
+                }
+                Ok(Some(Incoming::Pong(_))) => continue,
+                Ok(Some(Incoming::Close(_))) => {
+                    self.connection.push_control(encode(Opcode::Close, &[]));
+                    return ControlFlow::Break(());
+                }
+                Ok(None) => return ControlFlow::Continue(()),
+                Err(error) => {
+                    let reason = error.to_string();
+                    return self.fail(&LinkError::new(error.close_code(), reason));
+                }
+            };
+            if let Err(error) = self.link.receive(self.app.now(), frame) {
+                return self.fail(&error);
+            }
+            while let Some(message) = self.link.poll_message() {
+                self.handle(message)?;
+            }
+        }
+    }
+
+    fn handle(&mut self, message: ClientMessage) -> ControlFlow<()> {
+        match message {
+            ClientMessage::Hello(hello) => {
+                self.hello(hello);
+                // Those welcome before it began are told by the server.
+                if self.app.shutdown.phase() >= Phase::Draining {
+                    self.begin_close(self.app.shutdown.close());
+                    return ControlFlow::Break(());
+                }
+            }
+            ClientMessage::Subscribe(subscribe) => self.subscribe(subscribe),
+            ClientMessage::Unsubscribe(id) => self.unsubscribe(id),
+            ClientMessage::Publish(publish) => self.publish(publish),
+            ClientMessage::Request { id, name, payload } => {
+                let Some(member) = &self.member else { return ControlFlow::Continue(()) };
+                let request = Request { session: Arc::clone(&member.session), name, payload };
+                if let Err(refused) = self.requests.ask(&self.app.handlers, id, request) {
+                    self.send(&ServerMessage::Reply { id, result: Err(refused) });
+                }
+            }
+            ClientMessage::Cancel(id) => self.requests.cancel(id),
+            ClientMessage::Reply { id, result } => self.requests.replied(id, result),
+            // Nothing authenticates clients yet: any token is as good as none.
+            ClientMessage::Token(_) => self.send(&ServerMessage::TokenAnswer(Ok(()))),
+            ClientMessage::Bye => {
+                self.begin_close(Close::new(CloseCode::NORMAL, "goodbye"));
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Takes the session up: from now on the connection gets what its subscriptions match, and
+    /// first what it has missed of them.
+    fn hello(&mut self, hello: Hello) {
+        let resumed = hello.session.is_some();
+        let session: Arc<str> = hello.session.unwrap_or_else(random_id).into();
+        let shard = self.app.next_shard();
+        let mut cursor = Cursor::new();
+        let mut refused = Vec::new();
+        let mut hub = shard.hub.lock();
+        let key = hub.insert(Arc::clone(&self.connection));
+        let wire = self.link.wire();
+        self.connection.with_feed(|feed| feed.set_wire(wire));
+        for subscribe in hello.subscriptions {
+            let pattern = match self.admit(&subscribe) {
+                Ok(pattern) => pattern,
+                Err(refusal) => {
+                    refused.push((subscribe.id, refusal));
+                    continue;
+                }
+            };
+            hub.subscribe(key, subscribe.id, &pattern);
+            shard.update_interest(&mut hub, &*self.app.backplane);
+            self.connection.with_feed(|feed| {
+                for lane in hub.lanes_of(&pattern) {
+                    match hello.cursor.get(lane) {
+                        Some(place) => feed.resume(lane, place),
+                        None => cursor.set(lane, feed.watch(lane, hub.place(lane))),
+                    }
+                }
+                feed.subscribe(subscribe.id, pattern);
+            });
+        }
+        let config = &self.app.config;
+        self.link.send(
+            self.app.now(),
+            &ServerMessage::Welcome(Welcome {
+                session: session.to_string(),
+                resumed,
+                instance: config.instance.clone(),
+                ping_interval: config.heartbeat.ping_interval,
+                ping_timeout: config.heartbeat.ping_timeout,
+                max_payload: u32::try_from(config.limits.max_payload).unwrap_or(u32::MAX),
+                max_in_flight: u32::try_from(config.limits.max_in_flight).unwrap_or(u32::MAX),
+                cursor,
+                refused,
+            }),
+        );
+        // Queued before the hub is let go: no event can come before the welcome.
+        queue_frames(&mut self.link, &self.connection);
+        drop(hub);
+        self.app.sessions.enter(&session, &self.connection);
+        self.app.stats.welcomed(resumed);
+        self.member = Some(Member { session, producer: hello.producer.into(), shard, key });
+    }
+
+    /// The subscription's pattern, if it is one and there may be one more.
+    fn admit(&self, subscribe: &Subscribe) -> Result<Pattern, Refusal> {
+        let max = self.app.config.limits.max_subscriptions;
+        if self.connection.with_feed(|feed| feed.subscriptions()) >= max {
+            let message = format!("a session may have {max} subscriptions (max_subscriptions)");
+            return Err(Refusal::new(ErrorCode::TOO_MANY_SUBSCRIPTIONS, message));
+        }
+        Pattern::new(subscribe.pattern.as_str())
+            .map_err(|error| Refusal::new(ErrorCode::BAD_NAME, error.to_string()))
+    }
+
+    fn subscribe(&mut self, subscribe: Subscribe) {
+        let Some(member) = &self.member else { return };
+        let id = subscribe.id;
+        let pattern = match self.admit(&subscribe) {
+            Ok(pattern) => pattern,
+            Err(refusal) => return self.send(&ServerMessage::SubscribeRefused { id, refusal }),
+        };
+        let mut cursor = Cursor::new();
+        let mut hub = member.shard.hub.lock();
+        hub.subscribe(member.key, id, &pattern);
+        member.shard.update_interest(&mut hub, &*self.app.backplane);
+        self.connection.with_feed(|feed| {
+            feed.subscribe(id, pattern.clone());
+            for lane in hub.lanes_of(&pattern) {
+                let now = hub.place(lane);
+                cursor.set(lane, feed.watch(lane, now));
+                if let Some(after) = subscribe.since.as_ref().and_then(|since| since.get(lane)) {
+                    feed.replay(id, pattern.clone(), lane, after, now);
+                }
+            }
+        });
+        self.link.send(self.app.now(), &ServerMessage::Subscribed { id, cursor });
+        queue_frames(&mut self.link, &self.connection);
+    }
+
+    fn unsubscribe(&mut self, id: SubId) {
+        if let Some(member) = &self.member {
+            let mut hub = member.shard.hub.lock();
+            hub.unsubscribe(member.key, id);
+            member.shard.update_interest(&mut hub, &*self.app.backplane);
+            self.connection.with_feed(|feed| {
+                feed.unsubscribe(id);
+                feed.retain_lanes(|lane| hub.needs(member.key, lane));
+            });
+        }
+        self.send(&ServerMessage::Unsubscribed(id));
+    }
+
+    fn publish(&mut self, publish: Publish) {
+        let Some(member) = &self.member else { return };
+        let Publish { seq, name, payload, priority, volatile, headers } = publish;
+        if !self.publish_rate.take(self.app.now()) {
+            let rate = self.app.config.limits.publish_rate;
+            let message = format!("more than {rate} publishes per second (publish_rate)");
+            let refusal = Refusal::new(ErrorCode::TOO_MANY, message);
+            return self.send(&if volatile {
+                ServerMessage::Refused(refusal)
+            } else {
+                ServerMessage::PublishRefused { seq, refusal }
+            });
+        }
+        // The id is left to the log: it follows from the position.
+        let event = Event { name, payload, id: Arc::default(), priority, time: 0, headers };
+        if volatile {
+            self.app.stats.volatile_published();
+            return self.app.backplane.publish_volatile(event);
+        }
+        let producer: Producer = (Arc::clone(&member.producer), seq);
+        match self.app.backplane.publish(event, Some(producer)) {
+            Published::Now(result) => self.published(seq, result),
+            Published::Later(answer) => self.requests.publishing(seq, answer),
+        }
+    }
+
+    fn published(&mut self, seq: u64, result: Result<Position, Refusal>) {
+        self.app.stats.published(result.as_ref().ok().map(|position| position.lane));
+        self.send(&match result {
+            Ok(position) => ServerMessage::Published { seq, position },
+            Err(refusal) => ServerMessage::PublishRefused { seq, refusal },
+        });
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        match answer {
+            Answer::Reply(id, result) => self.send(&ServerMessage::Reply { id, result }),
+            Answer::Published(seq, result) => self.published(seq, result),
+            Answer::None => {}
+        }
+    }
+
+    /// Does what others asked of this connection.
+    fn obey(&mut self) -> ControlFlow<()> {
+        for command in self.connection.take_commands() {
+            match command {
+                Command::Request { name, payload, answer } => {
+                    let id = self.requests.begin(answer);
+                    self.send(&ServerMessage::Request { id, name, payload });
+                }
+                Command::Superseded => self.superseded = Some(Instant::now() + SUPERSEDED_AFTER),
+                Command::Close(close) => {
+                    self.begin_close(close);
+                    return ControlFlow::Break(());
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let link = self.link.next_timeout().map(|at| self.app.instant(at));
+        [link, self.superseded].into_iter().flatten().min()
+    }
+
+    fn timeout(&mut self) -> ControlFlow<()> {
+        if self.superseded.is_some_and(|at| at <= Instant::now()) {
+            self.begin_close(Close::new(CloseCode::REPLACED, "another connection has the session"));
+            return ControlFlow::Break(());
+        }
+        if let Err(error) = self.link.handle_timeout(self.app.now()) {
+            return self.fail(&error);
+        }
+        // Once per heartbeat is often enough: a cursor that lags costs reading a few events again.
+        if let Some(member) = &self.member {
+            let hub = member.shard.hub.lock();
+            self.connection.with_feed(|feed| feed.tell_progress(|lane| hub.place(lane).offset));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn fail(&mut self, error: &LinkError) -> ControlFlow<()> {
+        self.app.stats.closed_for(error.close.code);
+        self.begin_close(error.close.clone());
+        ControlFlow::Break(())
+    }
+
+    /// Tells the client that and why the connection ends.
+    fn begin_close(&mut self, close: Close) {
+        let payload = websocket::close_payload(close.code, &close.reason);
+        let frame = encode(Opcode::Close, &payload);
+        self.send(&ServerMessage::Close(close));
+        queue_frames(&mut self.link, &self.connection);
+        self.connection.push_control(frame);
+        self.closing = true;
+    }
+
+    fn send(&mut self, message: &ServerMessage) {
+        self.link.send(self.app.now(), message);
+    }
+
+    /// Ends the membership: no more events are offered.
+    fn leave(&mut self) {
+        if let Some(member) = self.member.take() {
+            let mut hub = member.shard.hub.lock();
+            hub.remove(member.key);
+            member.shard.update_interest(&mut hub, &*self.app.backplane);
+            drop(hub);
+            self.app.sessions.leave(&member.session, &self.connection);
+            member.shard.stats.left(Totals::of(&self.connection));
+        }
+    }
+
+    /// Lets what was queued reach the client before the socket is closed: closing it with bytes
+    /// unread would destroy what is still on its way.
+    async fn linger(&mut self) {
+        let connection = Arc::clone(&self.connection);
+        let rest = async {
+            while !connection.with_feed(|feed| feed.outbox().is_empty()) {
+                if connection.flush().broken || connection.stream().writable().await.is_err() {
+                    return;
+                }
+                connection.unblock();
+            }
+            if !self.closing {
+                return;
+            }
+            while connection.stream().readable().await.is_ok() {
+                let read = READ.with_borrow_mut(|buffer| connection.stream().try_read(buffer));
+                match read {
+                    Ok(0) => return,
+                    Err(error) if !is_transient(&error) => return,
+                    _ => {}
+                }
+            }
+        };
+        // The client had its time; there is nothing else to do about it.
+        let _ = tokio::time::timeout(CLOSING_TIMEOUT, rest).await;
+    }
+}
+
+/// Moves what the link wants to send into the outbox.
+fn queue_frames(link: &mut ServerLink, connection: &Connection) {
+    while let Some(frame) = link.poll_frame() {
+        connection.push_control(finished(&frame));
+    }
+}
+
+/// The finished WebSocket frame of a link's frame.
+fn finished(frame: &Frame) -> Bytes {
+    match frame {
+        Frame::Text(text) => encode(Opcode::Text, text),
+        Frame::Binary(data) => encode(Opcode::Binary, data),
+    }
+}
+
+fn encode(opcode: Opcode, payload: &[u8]) -> Bytes {
+    let mut frame = Vec::new();
+    websocket::encode(&mut frame, opcode, payload, None);
+    frame.into()
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    if let Some(deadline) = deadline {
+        tokio::time::sleep_until(deadline).await;
+    }
+}

@@ -1,0 +1,172 @@
+//! Shards: each has a part of the connections and hands them events, on its own core.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tidings_core::Priority;
+use tidings_core::lane::{Lane, Place};
+use tidings_core::log::LoggedEvent;
+use tidings_core::message::Gap;
+use tidings_core::server::Hub;
+
+use crate::backplane::{Backplane, Signal};
+use crate::connection::{Connection, VolatileFrames};
+use crate::stats::{Live, ShardStats};
+
+/// How many events are handed out before connections are written to and more urgent lanes are
+/// looked at again. Also how long, in events, a subscription may wait for the hub.
+const BATCH: usize = 128;
+
+/// A part of the connections, with the task that hands them events.
+pub(crate) struct Shard {
+    pub(crate) hub: Mutex<Hub<Arc<Connection>>>,
+    pub(crate) signal: Arc<Signal>,
+    pub(crate) stats: ShardStats,
+}
+
+impl Shard {
+    pub(crate) fn new(backplane: &dyn Backplane, max_volatile: usize) -> Self {
+        let partitioning = backplane.partitioning();
+        let signal = Arc::new(Signal::new(partitioning, max_volatile));
+        backplane.attach(Arc::clone(&signal));
+        Self {
+            hub: Mutex::new(Hub::new(partitioning.clone())),
+            signal,
+            stats: ShardStats::default(),
+        }
+    }
+
+    /// Makes the signal want exactly the partitions the hub's subscriptions need. A partition that
+    /// was not wanted before starts at the head of its lanes: what came earlier was not asked for.
+    pub(crate) fn update_interest(
+        &self,
+        hub: &mut Hub<Arc<Connection>>,
+        backplane: &dyn Backplane,
+    ) {
+        for partition in 0..backplane.partitioning().count() {
+            let wanted = hub.is_interested(partition);
+            if wanted == self.signal.is_interested(partition) {
+                continue;
+            }
+            self.signal.set_interest(partition, wanted);
+            if wanted {
+                for priority in Priority::URGENT_FIRST {
+                    let lane = Lane::new(partition, priority);
+                    hub.set_place(lane, backplane.head(lane));
+                }
+            }
+        }
+    }
+
+    /// The connections.
+    pub(crate) fn connections(&self) -> Vec<Arc<Connection>> {
+        self.hub.lock().handles().cloned().collect()
+    }
+
+    /// What the connections are like now, and what they and those before them have been through.
+    pub(crate) fn live(&self) -> Live {
+        let mut live = Live { totals: self.stats.departed(), ..Live::default() };
+        for connection in self.connections() {
+            live += Live::of(&connection);
+        }
+        live
+    }
+
+    /// Hands out events for as long as the server lives.
+    pub(crate) async fn forward(self: Arc<Self>, backplane: Arc<dyn Backplane>) {
+        let mut round = Round::default();
+        loop {
+            self.signal.raised().await;
+            loop {
+                self.forward_volatile(&mut round);
+                self.signal.take_lanes(&mut round.lanes);
+                if round.lanes.is_empty() {
+                    break;
+                }
+                self.forward_lanes(&*backplane, &mut round);
+                tokio::task::consume_budget().await;
+            }
+        }
+    }
+
+    /// Hands out a batch of events, most urgent lanes first, then writes to each connection once.
+    fn forward_lanes(&self, backplane: &dyn Backplane, round: &mut Round) {
+        let Round { lanes, events, touched } = round;
+        {
+            let mut hub = self.hub.lock();
+            for lane in lanes.drain(..) {
+                let before = events.len();
+                if before == BATCH {
+                    self.signal.raise(lane);
+                    continue;
+                }
+                if let Some(gap) = backplane.read(lane, hub.place(lane), BATCH - before, events) {
+                    leave_to_connections(&mut hub, &gap, touched);
+                }
+                for logged in &events[before..] {
+                    hub.forward(logged, |connection| {
+                        if connection.offer(logged) {
+                            touched.push(Arc::clone(connection));
+                        }
+                    });
+                }
+                if events.len() == BATCH {
+                    self.signal.raise(lane);
+                }
+            }
+        }
+        let deliveries = touched.len() as u64;
+        flush(touched);
+        self.stats.forwarded(events.drain(..).map(|logged| logged.offset()), deliveries);
+    }
+
+    fn forward_volatile(&self, round: &mut Round) {
+        let volatile = self.signal.take_volatile();
+        if volatile.is_empty() {
+            return;
+        }
+        {
+            let mut hub = self.hub.lock();
+            for event in volatile {
+                let mut frames = VolatileFrames::default();
+                hub.for_each_match(&event.name, |connection| {
+                    if connection.offer_volatile(&event, &mut frames) {
+                        round.touched.push(Arc::clone(connection));
+                    }
+                });
+            }
+        }
+        flush(&mut round.touched);
+    }
+}
+
+/// What one round works on; kept between rounds for its memory.
+#[derive(Default)]
+struct Round {
+    lanes: Vec<Lane>,
+    events: Vec<Arc<LoggedEvent>>,
+    touched: Vec<Arc<Connection>>,
+}
+
+/// Writes to each connection once, in the order in which they were touched first.
+fn flush(touched: &mut Vec<Arc<Connection>>) {
+    for connection in touched.drain(..) {
+        connection.flush_from_outside();
+    }
+}
+
+/// Events were gone before this shard came to hand them out. Each connection reads the log itself
+/// and tells its client what is missing.
+fn leave_to_connections(
+    hub: &mut Hub<Arc<Connection>>,
+    gap: &Gap,
+    touched: &mut Vec<Arc<Connection>>,
+) {
+    let reached = hub.place(gap.lane);
+    for connection in hub.handles() {
+        if connection.with_feed(|feed| feed.fall_behind(gap.lane, reached)) {
+            touched.push(Arc::clone(connection));
+        }
+    }
+    hub.set_place(gap.lane, Place { epoch: gap.epoch, offset: gap.to });
+}
