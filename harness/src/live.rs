@@ -150,10 +150,12 @@ impl Progress {
 
     fn draw(&self, state: &mut State, lines: &[String]) {
         self.erase(state);
-        let mut out = String::new();
-        out.push_str(&format!("{}\n", self.paint.dim(&format!("· {}", state.phase))));
+        let width = width();
+        let phase = fit(&format!("· {}", state.phase), width);
+        let mut out = format!("{}\n", self.paint.dim(&phase));
         for line in lines {
-            out.push_str(&format!("{line}\n"));
+            out.push_str(&fit(line, width));
+            out.push('\n');
         }
         state.drawn = 1 + lines.len();
         // A terminal that is gone is no reason to stop measuring.
@@ -170,6 +172,17 @@ impl Progress {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Columns of the terminal.
+fn width() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr());
+    size.map_or(0, |size| usize::from(size.ws_col)).max(40)
+}
+
+/// As much of a line as fits: one that wraps could not be erased.
+fn fit(line: &str, width: usize) -> String {
+    line.chars().take(width - 1).collect()
 }
 
 fn millis(us: u64) -> String {

@@ -138,7 +138,8 @@ fn latencies(out: &mut String, report: &Report) {
     if report.recovery.recovered > 0 {
         latency_row(out, "recovery", &report.recovery.time_us);
     }
-    latency_row(out, "harness lag", &report.harness_lag_us.task);
+    latency_row(out, "harness: publishing late", &report.harness_lag_us.publish);
+    latency_row(out, "harness: tasks late", &report.harness_lag_us.task);
 }
 
 fn latency_row(out: &mut String, name: &str, l: &LatencySummary) {
