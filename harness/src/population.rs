@@ -46,8 +46,8 @@ pub(crate) struct ClientPlan {
     pub(crate) patterns: Vec<String>,
     /// What its link passes per second, if it is limited.
     pub(crate) bytes_per_second: Option<u32>,
-    /// The streams it is to get.
-    pub(crate) expects: Vec<u32>,
+    /// The streams it is to get, each with the number of the first of its patterns that covers it.
+    pub(crate) expects: Vec<(u32, u16)>,
 }
 
 /// One publisher writing to one name.
@@ -205,7 +205,7 @@ fn expect(clients: &mut [ClientPlan], streams: &mut [StreamPlan]) {
     }
     let mut by_pattern: HashMap<String, Vec<u32>> = HashMap::new();
     for client in clients {
-        for pattern in &client.patterns {
+        for (number, pattern) in (0..).zip(&client.patterns) {
             let matching = by_pattern.entry(pattern.clone()).or_insert_with(|| {
                 if is_literal(pattern) {
                     return by_name.get(pattern.as_str()).cloned().unwrap_or_default();
@@ -213,11 +213,11 @@ fn expect(clients: &mut [ClientPlan], streams: &mut [StreamPlan]) {
                 let names = by_name.iter().filter(|(name, _)| matches(pattern, name));
                 names.flat_map(|(_, streams)| streams.iter().copied()).collect()
             });
-            client.expects.extend_from_slice(matching);
+            client.expects.extend(matching.iter().map(|stream| (*stream, number)));
         }
         client.expects.sort_unstable();
-        client.expects.dedup();
-        for stream in &client.expects {
+        client.expects.dedup_by_key(|(stream, _)| *stream);
+        for (stream, _) in &client.expects {
             streams[*stream as usize].receivers += 1;
         }
     }
@@ -310,6 +310,7 @@ mod tests {
         scenario.group[1].subscribe = vec!["news.**".into(), "news.*.headline".into()];
         let population = Population::of(&scenario).unwrap();
         assert!(population.streams.iter().all(|s| s.receivers == 996));
+        assert_eq!(population.clients[500].expects, [(0, 0), (1, 0), (2, 0), (3, 0)]);
     }
 
     #[test]

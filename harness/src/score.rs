@@ -164,17 +164,18 @@ impl Score {
         self.counters.accepted.fetch_add(1, Relaxed);
     }
 
-    /// A receiver's callback was called.
-    pub(crate) fn received(&self, receiver: usize, payload: &[u8]) {
+    /// A receiver's callback was called, for the subscription of this number if that is known.
+    pub(crate) fn received(&self, receiver: usize, via: Option<u16>, payload: &[u8]) {
         let now = self.clock.now_us();
         let known = |stamp: &Stamp| (stamp.stream as usize) < self.population.streams.len();
         let Some(stamp) = Stamp::decode(payload, self.payload_bytes).filter(known) else {
             self.counters.corrupt.fetch_add(1, Relaxed);
             return;
         };
-        let entry = lock(&self.books[receiver]).arrive(stamp.stream, stamp.seq);
+        let entry = lock(&self.books[receiver]).arrive(stamp.stream, stamp.seq, via);
         let arrival = match entry {
             Entry::Expected(arrival) => arrival,
+            Entry::Elsewhere => return,
             Entry::Unexpected => {
                 self.counters.unexpected.fetch_add(1, Relaxed);
                 return;
@@ -276,10 +277,10 @@ mod tests {
         let (_, second) = score.publishing(0, 20);
         let [a, b] = AUDIENCE;
         for payload in [&second, &first, &first] {
-            score.received(a, payload);
+            score.received(a, None, payload);
         }
-        score.received(b, b"{}");
-        score.received(0, &first);
+        score.received(b, None, b"{}");
+        score.received(0, None, &first);
         let c = &score.counters;
         let counted =
             [&c.expected, &c.delivered, &c.out_of_order, &c.duplicated, &c.corrupt, &c.unexpected]
@@ -296,8 +297,8 @@ mod tests {
         score.count_from(1000);
         let (_, early) = score.publishing(0, 999);
         let (_, counted) = score.publishing(0, 1000);
-        score.received(4, &early);
-        score.received(4, &counted);
+        score.received(4, None, &early);
+        score.received(4, None, &counted);
         let classes = score.take_deliveries();
         assert_eq!(classes.len(), 1);
         assert_eq!(classes[0].0, Class { group: 1, priority: Priority::Normal });
@@ -319,7 +320,7 @@ mod tests {
     fn parts_are_audited_apart() {
         let score = score();
         let (_, event) = score.publishing(0, 0);
-        score.received(4, &event);
+        score.received(4, None, &event);
         assert_eq!(score.audit_where(|receiver, _| receiver == 4).lost, 0);
         assert_eq!(score.audit_where(|receiver, _| receiver == 5).lost, 1);
     }

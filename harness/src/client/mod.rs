@@ -59,8 +59,8 @@ pub(crate) type Place = (u32, u64);
 
 /// One connected client.
 pub(crate) trait LoadClient: Send + Sync {
-    /// Subscribes; events go to the client's [`Ears`].
-    fn subscribe(&self, pattern: String) -> BoxFuture<'_, Result<(), ClientError>>;
+    /// Subscribes to the pattern of this number; events go to the client's [`Ears`].
+    fn subscribe(&self, number: u16, pattern: String) -> BoxFuture<'_, Result<(), ClientError>>;
 
     /// Publishes. The event must be on its way, after those published before it, when the future
     /// was polled once; it is ready when the acknowledgement is there.
@@ -91,9 +91,10 @@ impl Ears {
         Self { score, client }
     }
 
-    /// An event arrived, with this JSON payload.
-    pub(crate) fn event(&self, payload: &[u8]) {
-        self.score.received(self.client, payload);
+    /// An event arrived with this JSON payload, through the subscription of this number if the
+    /// client tells subscriptions apart.
+    pub(crate) fn event(&self, via: Option<u16>, payload: &[u8]) {
+        self.score.received(self.client, via, payload);
     }
 
     /// Events of a lane may be missing.

@@ -64,8 +64,8 @@ pub(super) async fn connect(
         .on_any(move |_, payload, _| {
             if let Payload::Text(values) = payload {
                 match values.first().map(Value::to_string) {
-                    Some(text) => any.event(text.as_bytes()),
-                    None => any.event(b""),
+                    Some(text) => any.event(None, text.as_bytes()),
+                    None => any.event(None, b""),
                 }
             }
             std::future::ready(()).boxed()
@@ -124,7 +124,7 @@ async fn ask(client: &Client, event: &str, args: Vec<Value>) -> Result<Value, Cl
 }
 
 impl LoadClient for RustSocketio {
-    fn subscribe(&self, pattern: String) -> BoxFuture<'_, Result<(), ClientError>> {
+    fn subscribe(&self, _number: u16, pattern: String) -> BoxFuture<'_, Result<(), ClientError>> {
         async move {
             ask(&self.client, "subscribe", vec![json!(pattern)]).await?;
             self.patterns.lock().unwrap_or_else(PoisonError::into_inner).insert(pattern);

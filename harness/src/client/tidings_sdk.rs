@@ -68,15 +68,15 @@ async fn watch(client: Client, ears: Ears) {
 }
 
 impl LoadClient for Sdk {
-    fn subscribe(&self, pattern: String) -> BoxFuture<'_, Result<(), ClientError>> {
+    fn subscribe(&self, number: u16, pattern: String) -> BoxFuture<'_, Result<(), ClientError>> {
         let ears = self.ears.clone();
         async move {
             let subscribed = self
                 .client
                 .on_each(pattern, move |item| match item {
                     Ok(delivery) => match &delivery.event.payload {
-                        Payload::Json(json) => ears.event(json),
-                        Payload::Binary(_) => ears.event(b""),
+                        Payload::Json(json) => ears.event(Some(number), json),
+                        Payload::Binary(_) => ears.event(Some(number), b""),
                     },
                     Err(EventError::Gap(gap)) => {
                         let span = Span { from: gap.from.0, to: gap.to.0 };

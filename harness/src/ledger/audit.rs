@@ -111,9 +111,9 @@ mod tests {
 
     #[test]
     fn all_arrived() {
-        let mut book = Book::new(vec![0]);
+        let mut book = Book::new([(0, 0)]);
         for seq in 1..=5 {
-            book.arrive(0, seq);
+            book.arrive(0, seq, None);
         }
         let balance = audit(&book, &published(5));
         assert_eq!((balance.expected, balance.delivered(), balance.lost), (5, 5, 0));
@@ -122,9 +122,9 @@ mod tests {
 
     #[test]
     fn losses_name_receiver_stream_and_numbers() {
-        let mut book = Book::new(vec![0]);
+        let mut book = Book::new([(0, 0)]);
         for seq in [1, 2, 5] {
-            book.arrive(0, seq);
+            book.arrive(0, seq, None);
         }
         let mut log = published(5);
         log.next_seq();
@@ -138,10 +138,10 @@ mod tests {
 
     #[test]
     fn what_a_gap_covered_was_told_and_the_rest_is_lost() {
-        let mut book = Book::new(vec![0]);
-        book.arrive(0, 1);
+        let mut book = Book::new([(0, 0)]);
+        book.arrive(0, 1, None);
         book.gap(1, Span { from: 20, to: 40 });
-        book.arrive(0, 6);
+        book.arrive(0, 6, None);
         let balance = audit(&book, &published(6));
         assert_eq!((balance.told, balance.lost), (2, 2));
         let losses: Vec<_> = balance.losses.iter().map(|l| (l.first, l.last)).collect();
@@ -150,9 +150,9 @@ mod tests {
 
     #[test]
     fn the_list_of_losses_is_bounded_but_the_count_is_not() {
-        let mut book = Book::new(vec![0]);
+        let mut book = Book::new([(0, 0)]);
         for seq in (2..=200).step_by(2) {
-            book.arrive(0, seq);
+            book.arrive(0, seq, None);
         }
         let balance = audit(&book, &published(200));
         assert_eq!((balance.lost, balance.losses.len()), (100, 10));

@@ -19,6 +19,8 @@ pub(crate) struct Span {
 pub(crate) enum Entry {
     /// It was expected and arrived like this.
     Expected(Arrival),
+    /// It was expected through another subscription, where it counts.
+    Elsewhere,
     /// Its stream was not for this receiver.
     Unexpected,
 }
@@ -26,26 +28,29 @@ pub(crate) enum Entry {
 /// The account of one receiver.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
-    /// By stream, ascending: fixed when the run starts.
-    tracks: Vec<(u32, Track)>,
+    /// Stream, and the subscription through which it counts; by stream, ascending.
+    tracks: Vec<(u32, u16, Track)>,
     /// By lane number, in order of telling.
     gaps: BTreeMap<u32, Vec<Span>>,
 }
 
 impl Book {
-    /// An account of a receiver that is to get these streams.
-    pub(crate) fn new(mut streams: Vec<u32>) -> Self {
-        streams.sort_unstable();
-        streams.dedup();
-        let tracks = streams.into_iter().map(|stream| (stream, Track::default())).collect();
+    /// An account of a receiver that is to get these streams, each counted through one of its
+    /// subscriptions: an event comes to a client once, but to each subscription that covers it.
+    pub(crate) fn new(streams: impl IntoIterator<Item = (u32, u16)>) -> Self {
+        let mut tracks: Vec<_> =
+            streams.into_iter().map(|(stream, via)| (stream, via, Track::default())).collect();
+        tracks.sort_unstable_by_key(|(stream, ..)| *stream);
         Self { tracks, gaps: BTreeMap::new() }
     }
 
-    /// Notes an arrival.
-    pub(crate) fn arrive(&mut self, stream: u32, seq: u32) -> Entry {
-        match self.tracks.binary_search_by_key(&stream, |(id, _)| *id) {
-            Ok(at) => Entry::Expected(self.tracks[at].1.arrive(seq)),
-            Err(_) => Entry::Unexpected,
+    /// Notes an arrival through a subscription; `None` if the client does not tell which.
+    pub(crate) fn arrive(&mut self, stream: u32, seq: u32, via: Option<u16>) -> Entry {
+        let found = self.tracks.binary_search_by_key(&stream, |(id, ..)| *id);
+        match found.ok().and_then(|at| self.tracks.get_mut(at)) {
+            Some((_, own, _)) if via.is_some_and(|via| via != *own) => Entry::Elsewhere,
+            Some((.., track)) => Entry::Expected(track.arrive(seq)),
+            None => Entry::Unexpected,
         }
     }
 
@@ -74,20 +79,20 @@ impl Book {
         &'a self,
         published: impl Fn(u32) -> u32 + 'a,
     ) -> impl Iterator<Item = (u32, Hole)> + 'a {
-        self.tracks.iter().flat_map(move |(stream, track)| {
+        self.tracks.iter().flat_map(move |(stream, _, track)| {
             track.missing(published(*stream)).map(move |hole| (*stream, hole))
         })
     }
 
     /// The streams it was to get.
     pub(crate) fn streams(&self) -> impl Iterator<Item = u32> + '_ {
-        self.tracks.iter().map(|(stream, _)| *stream)
+        self.tracks.iter().map(|(stream, ..)| *stream)
     }
 
     /// Missing events of some streams that are no longer told apart, because there were too many.
     pub(crate) fn written_off(&self, part: impl Fn(u32) -> bool) -> u64 {
-        let tracks = self.tracks.iter().filter(|(stream, _)| part(*stream));
-        tracks.map(|(_, track)| track.written_off()).sum()
+        let tracks = self.tracks.iter().filter(|(stream, ..)| part(*stream));
+        tracks.map(|(.., track)| track.written_off()).sum()
     }
 }
 
@@ -97,19 +102,20 @@ mod tests {
 
     #[test]
     fn streams_are_told_apart_and_strangers_noticed() {
-        let mut book = Book::new(vec![7, 3]);
-        assert_eq!(book.arrive(3, 1), Entry::Expected(Arrival::InOrder));
-        assert_eq!(book.arrive(7, 2), Entry::Expected(Arrival::InOrder));
-        assert_eq!(book.arrive(7, 1), Entry::Expected(Arrival::Late));
-        assert_eq!(book.arrive(7, 1), Entry::Expected(Arrival::Duplicate));
-        assert_eq!(book.arrive(4, 1), Entry::Unexpected);
+        let mut book = Book::new([(7, 0), (3, 1)]);
+        assert_eq!(book.arrive(3, 1, None), Entry::Expected(Arrival::InOrder));
+        assert_eq!(book.arrive(7, 2, Some(0)), Entry::Expected(Arrival::InOrder));
+        assert_eq!(book.arrive(7, 1, Some(0)), Entry::Expected(Arrival::Late));
+        assert_eq!(book.arrive(7, 1, Some(0)), Entry::Expected(Arrival::Duplicate));
+        assert_eq!(book.arrive(4, 1, None), Entry::Unexpected);
+        assert_eq!(book.arrive(3, 1, Some(0)), Entry::Elsewhere);
         let missing: Vec<_> = book.missing(|_| 2).collect();
         assert_eq!(missing, [(3, Hole { first: 2, last: 2 })]);
     }
 
     #[test]
     fn a_gap_covers_what_lies_after_its_beginning_up_to_its_end() {
-        let mut book = Book::new(vec![1]);
+        let mut book = Book::new([(1, 0)]);
         book.gap(4, Span { from: 10, to: 20 });
         let told: Vec<_> = [10, 11, 20, 21].map(|offset| book.was_told(4, offset)).into();
         assert_eq!(told, [false, true, true, false]);

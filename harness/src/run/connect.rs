@@ -80,8 +80,8 @@ async fn one(
     let began = score.clock.now_us();
     let client = client::connect(stack, target, Ears::new(score.clone(), number)).await?;
     let patterns = score.population().clients.get(number).map(|plan| plan.patterns.clone());
-    for pattern in patterns.unwrap_or_default() {
-        client.subscribe(pattern).await?;
+    for (n, pattern) in (0..).zip(patterns.unwrap_or_default()) {
+        client.subscribe(n, pattern).await?;
     }
     score.connecting.record(score.clock.now_us().saturating_sub(began));
     Ok(client)

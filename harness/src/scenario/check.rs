@@ -10,6 +10,9 @@ use crate::stamp;
 /// The largest payload a scenario may ask for.
 const MAX_PAYLOAD: usize = 1 << 20;
 
+/// More than a server accepts without being told to.
+const MAX_PATTERNS: usize = 1000;
+
 /// A value that makes no sense.
 pub(super) struct Problem {
     pub(super) key: String,
@@ -80,6 +83,10 @@ fn groups(scenario: &Scenario) -> Result<(), Problem> {
         }
         if bytes_per_second.is_some_and(|rate| rate < 100) {
             return Err(problem(key("bytes_per_second"), "must be at least 100"));
+        }
+        if subscribe.len() > MAX_PATTERNS {
+            let most = format!("at most {MAX_PATTERNS} patterns for each client");
+            return Err(problem(key("subscribe"), most));
         }
         for pattern in subscribe {
             template(pattern).map_err(|p| problem(key("subscribe"), p))?;
