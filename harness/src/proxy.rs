@@ -18,7 +18,7 @@ use tokio::sync::watch;
 const WIDE_CHUNK: usize = 16 * 1024;
 
 /// A narrow link passes its bytes in this many portions per second.
-const PORTIONS_PER_SECOND: u32 = 50;
+const PORTIONS_PER_SECOND: u32 = 20;
 
 /// Kernel buffer towards the server on a narrow link: small, so that the server notices.
 const NARROW_BUFFER: u32 = 4096;

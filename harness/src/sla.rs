@@ -8,8 +8,8 @@ use crate::run::Outcome;
 use crate::scenario::{Scenario, Scoped};
 
 /// Every limit of the scenario with what was measured; always also that all clients connected,
-/// that nobody got what was not meant for them, that no server ended by itself, and that the
-/// harness was on time.
+/// that nobody got what was not meant for them, that no server ended by itself, that every step
+/// was carried out, and that the harness was on time.
 pub(crate) fn judge(
     scenario: &Scenario,
     outcome: &Outcome,
@@ -59,6 +59,7 @@ pub(crate) fn judge(
         ("unexpected", 0, outcome.unexpected + outcome.corrupt),
         ("not_connected", 0, connections.requested - connections.established),
         ("server_crashes", 0, outcome.crashes),
+        ("failed_steps", 0, outcome.failed_steps),
     ] {
         results.push(at_most(name, limit as f64, Some(measured as f64), "count"));
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 use super::args::{CompareArgs, Format, ListArgs, RunArgs, ServeArgs, UpArgs};
 use super::{End, Trouble};
@@ -24,15 +24,18 @@ pub(super) fn run(args: RunArgs) -> Result<End, Trouble> {
     let options = options(&args)?;
     let progress = Progress::stderr();
     let runtime = runtime()?;
+    let publishers =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let result = runtime.block_on(async {
         tokio::select! {
-            result = runs(&options, args.floor, &progress) => result,
+            result = runs(&options, args.floor, publishers.handle(), &progress) => result,
             _ = tokio::signal::ctrl_c() => Err("interrupted; the servers are stopped".into()),
         }
     });
     progress.finish();
     // Whatever still runs is of no more use: clients in the middle of a reconnect, for example.
     runtime.shutdown_background();
+    publishers.shutdown_background();
     let report = result?;
     if let Some(directory) = &args.report {
         write_report(directory, &report)?;
@@ -47,12 +50,17 @@ pub(super) fn run(args: RunArgs) -> Result<End, Trouble> {
     Ok(if report.pass { End::Pass } else { End::Fail })
 }
 
-async fn runs(options: &Options, floor: bool, progress: &Progress) -> Result<Report, Trouble> {
-    let outcome = drive(options, progress).await?;
+async fn runs(
+    options: &Options,
+    floor: bool,
+    publishers: &Handle,
+    progress: &Progress,
+) -> Result<Report, Trouble> {
+    let outcome = drive(options, publishers, progress).await?;
     let floor = if floor {
         progress.phase("the same against the bare write loop");
         tokio::time::sleep(REST).await;
-        Some(drive(&beside(options), progress).await?)
+        Some(drive(&beside(options), publishers, progress).await?)
     } else {
         None
     };

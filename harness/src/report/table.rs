@@ -197,14 +197,12 @@ fn resources(out: &mut String, report: &Report, paint: Paint) {
         );
     }
     if report.server_cpu_us_per_delivery > 0.0 {
-        let _ = writeln!(
-            out,
-            "{}",
-            paint.dim(&format!(
-                "servers: {:.2} µs of CPU per delivery",
-                report.server_cpu_us_per_delivery
-            ))
-        );
+        let mut line =
+            format!("CPU per delivery: {:.2} µs by the servers", report.server_cpu_us_per_delivery);
+        if let Some(floor) = &report.floor {
+            line.push_str(&format!(", {:.2} µs by the bare write loop", floor.cpu_us_per_delivery));
+        }
+        let _ = writeln!(out, "{}", paint.dim(&line));
     }
 }
 

@@ -40,8 +40,13 @@ const GOODBYE: Duration = Duration::from_secs(3);
 /// Files the harness has open besides connections.
 const OTHER_FILES: u64 = 100;
 
-/// Carries out a run.
-pub(crate) async fn drive(options: &Options, progress: &Progress) -> Result<Outcome, RunError> {
+/// Carries out a run. Clients that only publish live on the runtime of `publishers`, all others on
+/// the current one.
+pub(crate) async fn drive(
+    options: &Options,
+    publishers: &Handle,
+    progress: &Progress,
+) -> Result<Outcome, RunError> {
     let scenario = Arc::new(options.scenario.clone());
     let population = Population::of(&scenario)?;
     check_steps(options)?;
@@ -62,7 +67,7 @@ pub(crate) async fn drive(options: &Options, progress: &Progress) -> Result<Outc
             population.clients.len()
         )));
     }
-    Run::new(options, scenario, population, fleet, links, progress).carry_out().await
+    Run::new(options, scenario, population, fleet, links, progress).carry_out(publishers).await
 }
 
 /// Steps about servers only work on servers that the run has started.
@@ -115,11 +120,12 @@ impl<'a> Run<'a> {
         Self { options, scenario, score, fleet: Arc::new(Mutex::new(fleet)), links, progress }
     }
 
-    async fn carry_out(self) -> Result<Outcome, RunError> {
+    async fn carry_out(self, publishers: &Handle) -> Result<Outcome, RunError> {
         let bare = self.snapshot().await;
         let connected = {
             let fleet = self.fleet.lock().await;
-            connect(&self.score, self.options.stack, &fleet, &self.links, self.progress).await?
+            let stack = self.options.stack;
+            connect(&self.score, stack, &fleet, &self.links, publishers, self.progress).await?
         };
         tokio::time::sleep(CALM).await;
         let idle = self.snapshot().await;
@@ -188,7 +194,7 @@ impl<'a> Run<'a> {
         let mut outcome = self.balance(sampler.finish(), marks, crashes, urls);
         outcome.processes = self.processes(&bare, &idle, &busy, connected.established);
         outcome.connections = self.connections(&connected, at_end);
-        let farewells = connected.clients.iter().flatten().map(|client| client.close());
+        let farewells = connected.clients.iter().flatten().map(|seated| seated.client.close());
         let all_gone = futures_util::future::join_all(farewells);
         // Clients that do not make it in time are dropped with the process.
         let _ = tokio::time::timeout(GOODBYE, all_gone).await;
@@ -292,6 +298,7 @@ impl<'a> Run<'a> {
     }
 
     fn balance(&self, sums: Sums, marks: Vec<Mark>, crashes: u64, urls: Vec<String>) -> Outcome {
+        let faults = marks.iter().filter(|mark| mark.kind == MarkKind::Fault).count() as u64;
         let score = &self.score;
         let population = score.population();
         let c = &score.counters;
@@ -349,6 +356,7 @@ impl<'a> Run<'a> {
                 task: score.task_lag.take().summary(),
             },
             crashes,
+            failed_steps: faults.saturating_sub(crashes),
             marks,
             timeline: sums.timeline,
             urls,

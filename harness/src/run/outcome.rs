@@ -44,6 +44,8 @@ pub(crate) struct Outcome {
     pub(crate) lag: HarnessLag,
     /// Servers that ended by themselves.
     pub(crate) crashes: u64,
+    /// Steps of the scenario that could not be carried out.
+    pub(crate) failed_steps: u64,
     /// What happened when.
     pub(crate) marks: Vec<Mark>,
     /// The run in time.

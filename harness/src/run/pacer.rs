@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use crate::client::LoadClient;
+use super::connect::Seated;
 use crate::clock::as_us;
 use crate::schedule::{Due, Schedule};
 use crate::score::Score;
@@ -20,12 +20,12 @@ pub(super) struct Pacer {
     /// The measurements.
     pub(super) score: Arc<Score>,
     /// The clients by number; `None` for those that could not connect.
-    pub(super) clients: Arc<[Option<Arc<dyn LoadClient>>]>,
+    pub(super) clients: Arc<[Option<Seated>]>,
     /// What is due when.
     pub(super) schedule: Schedule,
     /// When the schedule starts, on the run's clock.
     pub(super) start_us: u64,
-    /// Where the clients live.
+    /// Where the receivers live.
     pub(super) runtime: Handle,
     /// Set to end early.
     pub(super) stop: Arc<AtomicBool>,
@@ -35,7 +35,6 @@ impl Pacer {
     /// Runs to the end of the schedule. Blocks: for a thread of its own, which wakes up to a few
     /// microseconds' precision where an asynchronous timer has a millisecond's.
     pub(super) fn run(mut self) {
-        let _runtime = self.runtime.enter();
         let mut probe = Instant::now();
         while let Some(due) = self.schedule.next() {
             let at = self.score.clock.instant(self.start_us + due.at_us);
@@ -68,15 +67,16 @@ impl Pacer {
             self.score.publish_lag.record(self.score.clock.now_us().saturating_sub(due_us));
         }
         let score = self.score.clone();
-        let Some(Some(client)) = self.clients.get(plan.publisher) else {
+        let Some(Some(Seated { client, runtime })) = self.clients.get(plan.publisher) else {
             score.answered(stream, seq, due_us, Err(()));
             return;
         };
+        let _runtime = runtime.enter();
         let mut publishing = client.publish(plan.name.clone(), payload, plan.priority);
         match publishing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => score.answered(stream, seq, due_us, answer.map_err(drop)),
             Poll::Pending => {
-                self.runtime.spawn(async move {
+                runtime.spawn(async move {
                     let answer = publishing.await;
                     score.answered(stream, seq, due_us, answer.map_err(drop));
                 });

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use super::connect::Seated;
 use super::fleet::Fleet;
 use super::links::Links;
-use crate::client::LoadClient;
 use crate::population::{Population, Wire};
 use crate::report::{Mark, MarkKind};
 use crate::scenario::{Action, Scenario, Step};
@@ -24,7 +24,7 @@ pub(super) struct Steps {
     /// The measurements.
     pub(super) score: Arc<Score>,
     /// The clients by number.
-    pub(super) clients: Arc<[Option<Arc<dyn LoadClient>>]>,
+    pub(super) clients: Arc<[Option<Seated>]>,
     /// The servers.
     pub(super) fleet: Arc<Mutex<Fleet>>,
     /// The links that can be cut.
@@ -73,9 +73,9 @@ impl Steps {
         let mut moves = Vec::new();
         for (number, wire) in wires.iter_mut().enumerate() {
             let chosen = population.clients.get(number).is_some_and(|c| groups.contains(&c.group));
-            if let Some(Some(client)) = self.clients.get(number).filter(|_| chosen) {
+            if let Some(Some(seated)) = self.clients.get(number).filter(|_| chosen) {
                 *wire = wire.other();
-                moves.push((client.clone(), *wire));
+                moves.push((seated.client.clone(), *wire));
             }
         }
         let places = Arc::new(Semaphore::new(SWITCHING_AT_ONCE));
