@@ -66,8 +66,8 @@ fn tiles(out: &mut String, report: &Report) {
         ("lost", (d.lost + d.told_by_gap).to_string()),
         ("duplicated", d.duplicated.to_string()),
         ("out of order", d.out_of_order.to_string()),
-        ("emission p99", millis(report.emission_us.p99)),
-        ("delivery p99", millis(report.latency_us.p99)),
+        ("emission p99", time(report.emission_us.p99)),
+        ("delivery p99", time(report.latency_us.p99)),
     ];
     if report.server_cpu_us_per_delivery > 0.0 {
         let cpu = format!("{:.2} µs", report.server_cpu_us_per_delivery);
@@ -255,8 +255,10 @@ fn latencies(out: &mut String, report: &Report) {
     );
     let mut rows: Vec<(String, &LatencySummary)> =
         vec![("emission".into(), &report.emission_us), ("delivery".into(), &report.latency_us)];
-    let groups = report.latency_by_group_us.iter();
-    rows.extend(groups.map(|(group, summary)| (format!("delivery to {group}"), summary)));
+    if report.latency_by_group_us.len() > 1 {
+        let groups = report.latency_by_group_us.iter();
+        rows.extend(groups.map(|(group, summary)| (format!("delivery to {group}"), summary)));
+    }
     if report.latency_by_priority_us.len() > 1 {
         let priorities = report.latency_by_priority_us.iter();
         rows.extend(priorities.map(|(name, summary)| (format!("delivery, {name}"), summary)));
@@ -367,14 +369,15 @@ fn marks(out: &mut String, report: &Report) {
         return;
     }
     out.push_str("<section><h2>What happened</h2><div class=\"scroll\"><table><tbody>");
-    for mark in &report.marks {
+    for (n, mark) in report.marks.iter().enumerate() {
         let class = match mark.kind {
             MarkKind::Step => "",
             MarkKind::Fault => " class=\"fault\"",
         };
         let _ = write!(
             out,
-            "<tr><td class=\"n\">{:.2} s</td><td{class}>{}</td></tr>",
+            "<tr><td>{}</td><td class=\"n\">{:.2} s</td><td{class}>{}</td></tr>",
+            n + 1,
             mark.at_ms as f64 / 1000.0,
             escape(&mark.text).replace('\n', "<br>")
         );
@@ -382,8 +385,12 @@ fn marks(out: &mut String, report: &Report) {
     out.push_str("</tbody></table></div></section>");
 }
 
-fn millis(us: u64) -> String {
-    format!("{:.2} ms", us as f64 / 1000.0)
+fn time(us: u64) -> String {
+    if us < 1_000_000 {
+        format!("{:.2} ms", us as f64 / 1e3)
+    } else {
+        format!("{:.2} s", us as f64 / 1e6)
+    }
 }
 
 fn figure(value: f64) -> String {

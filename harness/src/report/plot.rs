@@ -88,14 +88,17 @@ impl Plot {
                 escape(&tick.label)
             );
         }
-        for flag in &self.flags {
+        for (n, flag) in self.flags.iter().enumerate() {
             let x = scale.x(flag.at);
             let class = if flag.fault { "flag fault" } else { "flag" };
             let _ = write!(
                 out,
                 "<g class=\"{class}\"><line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{:.1}\"/>\
-                 <title>{}</title></g>",
+                 <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\">{}</text><title>{}</title></g>",
                 HEIGHT - BOTTOM,
+                x + 3.0,
+                TOP + 9.0,
+                n + 1,
                 escape(&flag.text)
             );
         }
