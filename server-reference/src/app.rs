@@ -18,9 +18,6 @@ use crate::shard::Shard;
 use crate::shutdown::{Phase, Shutdown};
 use crate::stats::{Live, ShardStats, Stats};
 
-/// How many volatile events may wait for one shard.
-const VOLATILE_PER_SHARD: usize = 4096;
-
 /// What all connections of a server share.
 pub(crate) struct App {
     /// As it was given, checked; `instance` is filled in.
@@ -46,7 +43,7 @@ impl App {
             config.instance = random_id();
         }
         let shards = (0..config.shards)
-            .map(|_| Arc::new(Shard::new(&*backplane, VOLATILE_PER_SHARD)))
+            .map(|_| Arc::new(Shard::new(&*backplane, config.queues.volatile_events)))
             .collect();
         let queues = &config.queues;
         let feed_config = FeedConfig {

@@ -20,9 +20,6 @@ use crate::ids::random_id;
 /// How many events are emitted before other lanes are looked at again.
 const BATCH: usize = 128;
 
-/// How many volatile events may wait for the bus; the oldest go first.
-const MAX_VOLATILE: usize = 4096;
-
 /// How often the bus is told the time, which is how exact its time-outs are.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -53,11 +50,11 @@ pub(crate) struct Bridge {
 
 impl Bridge {
     /// From now on, what is emitted on the bus is published. What is published from now on is
-    /// emitted once [`run`](Self::run) is.
-    pub(crate) fn new(bus: EventBus, backplane: Arc<dyn Backplane>) -> Self {
+    /// emitted once [`run`](Self::run) is; up to `max_volatile` volatile events wait until then.
+    pub(crate) fn new(bus: EventBus, backplane: Arc<dyn Backplane>, max_volatile: usize) -> Self {
         let producer: Arc<str> = random_id().into();
         let partitioning = backplane.partitioning();
-        let signal = Arc::new(Signal::new(partitioning, MAX_VOLATILE));
+        let signal = Arc::new(Signal::new(partitioning, max_volatile));
         backplane.attach(Arc::clone(&signal));
         let mut places = BTreeMap::new();
         for partition in 0..partitioning.count() {

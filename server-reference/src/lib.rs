@@ -28,4 +28,4 @@ pub mod stats;
 
 pub use config::{Config, ConfigError};
 pub use handlers::{Request, reply};
-pub use server::{Builder, Server, ServerError};
+pub use server::{Builder, Remote, Server, ServerError};

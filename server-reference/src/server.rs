@@ -81,7 +81,8 @@ impl Builder {
             Arc::new(MemoryBackplane::new(config.partitioning(), &config.log_retention()))
         });
         let bus = self.bus.unwrap_or_else(bridge::new_bus);
-        let bridge = Bridge::new(bus.clone(), Arc::clone(&backplane));
+        let bridge =
+            Bridge::new(bus.clone(), Arc::clone(&backplane), config.queues.volatile_events);
         let app = Arc::new(App::new(config, bus, backplane));
         Ok(Server { app, bridge, listener, local_addr })
     }
@@ -143,6 +144,58 @@ impl Server {
         self.app.handlers.set(name.into(), self.app.config.timeouts.request, handler);
     }
 
+    /// A handle that goes on working while the server is served.
+    pub fn remote(&self) -> Remote {
+        Remote { app: Arc::clone(&self.app) }
+    }
+
+    /// Serves until `shutdown` completes. Then no connection is accepted any more, clients are
+    /// told to connect again elsewhere (at moments spread over `timeouts.drain_spread`), what
+    /// waits for them is written, and what is still open after `timeouts.drain` is cut.
+    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) {
+        let Self { app, bridge, listener, local_addr } = self;
+        tracing::info!(address = %local_addr, instance = %app.config.instance, "listening");
+        app.start_forwarding();
+        let sampler = tokio::spawn(crate::stats::sample(Arc::clone(&app)));
+        let bridge = tokio::spawn({
+            let app = Arc::clone(&app);
+            async move { bridge.run(&app).await }
+        });
+        tokio::select! {
+            () = http::accept(&app, &listener) => {}
+            () = shutdown => {}
+        }
+        drop(listener);
+        let counts = app.connections.counts();
+        tracing::info!(connections = counts.open, "going away");
+        app.shutdown.enter(Phase::Draining);
+        for connection in app.all_connections() {
+            connection.command(Command::Close(app.shutdown.close()));
+        }
+        let limit = app.config.timeouts.drain;
+        if tokio::time::timeout(limit, app.connections.empty()).await.is_err() {
+            let left = app.connections.counts().open;
+            tracing::warn!(connections = left, "cut what was still open after {limit:?}");
+        }
+        app.shutdown.enter(Phase::Over);
+        sampler.abort();
+        bridge.abort();
+    }
+}
+
+/// A handle to a server, for services that ask clients or want to know how it goes.
+#[derive(Clone)]
+pub struct Remote {
+    app: Arc<App>,
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("instance", &self.app.config.instance).finish()
+    }
+}
+
+impl Remote {
     /// Asks the client of a session and waits for its answer, at most `timeouts.request`.
     ///
     /// # Errors
@@ -181,38 +234,5 @@ impl Server {
     /// What `GET /api/events/stats` answers.
     pub fn events_stats(&self) -> EventsStats {
         EventsStats::of(&self.app)
-    }
-
-    /// Serves until `shutdown` completes. Then no connection is accepted any more, clients are
-    /// told to connect again elsewhere (at moments spread over `timeouts.drain_spread`), what
-    /// waits for them is written, and what is still open after `timeouts.drain` is cut.
-    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) {
-        let Self { app, bridge, listener, local_addr } = self;
-        tracing::info!(address = %local_addr, instance = %app.config.instance, "listening");
-        app.start_forwarding();
-        let sampler = tokio::spawn(crate::stats::sample(Arc::clone(&app)));
-        let bridge = tokio::spawn({
-            let app = Arc::clone(&app);
-            async move { bridge.run(&app).await }
-        });
-        tokio::select! {
-            () = http::accept(&app, &listener) => {}
-            () = shutdown => {}
-        }
-        drop(listener);
-        let counts = app.connections.counts();
-        tracing::info!(connections = counts.open, "going away");
-        app.shutdown.enter(Phase::Draining);
-        for connection in app.all_connections() {
-            connection.command(Command::Close(app.shutdown.close()));
-        }
-        let limit = app.config.timeouts.drain;
-        if tokio::time::timeout(limit, app.connections.empty()).await.is_err() {
-            let left = app.connections.counts().open;
-            tracing::warn!(connections = left, "cut what was still open after {limit:?}");
-        }
-        app.shutdown.enter(Phase::Over);
-        sampler.abort();
-        bridge.abort();
     }
 }

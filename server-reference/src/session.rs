@@ -6,7 +6,6 @@ use std::cell::RefCell;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tidings_core::link::ServerLink;
@@ -35,12 +34,6 @@ use crate::stats::Totals;
 /// Bytes read from a socket at once, into a buffer shared by all connections of a thread: an idle
 /// connection holds none.
 const READ_BUFFER: usize = 64 << 10;
-
-/// How long a connection may stay open after another one has taken over its session.
-const SUPERSEDED_AFTER: Duration = Duration::from_secs(10);
-
-/// How long the client may take to close after it was told to.
-const CLOSING_TIMEOUT: Duration = Duration::from_secs(2);
 
 thread_local! {
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into_boxed_slice());
@@ -384,7 +377,9 @@ impl Session {
                     let id = self.requests.begin(answer);
                     self.send(&ServerMessage::Request { id, name, payload });
                 }
-                Command::Superseded => self.superseded = Some(Instant::now() + SUPERSEDED_AFTER),
+                Command::Superseded => {
+                    self.superseded = Some(Instant::now() + self.app.config.timeouts.superseded)
+                }
                 Command::Close(close) => {
                     self.begin_close(close);
                     return ControlFlow::Break(());
@@ -471,7 +466,7 @@ impl Session {
             }
         };
         // The client had its time; there is nothing else to do about it.
-        let _ = tokio::time::timeout(CLOSING_TIMEOUT, rest).await;
+        let _ = tokio::time::timeout(self.app.config.timeouts.closing, rest).await;
     }
 }
 

@@ -172,9 +172,14 @@ async fn stats_have_the_documented_shape() {
         assert!(websocket.pointer(pointer).is_some_and(Value::is_number), "{pointer}");
     }
     let events = server.ask(&get("/api/events/stats")).await.json();
-    for pointer in
-        ["/published/total", "/published/refused", "/delivered/high", "/rates/published_per_s"]
-    {
+    for pointer in [
+        "/published/total",
+        "/published/refused",
+        "/delivered/high",
+        "/rates/published_per_s",
+        "/bus/emitted",
+        "/bus/listeners",
+    ] {
         assert!(events.pointer(pointer).is_some_and(Value::is_number), "{pointer}");
     }
     server.stop().await;

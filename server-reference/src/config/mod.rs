@@ -155,10 +155,13 @@ settings! {
         /// Volatile events of any priority.
         #[serde(with = "size")]
         volatile: usize = 64 * KIB,
-        /// Everything that is not an event: acknowledgements, replies, heartbeats. A client
-        /// that lets this fill up is disconnected.
+        /// Everything that is not an event: acknowledgements, replies, heartbeats. While it is
+        /// full, nothing more is read from the client.
         #[serde(with = "size")]
         control: usize = 256 * KIB,
+        /// How many volatile events may wait to be handed out by a shard, or to the bus of the
+        /// services; the oldest make room.
+        volatile_events: usize = 4096,
     }
 }
 
@@ -174,6 +177,9 @@ settings! {
         /// the connection. Binary payloads grow by a third when they travel as JSON.
         #[serde(with = "size")]
         max_frame: usize = 3 * MIB / 2,
+        /// The largest header of an HTTP request; a larger one is answered with 431.
+        #[serde(with = "size")]
+        max_header: usize = 32 * KIB,
         /// The most bytes in the keys and values of an event's headers together.
         #[serde(with = "size")]
         max_headers: usize = 8 * KIB,
@@ -220,6 +226,12 @@ settings! {
         /// From a client's request to the answer of its handler.
         #[serde(with = "duration")]
         request: Duration = Duration::from_secs(30),
+        /// From the server's closing of a WebSocket to the client's agreement; then it is cut.
+        #[serde(with = "duration")]
+        closing: Duration = Duration::from_secs(2),
+        /// How long a connection may stay open after its session has gone on on another one.
+        #[serde(with = "duration")]
+        superseded: Duration = Duration::from_secs(10),
         /// From the signal to stop to the end: connections still open then are cut.
         #[serde(with = "duration")]
         drain: Duration = Duration::from_secs(10),
@@ -410,6 +422,9 @@ impl Config {
         if u32::try_from(self.limits.max_frame).is_err() {
             return invalid("limits.max_frame", "must be less than 4 GiB");
         }
+        if self.limits.max_header < 8 * KIB {
+            return invalid("limits.max_header", "must be at least 8 KiB");
+        }
         if self.limits.max_depth > MAX_DEPTH {
             return invalid("limits.max_depth", "must be at most 128");
         }
@@ -424,6 +439,7 @@ impl Config {
             ("queues.critical", self.queues.critical),
             ("queues.volatile", self.queues.volatile),
             ("queues.control", self.queues.control),
+            ("queues.volatile_events", self.queues.volatile_events),
             ("limits.max_connections", self.limits.max_connections),
             ("limits.max_payload", self.limits.max_payload),
             ("limits.max_depth", self.limits.max_depth),

@@ -23,10 +23,6 @@ use crate::app::App;
 use crate::connections::Permit;
 use crate::shutdown::Phase;
 
-/// How large a request's header may be, in bytes; a larger one is answered with 431. The buffer
-/// grows up to this as needed and is gone after an upgrade.
-const MAX_HEADER: usize = 32 << 10;
-
 /// How many refused clients may be told so at once; more are just closed.
 const MAX_REFUSALS: usize = 64;
 
@@ -108,7 +104,7 @@ async fn serve(app: Arc<App>, stream: TcpStream, origin: Origin, router: Router)
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(app.config.timeouts.header_read)
-        .max_buf_size(MAX_HEADER)
+        .max_buf_size(app.config.limits.max_header)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
