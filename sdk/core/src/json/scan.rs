@@ -49,12 +49,14 @@ impl<'a> Scanner<'a> {
     }
 
     /// An error at the place reached; at the end of the text it is that the text is incomplete.
+    #[cold]
     pub(crate) fn error<T>(&self, kind: ErrorKind) -> Result<T, Error> {
         let ended = self.at >= self.text.len() && kind != ErrorKind::Trailing;
         Err(Error { kind: if ended { ErrorKind::Incomplete } else { kind }, at: self.at })
     }
 
     /// The next byte that is not white space; it is not consumed.
+    #[inline]
     pub(crate) fn peek(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(self.at) {
@@ -86,17 +88,25 @@ impl<'a> Scanner<'a> {
 
     /// The next object key and its colon; returns the string with its quotes.
     pub(crate) fn key(&mut self) -> Result<Value<'a>, Error> {
+        self.peek();
+        let start = self.at;
+        let end = self.skip_key()?;
+        Ok(Value::checked(self.text.get(start..end).unwrap_or_default()))
+    }
+
+    /// Moves past the next object key and its colon; returns the place after the string.
+    #[inline]
+    fn skip_key(&mut self) -> Result<usize, Error> {
         if self.peek() != Some(b'"') {
             return self.error(ErrorKind::ExpectedKey);
         }
-        let start = self.at;
-        self.at = string::skip(self.text.as_bytes(), start)?;
-        let key = Value::checked(self.text.get(start..self.at).unwrap_or_default());
+        let end = string::skip(self.text.as_bytes(), self.at)?;
+        self.at = end;
         if self.peek() != Some(b':') {
             return self.error(ErrorKind::ExpectedColon);
         }
         self.bump();
-        Ok(key)
+        Ok(end)
     }
 
     /// Checks one value. Which of the containers around the place reached are objects is kept in
@@ -120,7 +130,7 @@ impl<'a> Scanner<'a> {
                         Some(b'}') if object => {}
                         Some(b']') if !object => {}
                         _ if object => {
-                            self.key()?;
+                            self.skip_key()?;
                             continue 'value;
                         }
                         _ => continue 'value,
@@ -138,7 +148,7 @@ impl<'a> Scanner<'a> {
                     Some(b',') => {
                         self.bump();
                         if object {
-                            self.key()?;
+                            self.skip_key()?;
                         }
                         continue 'value;
                     }
@@ -154,9 +164,10 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    #[inline]
     fn skip_word(&mut self, word: &str) -> Result<(), Error> {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        if rest.starts_with(word.as_bytes()) {
+        if word.bytes().eq(rest.iter().take(word.len()).copied()) {
             self.at += word.len();
             Ok(())
         } else if word.as_bytes().starts_with(rest) {

@@ -15,6 +15,7 @@ const fn zeros(word: u64) -> u64 {
 /// How many bytes at the front of `bytes` stand for themselves in a JSON string: everything up to
 /// the first quote, backslash or control character. Eight bytes at a time, since most strings are
 /// too short for a vectorised search to pay.
+#[inline]
 pub(super) fn plain_len(bytes: &[u8]) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
     for (i, chunk) in words.iter().enumerate() {
@@ -32,6 +33,7 @@ pub(super) fn plain_len(bytes: &[u8]) -> usize {
 }
 
 /// Checks the string whose opening quote stands at `at`; returns the place after its closing quote.
+#[inline]
 pub(super) fn skip(bytes: &[u8], at: usize) -> Result<usize, Error> {
     let mut at = at + 1;
     loop {

@@ -88,6 +88,10 @@ fn write_number(w: &mut Writer<'_>, raw: &str) -> Option<()> {
 /// Writes the header of an array or map whose content begins after the byte at `start`, now that
 /// its length is known. Few are so long that the content has to make room.
 fn announce(out: &mut Vec<u8>, start: usize, object: bool, len: usize) {
+    if let (0..=15, Some(place)) = (len, out.get_mut(start)) {
+        *place = if object { 0x80 } else { 0x90 } | len as u8;
+        return;
+    }
     let mut header = Vec::new();
     let mut w = Writer::new(&mut header);
     if object {
@@ -95,10 +99,5 @@ fn announce(out: &mut Vec<u8>, start: usize, object: bool, len: usize) {
     } else {
         w.array(len)
     };
-    match (&header[..], out.get_mut(start)) {
-        ([byte], Some(place)) => *place = *byte,
-        _ => {
-            out.splice(start..=start, header);
-        }
-    }
+    out.splice(start..=start, header);
 }
