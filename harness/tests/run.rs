@@ -196,6 +196,66 @@ fn a_server_stopped_in_the_middle_fails_the_run_and_the_report_says_what_was_los
     }
 }
 
+#[test]
+fn what_a_slow_client_misses_is_told_and_nobody_else_notices() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("slow.toml");
+    let text = r#"
+        name = "slow"
+        about = "two clients on narrow links"
+        connections = 12
+        duration = "3s"
+        warmup = "0s"
+        drain = "60s"
+
+        [server.queues]
+        low = "2 KiB"
+
+        [server.socket]
+        notsent_lowat = "2 KiB"
+
+        [[group]]
+        name = "slow"
+        count = 2
+        subscribe = ["ticks.**"]
+        bytes_per_second = 4000
+
+        [[group]]
+        name = "fast"
+        weight = 1
+        subscribe = ["ticks.**"]
+
+        [[publish]]
+        from = "fast"
+        name = "ticks.low"
+        rate = 100
+        priority = "low"
+
+        [[publish]]
+        from = "fast"
+        name = "ticks.high"
+        rate = 10
+        priority = "high"
+
+        [sla]
+        harness_lag_p99_ms = 60000
+
+        [sla.group.fast]
+        missing = 0
+
+        [sla.priority.high]
+        missing = 0
+    "#;
+    std::fs::write(&file, text).unwrap();
+    let (code, report) = run_json(&[file.to_str().unwrap()]);
+    assert_eq!(code, 0, "{report}");
+    let d = &report["delivery"];
+    assert!(number(&d["told_by_gap"]) > 50, "{d}");
+    assert_eq!(d["lost"], 0);
+    assert!(number(&report["recovery"]["gaps"]) >= 2);
+    assert!(d["ratio"].as_f64().unwrap() < 1.0, "what was told is missing all the same");
+}
+
 /// A run in the background whose servers are known.
 struct Background {
     harness: Child,
