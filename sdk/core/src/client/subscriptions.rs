@@ -12,7 +12,8 @@ use super::io::Recipients;
 /// The subscriptions of a client and its cursor.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
-    table: BTreeMap<SubId, Subscription>,
+    /// Boxed: a tree makes room for eleven at once, and most clients have one or two.
+    table: BTreeMap<SubId, Box<Subscription>>,
     /// Those that the server has.
     index: PatternIndex<SubId>,
     cursor: Cursor,
@@ -107,7 +108,7 @@ impl Subscriptions {
             starts: Vec::new(),
             replays,
         };
-        self.table.insert(id, subscription);
+        self.table.insert(id, Box::new(subscription));
         self.unasked = true;
     }
 
