@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tidings_core::client::{ClientConfig, ClientMachine, Endpoint, TokenError, Transport};
 use tidings_core::message::Advice;
+use tidings_core::socketio::{Namespace, Parser};
+use tidings_core::ws::Encoding;
 
 use crate::client::Client;
 use crate::driver::{AuthProvider, Driver, Surroundings};
@@ -26,6 +28,8 @@ const PRODUCER_LEN: usize = 20;
 pub struct ClientBuilder {
     url: String,
     transport: Transport,
+    encoding: Encoding,
+    namespace: Option<String>,
     auth: Option<AuthProvider>,
     tls: Option<TlsConfig>,
     settings: Settings,
@@ -75,6 +79,8 @@ impl ClientBuilder {
         Self {
             url: url.into(),
             transport: Transport::default(),
+            encoding: Encoding::Json,
+            namespace: None,
             auth: None,
             tls: None,
             settings: Settings::default(),
@@ -84,6 +90,21 @@ impl ClientBuilder {
     /// How to connect. Default [`Transport::Auto`]: `ws`, or `socketio` where that does not work.
     pub const fn transport(mut self, transport: Transport) -> Self {
         self.transport = transport;
+        self
+    }
+
+    /// How messages are written, over either transport. Default [`Encoding::Json`]: payloads are
+    /// JSON, so that nothing has to be translated. [`Encoding::Msgpack`] is for many numbers or
+    /// binary payloads; the payloads are the same to the application.
+    pub const fn encoding(mut self, encoding: Encoding) -> Self {
+        self.encoding = encoding;
+        self
+    }
+
+    /// The Socket.IO namespace, which begins with a slash. Default `/`, the main one. Without
+    /// meaning over `ws`.
+    pub fn namespace(mut self, path: impl Into<String>) -> Self {
+        self.namespace = Some(path.into());
         self
     }
 
@@ -175,18 +196,27 @@ impl ClientBuilder {
     /// or dropped.
     ///
     /// # Errors
-    /// If the URL is not the base URL of a server, or there is no tokio runtime here.
+    /// If the URL is not the base URL of a server, the namespace is none, or there is no tokio
+    /// runtime here.
     pub fn build(self) -> Result<Client, BuildError> {
         let endpoint: Endpoint = self.url.parse()?;
         let runtime = Runtime::current().ok_or(BuildError::NoRuntime)?;
         let (producer, seed) =
             random(PRODUCER_LEN).map_err(|error| BuildError::NoRandom(error.to_string()))?;
-        let config = self.settings.apply(ClientConfig {
+        let mut config = self.settings.apply(ClientConfig {
             transport: self.transport,
+            encoding: self.encoding,
             authenticated: self.auth.is_some(),
             seed,
             ..ClientConfig::new(endpoint, producer)
         });
+        if self.encoding == Encoding::Msgpack {
+            config.link.socketio.parser = Parser::Msgpack;
+        }
+        if let Some(path) = self.namespace {
+            config.link.socketio.namespace =
+                Namespace::new(&path).ok_or(BuildError::Namespace(path))?;
+        }
         let shared = Arc::new(Shared::new(config.queues));
         let pauses = Arc::new(AtomicUsize::new(0));
         let surroundings = Surroundings {

@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tidings_core::client::{
-    ClientMachine, Command, Input, IoId, Notice, Output, Recipients, RequestError, State, Ticket,
-    TokenError, TokenRequest,
+    Asked, ClientMachine, Command, Input, IoId, Notice, Output, Recipients, RequestError, State,
+    Status, Ticket, TokenError, TokenRequest,
 };
-use tidings_core::message::{Close, Delivery, ErrorCode, Gap, Position, Refusal, SubId};
+use tidings_core::message::{Close, CloseCode, Delivery, ErrorCode, Gap, Position, Refusal, SubId};
 use tidings_core::{Payload, Time, client};
 use tokio::sync::oneshot;
 
@@ -257,8 +258,14 @@ impl Driver {
                     }
                 }
                 Output::NeedToken { request } => {
-                    if let Some(auth) = &self.surroundings.auth {
-                        self.tokens.push((request, auth()));
+                    if let Some(auth) = self.surroundings.auth.clone() {
+                        let token = AssertUnwindSafe(async move { auth().await }).catch_unwind();
+                        let panicked = |_| {
+                            let reason = "the provider of tokens panicked".to_owned();
+                            Err(TokenError { reason, retryable: true })
+                        };
+                        let token = async move { token.await.unwrap_or_else(panicked) };
+                        self.tokens.push((request, Box::pin(token)));
                         self.begun = true;
                     }
                 }
@@ -328,21 +335,7 @@ impl Driver {
                 }
             }
             Notice::Request { from, name, payload } => {
-                let shared = self.surroundings.shared.clone();
-                let respond = move |result| {
-                    // A client that is closed answers nothing.
-                    let _ = shared.give(Order::Respond { to: from, result });
-                };
-                match self.handlers.get(&name) {
-                    Some(handler) => {
-                        let answer = handler(Request { name, payload });
-                        self.surroundings.runtime.spawn(async move { respond(answer.await) });
-                    }
-                    None => {
-                        let message = format!("this client does not handle {name:?}");
-                        respond(Err(Refusal::new(ErrorCode::NO_HANDLER, message)));
-                    }
-                }
+                self.answer(from, Request { name, payload });
             }
             Notice::Switched { ticket, result } => {
                 if let Some(done) = self.waiting.switches.remove(&ticket) {
@@ -358,6 +351,30 @@ impl Driver {
             // for people to see in its log.
             Notice::Refused(_) => {}
         }
+    }
+
+    /// Has the handler of a request of the server answer it, in a task of its own.
+    fn answer(&self, from: Asked, request: Request) {
+        let answer = match self.handlers.get(&request.name) {
+            Some(handler) => {
+                let handler = handler.clone();
+                AssertUnwindSafe(async move { handler(request).await }).catch_unwind()
+            }
+            None => {
+                let message = format!("this client does not handle {:?}", request.name);
+                let result = Err(Refusal::new(ErrorCode::NO_HANDLER, message));
+                let order = Order::Respond { to: from, result };
+                // A client that is closed answers nothing.
+                let _ = self.surroundings.shared.give(order);
+                return;
+            }
+        };
+        let shared = self.surroundings.shared.clone();
+        self.surroundings.runtime.spawn(async move {
+            let panicked = |_| Err(Refusal::new(ErrorCode::INTERNAL, "the handler panicked"));
+            let result = answer.await.unwrap_or_else(panicked);
+            let _ = shared.give(Order::Respond { to: from, result });
+        });
     }
 
     /// The session is over: everybody who waits is told.
@@ -414,6 +431,24 @@ impl Future for Driver {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+}
+
+impl Drop for Driver {
+    /// A runtime that shuts down takes its clients along: nobody may wait for them any more.
+    fn drop(&mut self) {
+        if self.linger_until.is_none() {
+            let close = Close::new(CloseCode::ABNORMAL, "the runtime of the client has ended");
+            self.surroundings.shared.status.set(Status {
+                state: State::Closed,
+                transport: None,
+                code: close.code,
+                reason: close.reason.as_str().into(),
+                retryable: false,
+                next_attempt: None,
+            });
+            self.closed(close);
+        }
     }
 }
 

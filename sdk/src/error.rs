@@ -15,6 +15,9 @@ pub enum BuildError {
     /// The URL is not the base URL of a server.
     #[error(transparent)]
     Url(#[from] client::BadUrl),
+    /// The text is not the path of a Socket.IO namespace.
+    #[error("not a namespace: {0:?}; it should look like /chat and contain no comma")]
+    Namespace(String),
     /// Clients run on a tokio runtime, and there was none where the client was built.
     #[error("a client has to be built within a tokio runtime")]
     NoRuntime,

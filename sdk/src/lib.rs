@@ -43,6 +43,7 @@ pub use tidings_core::client::{Counters, RoundTrips, State, Stats, Status, Trans
 pub use tidings_core::message::{
     Advice, Close, CloseCode, Delivery, ErrorCode, Gap, Position, Refusal,
 };
+pub use tidings_core::ws::Encoding;
 pub use tidings_core::{
     Cursor, Headers, Lane, Name, NameError, NameWriter, Offset, Payload, Priority, TypedEvent,
 };

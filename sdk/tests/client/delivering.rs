@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tidings::error::{EventError, SubscribeError};
-use tidings::{Client, Event, Overflow, Payload, Priority, State};
+use tidings::{Client, Encoding, Event, Overflow, Payload, Priority, State};
 use tidings_core::message::ServerMessage;
 
 use super::*;
@@ -72,6 +72,25 @@ async fn binary_payloads_arrive_as_they_were() {
         let payload = Payload::Binary((0..=255).collect::<Vec<u8>>().into());
         within(client.publish_raw("files.new", payload.clone())).await.unwrap();
         assert_eq!(within(files.next()).await.unwrap().unwrap().event.payload, payload);
+    }
+}
+
+#[tokio::test]
+async fn either_encoding_carries_the_same() {
+    let server = Server::start().await;
+    for transport in BOTH {
+        let client = Client::builder(server.url())
+            .transport(transport)
+            .encoding(Encoding::Msgpack)
+            .build()
+            .unwrap();
+        let mut all = within(client.subscribe_raw("mixed.*", None)).await.unwrap();
+        let json = Payload::Json(r#"{"a":[1,2.5,"x",null]}"#.into());
+        let binary = Payload::Binary(Bytes::from_static(b"\0\xff"));
+        for payload in [json, binary] {
+            within(client.publish_raw("mixed.x", payload.clone())).await.unwrap();
+            assert_eq!(within(all.next()).await.unwrap().unwrap().event.payload, payload);
+        }
     }
 }
 

@@ -5,6 +5,8 @@ mod publishing;
 mod requesting;
 mod server;
 mod staying_connected;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::future::IntoFuture;
 use std::time::Duration;

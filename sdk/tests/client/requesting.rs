@@ -68,12 +68,18 @@ async fn the_server_may_ask_too() {
         client.unhandle("double");
         ask("double", "21");
         answered(3).await;
+        client
+            .handle("panic", |_| async { if true { panic!("on purpose") } else { Ok(()) } })
+            .unwrap();
+        ask("panic", "0");
+        answered(4).await;
         let replies = server.replies().split_off(before);
         assert_eq!(replies[0], Ok(Payload::Json("42".into())));
         let code =
             |reply: &Result<Payload, Refusal>| reply.as_ref().map_err(|r| r.code).unwrap_err();
         assert_eq!(code(&replies[1]), ErrorCode::BAD_REQUEST);
         assert_eq!(code(&replies[2]), ErrorCode::NO_HANDLER);
+        assert_eq!(code(&replies[3]), ErrorCode::INTERNAL);
         within(client.close()).await;
         eventually(|| server.transports().is_empty()).await;
     }

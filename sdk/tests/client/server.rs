@@ -353,13 +353,16 @@ impl Connection {
 async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
     stream.set_nodelay(true).unwrap();
     let mut transport = Transport::Ws;
+    let mut encoding = ws::Encoding::Json;
     let refuse = state.lock().unwrap().refuse_open;
     #[allow(clippy::result_large_err)]
     let upgrade = |request: &Request, mut response: Response| {
         if request.uri().path().starts_with("/socket.io") {
             transport = Transport::SocketIo;
         } else {
-            let value = HeaderValue::from_static(ws::Encoding::Json.subprotocol());
+            let offered = &request.headers()["sec-websocket-protocol"];
+            encoding = ws::Encoding::from_subprotocol(offered.to_str().unwrap()).unwrap();
+            let value = HeaderValue::from_static(encoding.subprotocol());
             response.headers_mut().insert("sec-websocket-protocol", value);
         }
         match refuse {
@@ -390,7 +393,7 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
         }
         _ => {
             let config = ServerLinkConfig::default();
-            ServerLink::Ws(Box::new(ws::ServerLink::new(config, ws::Encoding::Json, Time::ZERO)))
+            ServerLink::Ws(Box::new(ws::ServerLink::new(config, encoding, Time::ZERO)))
         }
     };
     converse(socket, link, pushed, &state, id).await;

@@ -201,6 +201,60 @@ fn what_is_wrong_with_a_configuration_is_said_at_once() {
     assert!(matches!(error, BuildError::Url(_)), "{error}");
     let error = Client::builder("http://localhost").build().unwrap_err();
     assert_eq!(error, BuildError::NoRuntime);
+    let builder = Client::builder("http://localhost").namespace("chat");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let error = runtime.block_on(async { builder.build().unwrap_err() });
+    assert!(error.to_string().contains("/chat"), "{error}");
+    assert_eq!(error.advice(), Advice::GiveUp);
     let builder = format!("{:?}", Client::builder("http://h").auth(|| async { Ok("x".into()) }));
     assert!(builder.contains("authenticated: true"), "{builder}");
+}
+
+#[tokio::test]
+async fn a_namespace_that_the_server_does_not_have_ends_it() {
+    let server = Server::start().await;
+    let client = Client::builder(server.url())
+        .transport(Transport::SocketIo)
+        .namespace("/elsewhere")
+        .build()
+        .unwrap();
+    let error = within(client.connected()).await.unwrap_err();
+    assert!(error.to_string().contains("namespace"), "{error}");
+}
+
+#[tokio::test]
+async fn a_provider_that_panics_is_asked_again() {
+    let server = Server::start().await;
+    let calls = AtomicUsize::new(0);
+    let client = Client::builder(server.url())
+        .backoff(Duration::from_millis(1), Duration::from_millis(5))
+        .auth(move || {
+            assert!(calls.fetch_add(1, Ordering::SeqCst) > 0, "on purpose");
+            async { Ok("token".to_owned()) }
+        })
+        .build()
+        .unwrap();
+    within(client.connected()).await.unwrap();
+    assert_eq!(server.tokens(), ["token"]);
+}
+
+#[tokio::test]
+async fn a_client_ends_with_its_runtime() {
+    let server = Server::start().await;
+    let url = server.url();
+    let (client, publish) = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let client = Client::builder(url).build().unwrap();
+            client.connected().await.unwrap();
+            let publish = std::future::IntoFuture::into_future(client.publish("a", &1));
+            (client, publish)
+        })
+    })
+    .await
+    .unwrap();
+    within(client.close()).await;
+    assert_eq!(client.status().state, State::Closed);
+    assert!(within(publish).await.is_err());
+    assert!(within(client.subscribe::<()>("a")).await.is_err());
 }
