@@ -248,7 +248,10 @@ impl Session {
             self.connection.with_feed(|feed| {
                 for lane in hub.lanes_of(&pattern) {
                     match hello.cursor.get(lane) {
-                        Some(place) => feed.resume(lane, place),
+                        Some(place) => {
+                            cursor.set(lane, hub.place(lane));
+                            feed.resume(lane, place);
+                        }
                         None => cursor.set(lane, feed.watch(lane, hub.place(lane))),
                     }
                 }

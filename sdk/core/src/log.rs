@@ -139,7 +139,10 @@ impl Appended {
 /// What is known of a producer in one lane.
 #[derive(Debug, Clone, Copy)]
 struct Producer {
+    /// The largest sequence number appended.
     last_seq: u64,
+    /// The largest sequence number among those that are no longer retained.
+    trimmed_seq: u64,
     /// Milliseconds since the Unix epoch.
     last_time: u64,
 }
@@ -217,7 +220,11 @@ impl LaneLog {
         self.bytes
     }
 
-    /// Appends `event`, unless `producer` has appended this sequence number, or a later one, before.
+    /// Appends `event`, unless `producer` has appended this sequence number before.
+    ///
+    /// A number smaller than one appended before is not a duplicate for that reason: an event that
+    /// was refused in passing comes again after those that were not. What comes so late that its
+    /// original might have been trimmed is taken for a duplicate.
     ///
     /// `now_us` is the time in microseconds since the Unix epoch; it becomes the event's time and,
     /// as far as it grows, its offset. An event without an id gets one that follows from its
@@ -233,13 +240,17 @@ impl LaneLog {
             if let Some(known) = self.producers.get_mut(id) {
                 known.last_time = now_ms;
                 if *seq <= known.last_seq {
-                    return Appended::Duplicate(self.find(id, *seq));
+                    let trimmed = (*seq <= known.trimmed_seq).then_some(Offset(0));
+                    if let Some(offset) = self.find(id, *seq).or(trimmed) {
+                        return Appended::Duplicate(Position { lane: self.lane, offset });
+                    }
+                } else {
+                    known.last_seq = *seq;
                 }
-                known.last_seq = *seq;
             } else {
                 self.sweep_producers(now_ms);
-                self.producers
-                    .insert(Arc::clone(id), Producer { last_seq: *seq, last_time: now_ms });
+                let known = Producer { last_seq: *seq, trimmed_seq: 0, last_time: now_ms };
+                self.producers.insert(Arc::clone(id), known);
             }
         }
         let previous = self.head;
@@ -267,6 +278,11 @@ impl LaneLog {
             }
             self.floor = first.offset;
             self.bytes -= first.weight();
+            if let Some((id, seq)) = &first.producer
+                && let Some(known) = self.producers.get_mut(id)
+            {
+                known.trimmed_seq = known.trimmed_seq.max(*seq);
+            }
             self.events.pop_front();
         }
     }
@@ -289,11 +305,12 @@ impl LaneLog {
         })
     }
 
-    fn find(&self, producer: &str, seq: u64) -> Position {
+    /// Where the event with this number stands, if it is retained.
+    fn find(&self, producer: &str, seq: u64) -> Option<Offset> {
         let original = self.events.iter().rev().find(
             |logged| matches!(&logged.producer, Some((p, s)) if *s == seq && **p == *producer),
         );
-        Position { lane: self.lane, offset: original.map_or(Offset(0), |logged| logged.offset) }
+        original.map(|logged| logged.offset)
     }
 
     /// Forgets silent producers, at most once a second unless the table is full.
@@ -365,6 +382,20 @@ mod tests {
         assert_eq!(log.len(), 1);
         let other = log.append(START + 3, event("a"), Some((Arc::from("p2"), 1)));
         assert!(matches!(other, Appended::Fresh(_)));
+    }
+
+    #[test]
+    fn what_was_refused_in_passing_is_no_duplicate_when_it_comes_late() {
+        let mut log = log(Retention::default());
+        let producer = |seq| Some((Arc::from("p"), seq));
+        for seq in [1, 3, 4] {
+            assert!(matches!(log.append(100, event("a"), producer(seq)), Appended::Fresh(_)));
+        }
+        assert!(matches!(log.append(100, event("late"), producer(2)), Appended::Fresh(_)));
+        for seq in 1..=4 {
+            assert!(matches!(log.append(100, event("a"), producer(seq)), Appended::Duplicate(_)));
+        }
+        assert_eq!(log.len(), 4);
     }
 
     #[test]

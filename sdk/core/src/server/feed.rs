@@ -196,7 +196,14 @@ impl Feed {
     /// stands.
     pub fn watch(&mut self, lane: Lane, now: Place) -> Place {
         match self.find(lane) {
-            Ok(at) => self.flows[at].place,
+            Ok(at) => {
+                let flow = &mut self.flows[at];
+                // Nobody asked for what lies between: the next subscription begins after it.
+                if flow.mode == Mode::Live && flow.place.offset < now.offset {
+                    flow.place = now;
+                }
+                flow.place
+            }
             Err(at) => {
                 let flow = Flow { lane, place: now, told: now.offset, mode: Mode::Live };
                 self.flows.insert(at, flow);
