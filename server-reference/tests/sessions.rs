@@ -170,6 +170,21 @@ async fn events_reach_those_who_subscribed_once_and_in_order() {
         assert_eq!(reader.event().await, ("orders.eu.created".to_owned(), json!(n)));
     }
     assert_eq!(other.event().await, ("users.7".to_owned(), json!("u")));
+    let stats = server.stats("/api/websocket/stats").await;
+    assert_eq!(
+        (&stats["delivered"]["total"], &stats["delivered"]["normal"]),
+        (&json!(101), &json!(101))
+    );
+    assert_eq!((&stats["sessions"], &stats["subscriptions"]), (&json!(3), &json!(3)));
+    // Latencies are recorded after the write, which the reader may see first.
+    let mut latency = stats["latency_us"].clone();
+    while latency["count"] != 101 {
+        latency = server.stats("/api/websocket/stats").await["latency_us"].clone();
+    }
+    assert!(latency["p50"].as_u64() <= latency["max"].as_u64());
+    let lanes = server.stats("/api/events/stats").await["lanes"].clone();
+    let events = |lane: &Value| lane["events"].as_u64().expect("a number");
+    assert_eq!(lanes.as_array().map(|lanes| lanes.iter().map(events).sum()), Some(101));
     server.stop().await;
 }
 
