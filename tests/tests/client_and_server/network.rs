@@ -1,0 +1,88 @@
+//! A server on a network that breaks when it is told to.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tidings_server::{Config, Remote, Server};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+
+/// A server that ends when this is dropped.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) remote: Remote,
+    stop: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<()>,
+}
+
+impl Running {
+    /// A server with what `prepare` adds to it, listening at `address`.
+    pub(crate) async fn start(address: SocketAddr, prepare: impl FnOnce(&Server)) -> Self {
+        let mut config = Config::default();
+        config.listen = address;
+        config.timeouts.drain_spread = Duration::from_millis(10);
+        let server = Server::builder().config(config).bind().await.unwrap();
+        prepare(&server);
+        let (address, remote) = (server.local_addr(), server.remote());
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(server.serve(async { drop(stopped.await) }));
+        Self { address, remote, stop: Some(stop), serving }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Ends it as a signal would, and waits until it has.
+    pub(crate) async fn stop(mut self) -> SocketAddr {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        (&mut self.serving).await.unwrap();
+        self.address
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// Passes on what comes, until it is cut.
+pub(crate) struct Proxy {
+    pub(crate) url: String,
+    open: Arc<Mutex<Vec<AbortHandle>>>,
+    _accepting: JoinSet<()>,
+}
+
+impl Proxy {
+    pub(crate) async fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let open: Arc<Mutex<Vec<AbortHandle>>> = Arc::default();
+        let opened = open.clone();
+        let mut accepting = JoinSet::new();
+        accepting.spawn(async move {
+            while let Ok((mut outside, _)) = listener.accept().await {
+                outside.set_nodelay(true).unwrap();
+                let pass = tokio::spawn(async move {
+                    let Ok(mut inside) = TcpStream::connect(server).await else { return };
+                    inside.set_nodelay(true).unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+                });
+                opened.lock().unwrap().push(pass.abort_handle());
+            }
+        });
+        Self { url, open, _accepting: accepting }
+    }
+
+    /// Breaks all connections, with whatever is on its way.
+    pub(crate) fn cut(&self) {
+        for connection in self.open.lock().unwrap().drain(..) {
+            connection.abort();
+        }
+    }
+}
