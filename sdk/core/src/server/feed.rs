@@ -469,3 +469,21 @@ fn fits(outbox: &Outbox, config: &FeedConfig, priority: Priority, len: usize) ->
     let waiting = outbox.event_bytes(priority);
     waiting == 0 || waiting + len <= config.event_bytes[priority as usize]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::Epoch;
+
+    #[test]
+    fn a_later_subscription_begins_at_the_present_of_its_lane() {
+        let mut feed = Feed::new(Wire::WsJson, Arc::new(FeedConfig::default()));
+        let lane = Lane::new(0, Priority::Normal);
+        let at = |offset| Place { epoch: Epoch(1), offset: Offset(offset) };
+        assert_eq!(feed.watch(lane, at(10)), at(10));
+        assert_eq!(feed.watch(lane, at(20)), at(20), "nothing of what lies between was asked for");
+        assert_eq!(feed.watch(lane, at(15)), at(20));
+        feed.fall_behind(lane, at(20));
+        assert_eq!(feed.watch(lane, at(30)), at(20), "what is still to be read comes first");
+    }
+}

@@ -5,6 +5,7 @@ mod healing;
 mod lifecycle;
 mod publishing;
 mod requesting;
+mod simulation;
 mod switching;
 
 use std::collections::BTreeMap;
