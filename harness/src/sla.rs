@@ -7,6 +7,9 @@ use crate::report::{Bound, Floor, SlaResult};
 use crate::run::Outcome;
 use crate::scenario::{Scenario, Scoped};
 
+/// The name of the limit on the harness's own lateness.
+pub(crate) const HARNESS_LAG: &str = "harness_lag";
+
 /// Every limit of the scenario with what was measured; always also that all clients connected,
 /// that nobody got what was not meant for them, that no server ended by itself, that every step
 /// was carried out, and that the harness was on time.
@@ -70,7 +73,7 @@ pub(crate) fn judge(
     }
     let lag = [outcome.lag.publish, outcome.lag.task].map(|lag| of_latency(lag, Part::P99));
     let worst = lag.into_iter().flatten().reduce(f64::max);
-    results.push(at_most("harness_lag", sla.harness_lag_p99_ms, worst, "ms"));
+    results.push(at_most(HARNESS_LAG, sla.harness_lag_p99_ms, worst, "ms"));
     results
 }
 

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidings_core::Priority;
 
+use crate::disturbance::disturbances;
 use crate::latency::LatencySummary;
 use crate::report::{Delivery, Floor, Report, RunConfig};
 use crate::run::{Options, Outcome};
@@ -49,13 +50,15 @@ pub(crate) fn report(options: &Options, outcome: Outcome, floor: Option<Outcome>
         },
         server_cpu_us_per_delivery: outcome.server_cpu_us_per_delivery(),
         latency_curve: all.curve(),
-        sla,
         publishes: outcome.publishes,
         connections: outcome.connections,
         recovery: outcome.recovery,
         processes: outcome.processes,
         harness_lag_us: outcome.lag,
+        disturbances: disturbances(&sla, &outcome.lag, outcome.machine.as_ref()),
+        machine: outcome.machine,
         floor,
+        sla,
         marks: outcome.marks,
         timeline: outcome.timeline,
     }

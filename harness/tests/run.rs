@@ -114,6 +114,13 @@ fn a_run_delivers_everything_and_reports_it() {
             assert!(sla["limit"].is_f64() && sla["measured"].is_f64());
             assert_eq!(sla["pass"], true, "{sla}");
         }
+        let machine = &report["machine"];
+        assert!(number(&machine["cores"]) > 0, "{machine}");
+        for part in ["steal_percent", "cpu_busy_percent", "others_percent"] {
+            let percent = machine[part].as_f64().unwrap();
+            assert!((0.0..=100.0).contains(&percent), "{part} {percent}");
+        }
+        assert_eq!(report["disturbances"], serde_json::json!([]), "nothing was missed");
         assert_eq!(report["connections"]["established"], 20);
         assert_eq!(report["recovery"]["interrupted"], 0);
         let written: Value =

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::plot::{Flag, Line, Plot, Tick, escape};
+use super::table;
 use super::{Bound, LatencySummary, MarkKind, Point, Report, SlaResult};
 
 const STYLE: &str = include_str!("page.css");
@@ -22,14 +23,17 @@ pub(crate) fn page(report: &Report) -> String {
     );
     let (class, verdict) = match report.sla.iter().filter(|sla| !sla.pass).count() {
         0 => ("good", "all SLAs hold".to_owned()),
-        missed => ("bad", format!("{missed} of {} SLAs missed", report.sla.len())),
+        missed => {
+            let disturbed =
+                if report.disturbances.is_empty() { "" } else { "; measurement disturbed" };
+            ("bad", format!("{missed} of {} SLAs missed{disturbed}", report.sla.len()))
+        }
     };
     let _ = write!(
         out,
         "<header><h1>{} <span class=\"badge {class}\">{verdict}</span></h1><p>{}</p>\
          <p class=\"facts\">{} connections · {} · client {} · {:.0} events/s of {} bytes for {:.0} s \
-         · {} server{} · {} cores · started <time datetime=\"{iso}\">{iso}</time> · version {}</p>\
-         </header>",
+         · {} server{} · {} cores · started <time datetime=\"{iso}\">{iso}</time> · version {}</p>",
         escape(&report.scenario),
         escape(&c.about),
         c.connections,
@@ -44,6 +48,18 @@ pub(crate) fn page(report: &Report) -> String {
         escape(&c.version),
         iso = utc(c.started_at),
     );
+    if let Some(machine) = &report.machine {
+        let _ = write!(out, "<p class=\"facts\">machine: {}</p>", table::machine(machine));
+    }
+    if !report.disturbances.is_empty() {
+        let _ = write!(
+            out,
+            "<p>The measurement itself was disturbed: {}. Its latencies certify nothing, for the \
+             server or against it.</p>",
+            escape(&report.disturbances.join("; "))
+        );
+    }
+    out.push_str("</header>");
     tiles(&mut out, report);
     slas(&mut out, &report.sla);
     plots(&mut out, report);

@@ -14,7 +14,7 @@ pub(crate) use html::page;
 pub(crate) use table::{Paint, table};
 
 /// The result of a run. docs/harness.md describes the fields; the JSON form is a contract.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Report {
     /// The scenario's name.
     pub scenario: String,
@@ -46,6 +46,13 @@ pub struct Report {
     pub server_cpu_us_per_delivery: f64,
     /// How late the harness itself was, in microseconds.
     pub harness_lag_us: HarnessLag,
+    /// What the machine did meanwhile; absent where the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
+    /// If latencies were missed: what speaks for the measurement itself having been disturbed, in
+    /// words.
+    #[serde(default)]
+    pub disturbances: Vec<String>,
     /// The same scenario against the bare write loop, with `--floor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub floor: Option<Floor>,
@@ -59,7 +66,7 @@ pub struct Report {
 }
 
 /// How a run was set up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunConfig {
     /// What the scenario shows.
     pub about: String,
@@ -214,6 +221,24 @@ pub struct HarnessLag {
     pub publish: LatencySummary,
     /// Its tasks, from being woken until they run.
     pub task: LatencySummary,
+}
+
+/// What the machine did while latencies were counted: from the end of the warm-up until the last
+/// event was due.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Processors.
+    pub cores: usize,
+    /// The part of their time that the hypervisor gave to others, in percent.
+    pub steal_percent: f64,
+    /// The part in which they did something, in percent.
+    pub cpu_busy_percent: f64,
+    /// The part that went to processes which are not of the run, in percent; null if servers
+    /// took part that the run has not started.
+    pub others_percent: Option<f64>,
+    /// The part of the time in which some task waited for a processor, in percent; null where
+    /// there is no /proc/pressure/cpu.
+    pub pressure_percent: Option<f64>,
 }
 
 /// The same scenario against the bare write loop.

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{Bound, LatencySummary, Mark, MarkKind, Report, SlaResult};
+use crate::disturbance::is_of_time;
+
+use super::{Bound, LatencySummary, Machine, Mark, MarkKind, Report, SlaResult};
 
 /// Colours, where they are wanted.
 #[derive(Debug, Clone, Copy)]
@@ -87,25 +89,34 @@ pub(crate) fn table(report: &Report, paint: Paint) -> String {
     for mark in faults {
         let _ = writeln!(out, "{}  at {:.1} s", paint.mark(mark), mark.at_ms as f64 / 1000.0);
     }
-    let _ = match report.sla.iter().filter(|sla| !sla.pass).count() {
-        0 => writeln!(out, "\n{}", paint.good("All SLAs hold.")),
-        missed => writeln!(
-            out,
-            "\n{}{}",
-            paint.bad(&format!("{missed} of {} SLAs missed.", report.sla.len())),
-            lateness(report)
-        ),
-    };
+    verdict(&mut out, report, paint);
     out
 }
 
-/// Says when the fault may be the harness's or the machine's own.
-fn lateness(report: &Report) -> &'static str {
-    if report.sla.iter().any(|sla| sla.name == "harness_lag" && !sla.pass) {
-        "\nThe harness itself was late: this machine was too busy for the run to certify \
-         latencies.\nTry a lower --rate or fewer --connections, or a machine with less to do."
-    } else {
-        ""
+fn verdict(out: &mut String, report: &Report, paint: Paint) {
+    let missed: Vec<_> = report.sla.iter().filter(|sla| !sla.pass).collect();
+    if missed.is_empty() {
+        let _ = writeln!(out, "\n{}", paint.good("All SLAs hold."));
+        return;
+    }
+    let count = format!("{} of {} SLAs missed", missed.len(), report.sla.len());
+    if report.disturbances.is_empty() {
+        let _ = writeln!(out, "\n{}", paint.bad(&format!("{count}.")));
+        return;
+    }
+    let line = format!("{count}, and the measurement itself was disturbed:");
+    let _ = writeln!(out, "\n{}", paint.bad(&line));
+    for reason in &report.disturbances {
+        let _ = writeln!(out, "  {reason}");
+    }
+    out.push_str(
+        "These latencies certify nothing, for the server or against it. Try a machine with less \
+         to do,\na lower --rate or fewer --connections.\n",
+    );
+    let others = missed.iter().filter(|sla| !is_of_time(sla)).map(|sla| &*sla.name);
+    let others = others.collect::<Vec<_>>().join(", ");
+    if !others.is_empty() {
+        let _ = writeln!(out, "That explains no fault in {others}.");
     }
 }
 
@@ -196,6 +207,9 @@ fn resources(out: &mut String, report: &Report, paint: Paint) {
             process.rss_per_connection_bytes as f64 / 1024.0,
         );
     }
+    if let Some(seen) = &report.machine {
+        let _ = writeln!(out, "{:<10} {}", "machine", machine(seen));
+    }
     if report.server_cpu_us_per_delivery > 0.0 {
         let mut line =
             format!("CPU per delivery: {:.2} µs by the servers", report.server_cpu_us_per_delivery);
@@ -204,6 +218,21 @@ fn resources(out: &mut String, report: &Report, paint: Paint) {
         }
         let _ = writeln!(out, "{}", paint.dim(&line));
     }
+}
+
+/// What the machine did, in a line.
+pub(super) fn machine(machine: &Machine) -> String {
+    let mut line = format!(
+        "{} cores, {:.0} % busy, {:.1} % stolen by the hypervisor",
+        machine.cores, machine.cpu_busy_percent, machine.steal_percent
+    );
+    if let Some(others) = machine.others_percent {
+        let _ = write!(line, ", {others:.1} % used by other programs");
+    }
+    if let Some(waiting) = machine.pressure_percent {
+        let _ = write!(line, "; tasks waited for a core {waiting:.0} % of the time");
+    }
+    line
 }
 
 fn losses(out: &mut String, report: &Report, paint: Paint) {
@@ -266,6 +295,36 @@ mod tests {
     fn a_ratio_just_below_one_does_not_look_like_one() {
         assert_eq!(figure(0.999_999_9, "ratio"), "0.99999");
         assert_eq!(figure(1.0, "ratio"), "1");
+    }
+
+    #[test]
+    fn the_verdict_tells_a_disturbed_measurement_from_a_slow_server() {
+        let sla = |name: &str, unit: &str, pass| SlaResult {
+            name: name.to_owned(),
+            bound: Bound::Max,
+            limit: 0.0,
+            measured: Some(1.0),
+            unit: unit.to_owned(),
+            pass,
+        };
+        let mut report = Report {
+            sla: vec![sla("emission_p99_ms", "ms", false), sla("lost", "count", true)],
+            ..Report::default()
+        };
+        let verdict = |report: &Report| {
+            let mut out = String::new();
+            super::verdict(&mut out, report, Paint { on: false });
+            out
+        };
+        assert_eq!(verdict(&report), "\n1 of 2 SLAs missed.\n");
+        report.disturbances.push("other programs took 55 %".to_owned());
+        let text = verdict(&report);
+        assert!(text.contains("1 of 2 SLAs missed, and the measurement itself was disturbed:"));
+        assert!(text.contains("other programs took 55 %") && !text.contains("no fault in"));
+        report.sla[1].pass = false;
+        assert!(verdict(&report).contains("That explains no fault in lost."));
+        report.sla.iter_mut().for_each(|sla| sla.pass = true);
+        assert_eq!(verdict(&report), "\nAll SLAs hold.\n");
     }
 
     #[test]

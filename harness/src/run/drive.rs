@@ -131,7 +131,8 @@ impl<'a> Run<'a> {
         let idle = self.snapshot().await;
 
         let start_us = self.score.clock.now_us() + as_us(CALM);
-        self.score.count_from(start_us + as_us(self.scenario.warmup.duration()));
+        let counted_from_us = start_us + as_us(self.scenario.warmup.duration());
+        self.score.count_from(counted_from_us);
         let (mark, mut marked) = mpsc::unbounded_channel();
         let steps = tokio::spawn(
             Steps {
@@ -159,7 +160,8 @@ impl<'a> Run<'a> {
         };
         let pacer = tokio::task::spawn_blocking(move || pacer.run());
 
-        let mut sampler = Sampler::new(self.score.clone(), self.fleet.clone(), start_us);
+        let window_us = counted_from_us..=start_us + end_us;
+        let mut sampler = Sampler::new(self.score.clone(), self.fleet.clone(), start_us, window_us);
         let mut marks = Vec::new();
         let mut crashes = 0;
         let ending = self.ending(pacer, steps, start_us + end_us);
@@ -358,6 +360,7 @@ impl<'a> Run<'a> {
             crashes,
             failed_steps: faults.saturating_sub(crashes),
             marks,
+            machine: sums.machine,
             timeline: sums.timeline,
             urls,
         }

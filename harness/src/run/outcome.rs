@@ -7,7 +7,7 @@ use tidings_core::Priority;
 use crate::latency::{Latencies, LatencySummary};
 use crate::ledger::Audit;
 use crate::process::ProcessReport;
-use crate::report::{HarnessLag, Mark, Point, Publishes};
+use crate::report::{HarnessLag, Machine, Mark, Point, Publishes};
 use crate::score::Class;
 
 /// Everything that was measured.
@@ -42,6 +42,8 @@ pub(crate) struct Outcome {
     pub(crate) processes: Vec<ProcessReport>,
     /// How late the harness was.
     pub(crate) lag: HarnessLag,
+    /// What the machine did, where the system tells.
+    pub(crate) machine: Option<Machine>,
     /// Servers that ended by themselves.
     pub(crate) crashes: u64,
     /// Steps of the scenario that could not be carried out.

@@ -1,6 +1,7 @@
 //! Looks at a run a few times a second: the timeline, and the sums.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use tokio::sync::Mutex;
 
 use super::fleet::Fleet;
 use crate::latency::Latencies;
+use crate::machine::Reading;
 use crate::process::Usage;
-use crate::report::Point;
+use crate::report::{Machine, Point};
 use crate::score::{Class, Counters, Score};
 
 /// How often a point is added to the timeline of a run of up to [`FINE_POINTS`] of them.
@@ -25,6 +27,8 @@ pub(super) struct Sums {
     pub(super) deliveries: BTreeMap<Class, Latencies>,
     pub(super) emissions: [Latencies; Priority::COUNT],
     pub(super) timeline: Vec<Point>,
+    /// What the machine did in the window, where the system tells.
+    pub(super) machine: Option<Machine>,
 }
 
 /// Adds up what is measured, interval by interval.
@@ -32,11 +36,23 @@ pub(super) struct Sampler {
     score: Arc<Score>,
     fleet: Arc<Mutex<Fleet>>,
     start_us: u64,
+    /// In which the machine is watched, on the run's clock.
+    window_us: RangeInclusive<u64>,
+    /// The first and the last look at the machine in the window.
+    machine: Option<(Seen, Seen)>,
     interval: Duration,
     sums: Sums,
     before: Before,
     /// What was measured since the last point.
     open: (Latencies, Latencies),
+}
+
+/// The machine at one moment.
+#[derive(Clone, Copy)]
+struct Seen {
+    reading: Reading,
+    /// CPU time of all processes of the run; `None` if there are some it has not started.
+    own_cpu_seconds: Option<f64>,
 }
 
 #[derive(Default)]
@@ -50,12 +66,19 @@ struct Before {
 }
 
 impl Sampler {
-    /// A sampler for a schedule that starts at `start_us`.
-    pub(super) fn new(score: Arc<Score>, fleet: Arc<Mutex<Fleet>>, start_us: u64) -> Self {
+    /// A sampler for a schedule that starts at `start_us`; latencies count in `window_us`.
+    pub(super) fn new(
+        score: Arc<Score>,
+        fleet: Arc<Mutex<Fleet>>,
+        start_us: u64,
+        window_us: RangeInclusive<u64>,
+    ) -> Self {
         Self {
             score,
             fleet,
             start_us,
+            window_us,
+            machine: None,
             interval: INTERVAL,
             sums: Sums::default(),
             before: Before { at_us: start_us, ..Before::default() },
@@ -82,7 +105,11 @@ impl Sampler {
             }
         }
         // A server that is being started or stopped keeps the fleet busy: its last figures stand.
-        let servers = self.fleet.try_lock().ok().map(|mut fleet| fleet.usage());
+        let mut all_own = false;
+        let servers = self.fleet.try_lock().ok().map(|mut fleet| {
+            all_own = fleet.owned().count() == fleet.len();
+            fleet.usage()
+        });
         let harness = Usage::of(std::process::id()).unwrap_or_default();
         let c = &self.score.counters;
         let now = Before {
@@ -97,6 +124,13 @@ impl Sampler {
                 all.iter().map(|(_, usage)| usage.rss_bytes).sum()
             }),
         };
+        if self.window_us.contains(&now.at_us)
+            && let Some(reading) = Reading::now()
+        {
+            let own_cpu_seconds = all_own.then_some(now.server_cpu + now.harness_cpu);
+            let seen = Seen { reading, own_cpu_seconds };
+            self.machine = Some((self.machine.map_or(seen, |(first, _)| first), seen));
+        }
         let seconds = now.at_us.saturating_sub(self.before.at_us).max(1) as f64 / 1e6;
         let (delivery, emission) = std::mem::take(&mut self.open);
         let cpu = |now: f64, before: f64| {
@@ -127,7 +161,11 @@ impl Sampler {
 
     /// The sums at the end.
     pub(super) fn finish(self) -> Sums {
-        self.sums
+        let machine = self.machine.map(|(first, last)| {
+            let own = first.own_cpu_seconds.zip(last.own_cpu_seconds).map(|(a, b)| b - a);
+            first.reading.until(&last.reading, own)
+        });
+        Sums { machine, ..self.sums }
     }
 }
 
