@@ -2,7 +2,7 @@
 //! bus.
 //!
 //! ```no_run
-#![doc = include_str!("../examples/quick_start.rs")]
+#![doc = include_str!("../examples/quick_start_server.rs")]
 //! ```
 #![deny(missing_docs)]
 

@@ -286,21 +286,3 @@ async fn closing_leaves_nothing_behind() {
     // It says that all connections are gone.
     within(running.stop()).await;
 }
-
-#[tokio::test]
-async fn the_quick_start_of_the_readme_runs() {
-    let running = server().await;
-    let output = tokio::task::spawn_blocking({
-        let url = running.url();
-        move || {
-            std::process::Command::new(env!("CARGO"))
-                .args(["run", "--quiet", "-p", "tidings", "--example", "quick_start", "--", &url])
-                .output()
-                .unwrap()
-        }
-    });
-    let output = output.await.unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains("orders.eu.created is No. 17"), "{text}");
-}

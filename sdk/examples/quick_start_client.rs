@@ -1,6 +1,6 @@
 //! A first client: subscribes, publishes, receives. Needs a server, see the README.
 //!
-//! `cargo run -p tidings --example quick_start [URL]`
+//! `cargo run -p tidings --example quick_start_client [URL]`
 
 // README: quick start
 use futures_util::StreamExt;
