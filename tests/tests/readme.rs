@@ -23,7 +23,9 @@ fn shown(example: &str) -> String {
 #[test]
 fn the_readme_shows_the_examples() {
     let readme = read("README.md");
-    for example in ["sdk/examples/quick_start_client.rs", "server-reference/examples/quick_start_server.rs"] {
+    for example in
+        ["sdk/examples/quick_start_client.rs", "server-reference/examples/quick_start_server.rs"]
+    {
         let block = format!("```rust\n{}```", shown(example));
         assert!(readme.contains(&block), "README.md does not show {example} as it is:\n{block}");
     }
