@@ -1,16 +1,18 @@
 //! One connection as the rest of the server sees it: what waits for it, and how it is written.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use socket2::SockRef;
 use tidings_core::link::Wire;
 use tidings_core::log::LoggedEvent;
 use tidings_core::message::{Close, Refusal};
 use tidings_core::server::{Feed, FeedConfig};
 use tidings_core::{Event, Payload};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
@@ -127,6 +129,18 @@ impl Connection {
         self.wake.notified().await;
     }
 
+    /// Reads what the socket has; `Ok(0)` when the client has closed.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut read = 0;
+        let result = self.stream.try_io(Interest::READABLE, || {
+            read = (&*SockRef::from(&self.stream)).read(buffer)?;
+            // That was all there is: the next wait is for more, without asking in vain first.
+            let emptied = 0 < read && read < buffer.len();
+            if emptied { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        if read > 0 { Ok(read) } else { result.map(|()| 0) }
+    }
+
     /// The socket is writable again.
     pub(crate) fn unblock(&self) {
         self.outgoing.lock().blocked = false;
@@ -143,9 +157,8 @@ impl Connection {
     /// Writes what the socket takes at once.
     pub(crate) fn flush(&self) -> WriteState {
         let mut outgoing = self.outgoing.lock();
-        while !outgoing.blocked && !outgoing.broken {
+        while !outgoing.blocked && !outgoing.broken && !outgoing.feed.outbox().is_empty() {
             match self.write_some(&outgoing.feed) {
-                Ok(0) => break,
                 Ok(written) => {
                     self.bytes_written.fetch_add(written as u64, Ordering::Relaxed);
                     outgoing.feed.outbox_mut().advance(written);
@@ -163,14 +176,14 @@ impl Connection {
         }
     }
 
-    /// One write of as many frames as fit; `Ok(0)` when nothing waits.
+    /// One write of as many frames as fit.
     fn write_some(&self, feed: &Feed) -> io::Result<usize> {
-        let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
-        match feed.outbox().gather(&mut slices) {
-            0 => Ok(0),
-            1 => self.stream.try_write(&slices[0]),
-            filled => self.stream.try_write_vectored(&slices[..filled]),
+        if let Some(frame) = feed.outbox().only() {
+            return self.stream.try_write(frame);
         }
+        let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
+        let filled = feed.outbox().gather(&mut slices);
+        self.stream.try_write_vectored(&slices[..filled])
     }
 }
 

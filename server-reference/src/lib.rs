@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 mod accepted;
+mod alarm;
 mod app;
 mod bridge;
 mod connection;

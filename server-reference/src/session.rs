@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use self::requests::{Answer, Requests};
 use crate::accepted::{Accepted, Transport};
+use crate::alarm::Alarm;
 use crate::app::App;
 use crate::backplane::{Producer, Published};
 use crate::connection::{Command, Connection, WriteState};
@@ -111,13 +112,14 @@ impl Session {
     }
 
     async fn serve(&mut self) {
+        let mut alarm = Alarm::new();
         loop {
             let state = self.write().await;
             if state.broken {
                 return;
             }
             let connection = Arc::clone(&self.connection);
-            let deadline = self.deadline();
+            alarm.wake_by(self.deadline());
             let step = tokio::select! {
                 biased;
                 ready = connection.stream().readable(), if !state.choked => match ready {
@@ -130,7 +132,7 @@ impl Session {
                 }
                 () = connection.woken() => self.obey(),
                 answer = self.requests.next() => { self.answer(answer); ControlFlow::Continue(()) }
-                () = sleep_until(deadline), if deadline.is_some() => self.timeout(),
+                () = &mut alarm => self.timeout(),
             };
             if step.is_break() {
                 return;
@@ -153,7 +155,7 @@ impl Session {
 
     /// Reads what the socket has.
     fn read(&mut self) -> ControlFlow<()> {
-        READ.with_borrow_mut(|buffer| match self.connection.stream().try_read(buffer) {
+        READ.with_borrow_mut(|buffer| match self.connection.read(buffer) {
             Ok(0) => ControlFlow::Break(()),
             Ok(read) => self.received(&buffer[..read]),
             Err(error) if is_transient(&error) => ControlFlow::Continue(()),
@@ -398,6 +400,9 @@ impl Session {
     }
 
     fn timeout(&mut self) -> ControlFlow<()> {
+        if self.deadline().is_none_or(|at| at > Instant::now()) {
+            return ControlFlow::Continue(());
+        }
         if self.superseded.is_some_and(|at| at <= Instant::now()) {
             self.begin_close(Close::new(CloseCode::REPLACED, "another connection has the session"));
             return ControlFlow::Break(());
@@ -460,7 +465,7 @@ impl Session {
                 return;
             }
             while connection.stream().readable().await.is_ok() {
-                let read = READ.with_borrow_mut(|buffer| connection.stream().try_read(buffer));
+                let read = READ.with_borrow_mut(|buffer| connection.read(buffer));
                 match read {
                     Ok(0) => return,
                     Err(error) if !is_transient(&error) => return,
@@ -496,10 +501,4 @@ fn encode(opcode: Opcode, payload: &[u8]) -> Bytes {
 
 fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    if let Some(deadline) = deadline {
-        tokio::time::sleep_until(deadline).await;
-    }
 }

@@ -293,7 +293,7 @@ impl LaneLog {
     pub fn read(&self, after: Place, limit: usize, out: &mut Vec<Arc<LoggedEvent>>) -> Option<Gap> {
         let continues = after.epoch == self.epoch;
         let from = if continues { after.offset.max(self.floor) } else { self.floor };
-        let first = self.events.partition_point(|logged| logged.offset <= from);
+        let first = self.first_after(from);
         out.extend(self.events.iter().skip(first).take(limit).cloned());
         let lost = if continues { after.offset < self.floor } else { after != Place::default() };
         lost.then_some(Gap {
@@ -303,6 +303,18 @@ impl LaneLog {
             epoch: self.epoch,
             replay_for: None,
         })
+    }
+
+    /// Which event is the first after `from`. Readers are mostly at the end: it is looked for there
+    /// first, among events that are still in the processor's caches.
+    fn first_after(&self, from: Offset) -> usize {
+        const NEAR: usize = 4;
+        let newer = self.events.iter().rev().take_while(|logged| logged.offset > from);
+        let near = newer.take(NEAR).count();
+        if near < NEAR {
+            return self.events.len() - near;
+        }
+        self.events.partition_point(|logged| logged.offset <= from)
     }
 
     /// Where the event with this number stands, if it is retained.

@@ -14,6 +14,8 @@ use crate::event::Priority;
 /// The outbox counts bytes and leaves the limits to its owner.
 #[derive(Debug, Default)]
 pub struct Outbox {
+    /// How many frames there are in all.
+    len: usize,
     /// A frame of which the first bytes are written; the rest goes before anything else.
     partial: Option<Bytes>,
     control: Queue,
@@ -49,11 +51,13 @@ impl Outbox {
 
     /// Queues an answer, a heartbeat or another frame that must not wait behind events.
     pub fn push_control(&mut self, frame: Bytes) {
+        self.len += 1;
         self.control.push(frame);
     }
 
     /// Queues an event's frame.
     pub fn push_event(&mut self, priority: Priority, frame: Bytes) {
+        self.len += 1;
         self.events[priority as usize].push(frame);
     }
 
@@ -66,6 +70,7 @@ impl Outbox {
             self.volatile.pop();
             dropped += 1;
         }
+        self.len = self.len + 1 - dropped;
         dropped
     }
 
@@ -93,8 +98,16 @@ impl Outbox {
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.partial.is_none() && self.queues().all(|queue| queue.frames.is_empty())
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The frame to be written next, if there is exactly one.
+    pub fn only(&self) -> Option<&Bytes> {
+        if self.len != 1 {
+            return None;
+        }
+        self.partial.as_ref().or_else(|| self.queues().find_map(|queue| queue.frames.front()))
     }
 
     /// Fills `slices` with what is to be written next, in order, for one vectored write. Returns
@@ -116,6 +129,7 @@ impl Outbox {
             if written < frame.len() {
                 frame = frame.slice(written..);
                 self.partial = Some(frame);
+                self.len += 1;
                 return;
             }
             written -= frame.len();
@@ -124,11 +138,14 @@ impl Outbox {
 
     /// Takes the next frame to write.
     pub fn pop(&mut self) -> Option<Bytes> {
-        self.partial
+        let frame = self
+            .partial
             .take()
             .or_else(|| self.control.pop())
             .or_else(|| self.volatile.pop())
-            .or_else(|| self.events.iter_mut().rev().find_map(Queue::pop))
+            .or_else(|| self.events.iter_mut().rev().find_map(Queue::pop))?;
+        self.len -= 1;
+        Some(frame)
     }
 
     fn queues(&self) -> impl Iterator<Item = &Queue> {
@@ -168,7 +185,9 @@ mod tests {
         let mut outbox = Outbox::new();
         outbox.push_event(Priority::Low, frame("abc"));
         outbox.advance(1);
+        assert_eq!(outbox.only(), Some(&frame("bc")));
         outbox.push_control(frame("!"));
+        assert_eq!(outbox.only(), None);
         assert_eq!(gathered(&outbox, 64), "bc!");
         outbox.advance(3);
         assert!(outbox.is_empty());
@@ -181,6 +200,8 @@ mod tests {
         let dropped: usize =
             ["aa", "bb", "cc"].into_iter().map(|f| outbox.push_volatile(frame(f), 4)).sum();
         assert_eq!((dropped, gathered(&outbox, 8).as_str()), (1, "bbcc"));
+        assert_eq!(outbox.only(), None);
         assert_eq!(outbox.push_volatile(frame("larger than the limit"), 4), 2);
+        assert_eq!(outbox.only().map(Bytes::len), Some(21));
     }
 }
