@@ -1,5 +1,6 @@
 //! WebSockets of the platform. With `runtime`, the only module that knows which platform it is.
 
+mod handshake;
 mod native;
 mod stream;
 

@@ -1,30 +1,35 @@
-//! WebSockets by tokio and tungstenite.
+//! WebSockets by tokio.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use futures_util::{Sink, Stream as _};
 use tidings_core::message::{Close, CloseCode, Frame};
+use tidings_core::websocket::{self, Decoder, Incoming, Opcode, Role};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::header::{HeaderValue, RETRY_AFTER};
-use tokio_tungstenite::tungstenite::http::{Response, StatusCode};
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Utf8Bytes};
 
 use super::SocketEvent;
+use super::handshake::{Address, shake_hands};
 use super::stream::Stream;
 
-/// How much is read at once. The default of the WebSocket library, 128 KiB, would be most of what
-/// an idle client takes.
-const READ_BUFFER: usize = 4 << 10;
-/// How many bytes of frames are gathered before they are written without being asked.
-const WRITE_BUFFER: usize = 8 << 10;
-const SUBPROTOCOL: &str = "sec-websocket-protocol";
+/// How much is read at once, into a buffer that all clients of a thread share: an idle client holds
+/// none.
+const READ_BUFFER: usize = 64 << 10;
+/// How much room for frames to be written is kept for the next ones.
+const KEPT: usize = 1 << 10;
+/// Room for more messages than this that have arrived is given back after a burst.
+const MANY: usize = 16;
+/// How many random bytes are asked of the system at once.
+const RANDOM_BYTES: usize = 1 << 10;
+
+thread_local! {
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into_boxed_slice());
+    static RANDOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// How connections are encrypted.
 #[cfg(feature = "tls")]
@@ -34,14 +39,17 @@ pub(crate) type TlsConfig = std::sync::Arc<rustls::ClientConfig>;
 #[derive(Debug, Clone)]
 pub(crate) enum TlsConfig {}
 
-type WebSocket = WebSocketStream<Stream>;
-type Opening = Pin<Box<dyn Future<Output = Result<(WebSocket, Option<String>), Close>> + Send>>;
+type Opening =
+    Pin<Box<dyn Future<Output = Result<(Stream, Option<String>, Vec<u8>), Close>> + Send>>;
 
 /// One WebSocket from the attempt to open it to its end.
 pub(crate) struct Socket {
     state: State,
-    outgoing: VecDeque<Message>,
-    /// Whether something may wait in the WebSocket's own buffer.
+    max_message: usize,
+    /// Frames to be written; the first `written` bytes are.
+    outgoing: Vec<u8>,
+    written: usize,
+    /// Whether something may wait in the stream's own buffer.
     unflushed: bool,
     /// Set once this side has closed it: what comes is not of interest any more.
     closing: bool,
@@ -49,10 +57,19 @@ pub(crate) struct Socket {
 
 enum State {
     Opening(Opening),
-    Open(Box<WebSocket>),
-    /// Writing has failed; to be told by the next [`Socket::poll_event`].
+    Open(Box<Open>),
+    /// It cannot go on; to be told by the next [`Socket::poll_event`].
     Failed(Close),
     Over,
+}
+
+struct Open {
+    stream: Stream,
+    decoder: Decoder,
+    /// What has arrived and has not been told yet.
+    arrived: VecDeque<Incoming>,
+    /// What the server did against RFC 6455, after all that has arrived.
+    violation: Option<websocket::ProtocolError>,
 }
 
 impl Socket {
@@ -63,10 +80,11 @@ impl Socket {
         max_message: usize,
         tls: Option<TlsConfig>,
     ) -> Self {
-        let opening = Box::pin(open(url, subprotocol, max_message, tls));
         Self {
-            state: State::Opening(opening),
-            outgoing: VecDeque::new(),
+            state: State::Opening(Box::pin(open(url, subprotocol, tls))),
+            max_message,
+            outgoing: Vec::new(),
+            written: 0,
             unflushed: false,
             closing: false,
         }
@@ -74,35 +92,17 @@ impl Socket {
 
     /// Puts a frame behind those to be written.
     pub(crate) fn send(&mut self, frame: Frame) {
-        let message = match frame {
-            Frame::Text(text) => match Utf8Bytes::try_from(text) {
-                Ok(text) => Message::Text(text),
-                Err(error) => {
-                    let reason = format!("a text frame must be UTF-8: {error}");
-                    self.state = State::Failed(Close::new(CloseCode::BAD_FRAME, reason));
-                    return;
-                }
-            },
-            Frame::Binary(bytes) => Message::Binary(bytes),
-        };
-        self.outgoing.push_back(message);
+        match frame {
+            Frame::Text(text) => self.queue(Opcode::Text, &text),
+            Frame::Binary(bytes) => self.queue(Opcode::Binary, &bytes),
+        }
     }
 
     /// Closes after what waits is written. The last event comes when the server has closed, too.
     pub(crate) fn close(&mut self, close: &Close) {
         self.closing = true;
         match self.state {
-            State::Open(_) => {
-                // The largest reason that fits the close frame of RFC 6455.
-                let end = close.reason.floor_char_boundary(120);
-                let reason = close.reason.get(..end).unwrap_or_default().into();
-                let code = match close.code {
-                    CloseCode::ABNORMAL => CloseCode::NORMAL,
-                    code => code,
-                };
-                let frame = CloseFrame { code: code.0.into(), reason };
-                self.outgoing.push_back(Message::Close(Some(frame)));
-            }
+            State::Open(_) => self.queue_close(close),
             State::Opening(_) => self.state = State::Failed(close.clone()),
             State::Failed(_) | State::Over => {}
         }
@@ -116,121 +116,196 @@ impl Socket {
     /// What happens next.
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<SocketEvent> {
         loop {
-            let (event, next) = match &mut self.state {
+            let close = match &mut self.state {
                 State::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
-                    Ok((socket, subprotocol)) => {
-                        (SocketEvent::Opened(subprotocol), State::Open(Box::new(socket)))
+                    Ok((stream, subprotocol, early)) => {
+                        let mut open = Open::new(stream, self.max_message);
+                        open.decode(&early);
+                        self.state = State::Open(Box::new(open));
+                        return Poll::Ready(SocketEvent::Opened(subprotocol));
                     }
-                    Err(close) => (SocketEvent::Closed(close), State::Over),
+                    Err(close) => close,
                 },
-                State::Open(socket) => {
-                    match ready!(Pin::new(&mut **socket).poll_next(cx)) {
-                        Some(Ok(_)) if self.closing => continue,
-                        Some(Ok(Message::Text(text))) => {
-                            return Poll::Ready(SocketEvent::Frame(Frame::Text(text.into())));
-                        }
-                        Some(Ok(Message::Binary(bytes))) => {
-                            return Poll::Ready(SocketEvent::Frame(Frame::Binary(bytes)));
-                        }
-                        // Tungstenite has queued the pong and will flush it with the next read.
-                        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
-                            self.unflushed = true;
-                            continue;
-                        }
-                        Some(Ok(Message::Close(frame))) => {
-                            (SocketEvent::Closed(closed_by(frame)), State::Over)
-                        }
-                        Some(Err(error)) => (SocketEvent::Closed(failed(error)), State::Over),
-                        None => (SocketEvent::Closed(closed_by(None)), State::Over),
+                State::Open(open) => match open.arrived.pop_front() {
+                    Some(Incoming::Message(_)) if self.closing => continue,
+                    Some(Incoming::Message(frame)) => {
+                        return Poll::Ready(SocketEvent::Frame(frame));
                     }
-                }
-                State::Failed(close) => (SocketEvent::Closed(close.clone()), State::Over),
+                    Some(Incoming::Ping(data)) => {
+                        self.queue(Opcode::Pong, &data);
+                        continue;
+                    }
+                    Some(Incoming::Pong(_)) => continue,
+                    Some(Incoming::Close(said)) => {
+                        self.say_goodbye(&Close::new(CloseCode::NORMAL, ""), cx);
+                        let nothing =
+                            || (CloseCode::ABNORMAL, "closed without a reason".to_owned());
+                        let (code, reason) = said.unwrap_or_else(nothing);
+                        Close::new(code, reason)
+                    }
+                    None => match open.violation {
+                        Some(error) => {
+                            let close = Close::new(error.close_code(), error.to_string());
+                            self.say_goodbye(&close, cx);
+                            close
+                        }
+                        None => match ready!(open.poll_read(cx)) {
+                            Ok(true) => continue,
+                            Ok(false) => Close::new(CloseCode::ABNORMAL, "the connection broke"),
+                            Err(error) => Close::new(CloseCode::ABNORMAL, error.to_string()),
+                        },
+                    },
+                },
+                State::Failed(close) => close.clone(),
                 State::Over => return Poll::Pending,
             };
-            self.state = next;
-            return Poll::Ready(event);
+            self.state = State::Over;
+            return Poll::Ready(SocketEvent::Closed(close));
         }
     }
 
     /// Writes what waits; ready when nothing waits any more.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let State::Open(socket) = &mut self.state else { return Poll::Ready(()) };
-        let result = write(Pin::new(&mut **socket), &mut self.outgoing, &mut self.unflushed, cx);
-        match ready!(result) {
-            Ok(()) => {}
-            // Reading says it better: there may be a close frame with a reason.
-            Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_)) => {
-                self.outgoing.clear();
-                self.unflushed = false;
+        let State::Open(open) = &mut self.state else { return Poll::Ready(()) };
+        let mut stream = Pin::new(&mut open.stream);
+        while let Some(rest) = self.outgoing.get(self.written..).filter(|rest| !rest.is_empty()) {
+            self.unflushed = true;
+            match ready!(stream.as_mut().poll_write(cx, rest)) {
+                Ok(written) if written > 0 => self.written += written,
+                // Reading says it better: there may be a close frame with a reason.
+                Ok(_) | Err(_) => {
+                    self.unflushed = false;
+                    break;
+                }
             }
-            Err(error) => self.state = State::Failed(failed(error)),
+        }
+        self.outgoing.clear();
+        self.outgoing.shrink_to(KEPT);
+        self.written = 0;
+        if self.unflushed {
+            // As above.
+            let _ = ready!(stream.poll_flush(cx));
+            self.unflushed = false;
         }
         Poll::Ready(())
     }
-}
 
-fn write(
-    mut socket: Pin<&mut WebSocket>,
-    outgoing: &mut VecDeque<Message>,
-    unflushed: &mut bool,
-    cx: &mut Context<'_>,
-) -> Poll<Result<(), Error>> {
-    while !outgoing.is_empty() {
-        ready!(socket.as_mut().poll_ready(cx))?;
-        if let Some(message) = outgoing.pop_front() {
-            *unflushed = true;
-            socket.as_mut().start_send(message)?;
+    fn queue(&mut self, opcode: Opcode, payload: &[u8]) {
+        match mask() {
+            Ok(mask) => websocket::encode(&mut self.outgoing, opcode, payload, Some(mask)),
+            Err(error) => {
+                let reason = format!("no randomness to mask frames with: {error}");
+                self.state = State::Failed(Close::new(CloseCode::ABNORMAL, reason));
+            }
         }
     }
-    if *unflushed {
-        ready!(socket.poll_flush(cx))?;
-        *unflushed = false;
+
+    fn queue_close(&mut self, close: &Close) {
+        let code = match close.code {
+            CloseCode::ABNORMAL => CloseCode::NORMAL,
+            code => code,
+        };
+        self.queue(Opcode::Close, &websocket::close_payload(code, &close.reason));
     }
-    Poll::Ready(Ok(()))
+
+    /// Has the last word before the connection is dropped, if the socket takes it at once.
+    fn say_goodbye(&mut self, close: &Close, cx: &mut Context<'_>) {
+        if !self.closing {
+            self.queue_close(close);
+        }
+        let _ = self.poll_flush(cx);
+    }
+}
+
+impl Open {
+    fn new(stream: Stream, max_message: usize) -> Self {
+        Self {
+            stream,
+            decoder: Decoder::new(Role::Client, max_message),
+            arrived: VecDeque::new(),
+            violation: None,
+        }
+    }
+
+    /// Reads what the socket has; false at its end.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        READ.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            if self.arrived.capacity() > MANY {
+                self.arrived.shrink_to(0);
+            }
+            self.decode(buffer.filled());
+            Poll::Ready(Ok(!buffer.filled().is_empty()))
+        })
+    }
+
+    fn decode(&mut self, mut bytes: &[u8]) {
+        loop {
+            match self.decoder.decode(&mut bytes) {
+                Ok(Some(incoming)) => self.arrived.push_back(incoming),
+                Ok(None) => return,
+                Err(error) => {
+                    self.violation = Some(error);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// A mask that nobody can foresee, from the system's randomness.
+fn mask() -> Result<[u8; 4], getrandom::Error> {
+    RANDOM.with_borrow_mut(|random| {
+        if random.len() < 4 {
+            random.resize(RANDOM_BYTES, 0);
+            if let Err(error) = getrandom::fill(random) {
+                random.clear();
+                return Err(error);
+            }
+        }
+        let mut mask = [0; 4];
+        for (byte, random) in mask.iter_mut().zip(random.drain(random.len() - 4..)) {
+            *byte = random;
+        }
+        Ok(mask)
+    })
 }
 
 async fn open(
     url: String,
     subprotocol: Option<&'static str>,
-    max_message: usize,
     tls: Option<TlsConfig>,
-) -> Result<(WebSocket, Option<String>), Close> {
-    let mut request = url.as_str().into_client_request().map_err(failed)?;
-    if let Some(subprotocol) = subprotocol {
-        request.headers_mut().insert(SUBPROTOCOL, HeaderValue::from_static(subprotocol));
-    }
-    let uri = request.uri();
-    let secure = uri.scheme_str() == Some("wss");
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(unreachable)?;
+) -> Result<(Stream, Option<String>, Vec<u8>), Close> {
+    let address = Address::parse(&url).ok_or_else(|| {
+        Close::new(CloseCode::UNSUPPORTED, format!("{url} is no WebSocket's URL"))
+    })?;
+    let tcp = TcpStream::connect((&*address.host, address.port)).await.map_err(unreachable)?;
     tcp.set_nodelay(true).map_err(unreachable)?;
-    let stream = if secure { encrypt(tcp, host, tls).await? } else { Stream::Plain(tcp) };
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_message_size(Some(max_message))
-        .max_frame_size(Some(max_message));
-    let opened = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await;
-    let (socket, response) = opened.map_err(failed)?;
-    let chosen = response.headers().get(SUBPROTOCOL).and_then(|value| value.to_str().ok());
-    Ok((socket, chosen.map(str::to_owned)))
+    let mut stream =
+        if address.secure { encrypt(tcp, &address, tls).await? } else { Stream::Plain(tcp) };
+    let agreed = shake_hands(&mut stream, &address, subprotocol).await?;
+    Ok((stream, agreed.subprotocol, agreed.early))
 }
 
 #[cfg(feature = "tls")]
-async fn encrypt(tcp: TcpStream, host: String, tls: Option<TlsConfig>) -> Result<Stream, Close> {
+async fn encrypt(
+    tcp: TcpStream,
+    address: &Address,
+    tls: Option<TlsConfig>,
+) -> Result<Stream, Close> {
     let tls = match tls {
         Some(tls) => tls,
         None => default_tls()?,
     };
-    let name = rustls::pki_types::ServerName::try_from(host)
+    let name = rustls::pki_types::ServerName::try_from(address.host.clone())
         .map_err(|error| Close::new(CloseCode::UNSUPPORTED, error.to_string()))?;
     let stream = tokio_rustls::TlsConnector::from(tls).connect(name, tcp).await;
     Ok(Stream::Tls(Box::new(stream.map_err(unreachable)?)))
 }
 
 #[cfg(not(feature = "tls"))]
-async fn encrypt(_: TcpStream, _: String, _: Option<TlsConfig>) -> Result<Stream, Close> {
+async fn encrypt(_: TcpStream, _: &Address, _: Option<TlsConfig>) -> Result<Stream, Close> {
     let reason = "wss:// needs the feature `tls` of the crate `tidings`";
     Err(Close::new(CloseCode::UNSUPPORTED, reason))
 }
@@ -248,39 +323,6 @@ fn default_tls() -> Result<TlsConfig, Close> {
     Ok(config.into())
 }
 
-fn unreachable(error: std::io::Error) -> Close {
+fn unreachable(error: io::Error) -> Close {
     Close::new(CloseCode::ABNORMAL, format!("cannot connect: {error}"))
-}
-
-fn closed_by(frame: Option<CloseFrame>) -> Close {
-    match frame {
-        Some(CloseFrame { code, reason }) => Close::new(CloseCode(code.into()), reason.as_str()),
-        None => Close::new(CloseCode::ABNORMAL, "the connection broke"),
-    }
-}
-
-fn failed(error: Error) -> Close {
-    match error {
-        Error::Http(response) => refused(&response),
-        Error::Capacity(error) => Close::new(CloseCode(1009), error.to_string()),
-        Error::Utf8(error) => Close::new(CloseCode(1007), error),
-        Error::ConnectionClosed | Error::AlreadyClosed => closed_by(None),
-        Error::Url(error) => Close::new(CloseCode::UNSUPPORTED, error.to_string()),
-        error => Close::new(CloseCode::ABNORMAL, error.to_string()),
-    }
-}
-
-/// The server answered the request for a WebSocket with something else.
-fn refused(response: &Response<Option<Vec<u8>>>) -> Close {
-    let status = response.status();
-    let code = match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => CloseCode::UNAUTHORIZED,
-        _ => CloseCode::ABNORMAL,
-    };
-    let delay = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.parse().ok())
-        .map(Duration::from_secs);
-    Close { delay, ..Close::new(code, format!("the server answered {status}")) }
 }
