@@ -1,29 +1,22 @@
-//! A connection whose WebSocket handshake is done.
+//! A connection that is to carry a session.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tidings_core::ws::Encoding;
-use tokio::net::TcpStream;
 
+use crate::connection::Connection;
 use crate::connections::UpgradedPermit;
+use crate::engine_sessions::Entry;
 
 /// What a client speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Transport {
     /// The Tidings protocol on a plain WebSocket, in this encoding.
     Ws(Encoding),
-    /// Engine.IO and Socket.IO.
-    SocketIo,
-}
-
-impl Transport {
-    pub(crate) const fn kind(self) -> TransportKind {
-        match self {
-            Self::Ws(_) => TransportKind::Ws,
-            Self::SocketIo => TransportKind::SocketIo,
-        }
-    }
+    /// Engine.IO and Socket.IO; the entry holds the Engine.IO session's id.
+    SocketIo(Entry),
 }
 
 /// Which transport a client chose by the path it connected to.
@@ -40,11 +33,11 @@ impl TransportKind {
     pub(crate) const COUNT: usize = 2;
 }
 
-/// A connection whose WebSocket handshake is done; from here on it carries frames.
+/// A connection that is to carry a session: its WebSocket handshake is done, or its client polls.
 #[derive(Debug)]
 pub(crate) struct Accepted {
-    /// The socket, free of any HTTP machinery; TCP_NODELAY is set.
-    pub(crate) stream: TcpStream,
+    /// Where frames are queued. A socket is free of any HTTP machinery; TCP_NODELAY is set.
+    pub(crate) connection: Arc<Connection>,
     /// What the client sent right behind its handshake.
     pub(crate) leftover: Bytes,
     /// What it speaks.

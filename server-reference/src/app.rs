@@ -11,6 +11,7 @@ use crate::backplane::Backplane;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::connections::Connections;
+use crate::engine_sessions::EngineSessions;
 use crate::handlers::Handlers;
 use crate::ids::random_id;
 use crate::sessions::Sessions;
@@ -27,6 +28,8 @@ pub(crate) struct App {
     pub(crate) feed_config: Arc<FeedConfig>,
     pub(crate) shards: Vec<Arc<Shard>>,
     pub(crate) sessions: Sessions,
+    /// The Engine.IO sessions of Socket.IO clients.
+    pub(crate) engine_sessions: Arc<EngineSessions>,
     pub(crate) handlers: Handlers,
     pub(crate) connections: Arc<Connections>,
     pub(crate) stats: Stats,
@@ -57,6 +60,7 @@ impl App {
             feed_config: Arc::new(feed_config),
             shards,
             sessions: Sessions::default(),
+            engine_sessions: Arc::default(),
             handlers: Handlers::default(),
             connections: Connections::new(config.limits.max_connections),
             stats: Stats::default(),

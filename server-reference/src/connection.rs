@@ -1,20 +1,27 @@
 //! One connection as the rest of the server sees it: what waits for it, and how it is written.
 
+mod poller;
+
 use std::io::{self, IoSlice, Read};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use socket2::SockRef;
+use tidings_core::engineio::payload::Messages;
+use tidings_core::engineio::{Carrier, PollingError};
 use tidings_core::link::Wire;
 use tidings_core::log::LoggedEvent;
-use tidings_core::message::{Close, Refusal};
+use tidings_core::message::{Close, LinkError, Refusal};
 use tidings_core::server::{Feed, FeedConfig};
-use tidings_core::{Event, Payload};
+use tidings_core::{Event, Payload, Time};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
+
+use self::poller::Poller;
+pub(crate) use self::poller::{Alive, Moved, Posted};
 
 /// How many frames one vectored write takes at most.
 const FRAMES_PER_WRITE: usize = 64;
@@ -26,6 +33,10 @@ pub(crate) enum Command {
     Request { name: Arc<str>, payload: Payload, answer: oneshot::Sender<Result<Payload, Refusal>> },
     /// Tell the client why, and end the connection.
     Close(Close),
+    /// The client broke the rules of what carries its session: end it.
+    Fail(LinkError),
+    /// The client is gone.
+    Lost,
     /// Another connection goes on with the session: end this one when the client has not done so
     /// itself after a while.
     Superseded,
@@ -36,9 +47,13 @@ pub(crate) enum Command {
 /// Writing is never waited for. Whoever has queued something calls [`flush`](Self::flush), which
 /// writes what the socket takes at once; the connection's own task finishes the rest when the
 /// socket is writable again.
+///
+/// A session that is carried by HTTP polling has no socket of its own: a flush answers the poll
+/// that is open. Such a session may move to a WebSocket; it has a socket from then on, and nobody
+/// else notices.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: OnceLock<TcpStream>,
     outgoing: Mutex<Outgoing>,
     commands: Mutex<Vec<Command>>,
     wake: Notify,
@@ -48,6 +63,8 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 struct Outgoing {
     feed: Feed,
+    /// What there is instead of a socket.
+    poller: Option<Box<Poller>>,
     /// The socket took less than there was: its task waits until it is writable.
     blocked: bool,
     /// Writing failed: the connection is gone.
@@ -68,20 +85,68 @@ pub(crate) struct WriteState {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, config: Arc<FeedConfig>) -> Self {
+    /// A connection that is a WebSocket.
+    pub(crate) fn over_websocket(stream: TcpStream, config: Arc<FeedConfig>) -> Self {
+        Self::new(OnceLock::from(stream), None, config)
+    }
+
+    /// A connection carried by HTTP polling. An answer to a poll is finished once it has
+    /// `max_response` bytes.
+    pub(crate) fn over_polling(max_response: usize, config: Arc<FeedConfig>) -> Self {
+        Self::new(OnceLock::new(), Some(Box::new(Poller::new(max_response))), config)
+    }
+
+    fn new(
+        stream: OnceLock<TcpStream>,
+        poller: Option<Box<Poller>>,
+        config: Arc<FeedConfig>,
+    ) -> Self {
         // The wire is known for certain once the client has said hello.
         let feed = Feed::new(Wire::WsJson, config);
         Self {
             stream,
-            outgoing: Mutex::new(Outgoing { feed, blocked: false, broken: false }),
+            outgoing: Mutex::new(Outgoing { feed, poller, blocked: false, broken: false }),
             commands: Mutex::default(),
             wake: Notify::new(),
             bytes_written: AtomicU64::new(0),
         }
     }
 
-    pub(crate) const fn stream(&self) -> &TcpStream {
-        &self.stream
+    /// The socket, unless the session is carried by polling.
+    pub(crate) fn stream(&self) -> Option<&TcpStream> {
+        self.stream.get()
+    }
+
+    /// Waits until there is something to read: bytes in the socket, posted packets, or a socket
+    /// where there was none.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        if let Some(stream) = self.stream.get() {
+            return stream.readable().await;
+        }
+        if let Some(arrived) = self.with_poller(|poller| Arc::clone(&poller.arrived)) {
+            // Few sessions poll; the others need not make room for this in their tasks.
+            Box::pin(arrived.notified()).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until more of what waits can be written: the socket is writable, or a poll begins.
+    pub(crate) async fn drained(&self) -> io::Result<()> {
+        match self.stream.get() {
+            Some(stream) => stream.writable().await,
+            None => {
+                self.woken().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until the socket is writable.
+    pub(crate) async fn writable(&self) -> io::Result<()> {
+        match self.stream.get() {
+            Some(stream) => stream.writable().await,
+            None => std::future::pending().await,
+        }
     }
 
     pub(crate) fn bytes_written(&self) -> u64 {
@@ -129,11 +194,13 @@ impl Connection {
         self.wake.notified().await;
     }
 
-    /// Reads what the socket has; `Ok(0)` when the client has closed.
+    /// Reads what the socket has; `Ok(0)` when the client has closed. Without a socket there is
+    /// nothing to read.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(stream) = self.stream.get() else { return Err(io::ErrorKind::WouldBlock.into()) };
         let mut read = 0;
-        let result = self.stream.try_io(Interest::READABLE, || {
-            read = (&*SockRef::from(&self.stream)).read(buffer)?;
+        let result = stream.try_io(Interest::READABLE, || {
+            read = (&*SockRef::from(stream)).read(buffer)?;
             // That was all there is: the next wait is for more, without asking in vain first.
             let emptied = 0 < read && read < buffer.len();
             if emptied { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
@@ -157,8 +224,18 @@ impl Connection {
     /// Writes what the socket takes at once.
     pub(crate) fn flush(&self) -> WriteState {
         let mut outgoing = self.outgoing.lock();
-        while !outgoing.blocked && !outgoing.broken && !outgoing.feed.outbox().is_empty() {
-            match self.write_some(&outgoing.feed) {
+        let outgoing = &mut *outgoing;
+        if let Some(poller) = &mut outgoing.poller {
+            let written = poller.flush(&mut outgoing.feed);
+            self.bytes_written.fetch_add(written as u64, Ordering::Relaxed);
+        }
+        let stream = self.stream.get();
+        while let Some(stream) = stream
+            && !outgoing.blocked
+            && !outgoing.broken
+            && !outgoing.feed.outbox().is_empty()
+        {
+            match write_some(stream, &outgoing.feed) {
                 Ok(written) => {
                     self.bytes_written.fetch_add(written as u64, Ordering::Relaxed);
                     outgoing.feed.outbox_mut().advance(written);
@@ -175,16 +252,142 @@ impl Connection {
             choked: outgoing.feed.is_choked(),
         }
     }
+}
 
-    /// One write of as many frames as fit.
-    fn write_some(&self, feed: &Feed) -> io::Result<usize> {
-        if let Some(frame) = feed.outbox().only() {
-            return self.stream.try_write(frame);
-        }
-        let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
-        let filled = feed.outbox().gather(&mut slices);
-        self.stream.try_write_vectored(&slices[..filled])
+/// Polling, and moving from it to a WebSocket.
+impl Connection {
+    fn with_poller<R>(&self, work: impl FnOnce(&mut Poller) -> R) -> Option<R> {
+        self.outgoing.lock().poller.as_deref_mut().map(work)
     }
+
+    /// What carries the session now; `None` once a polling session has ended.
+    pub(crate) fn carrier(&self) -> Option<Carrier> {
+        if self.stream.get().is_some() {
+            return Some(Carrier::WebSocket);
+        }
+        let polls = self.with_poller(|poller| poller.is_alive()) == Some(true);
+        polls.then_some(Carrier::Polling)
+    }
+
+    /// When the client of a polling session is given up unless something comes from it.
+    pub(crate) fn set_dead_at(&self, at: Option<Time>) {
+        self.with_poller(|poller| poller.polling.set_dead_at(at));
+    }
+
+    /// A poll begins. Its answer comes from the receiver; none if the session ends first.
+    pub(crate) fn poll(&self, now: Time) -> Result<oneshot::Receiver<Bytes>, PollingError> {
+        let answer = self.with_poller(|poller| poller.poll(now));
+        // Its task answers, and goes on with what had to wait for a poll.
+        self.wake.notify_one();
+        answer.unwrap_or(Err(PollingError::Ended))
+    }
+
+    /// The client went away while its poll was open.
+    pub(crate) fn poll_abandoned(&self) {
+        self.with_poller(|poller| poller.polling.poll_abandoned());
+        self.command(Command::Lost);
+    }
+
+    /// Ends the open poll, if there is one, although nothing waits.
+    pub(crate) fn noop(&self) {
+        self.with_poller(Poller::noop);
+    }
+
+    /// The client begins to send packets. What is returned ends with the session.
+    pub(crate) fn post(&self, now: Time) -> Result<Alive, PollingError> {
+        let begin = |poller: &mut Poller| poller.polling.post(now).map(|()| poller.alive());
+        self.with_poller(begin).unwrap_or(Err(PollingError::Ended))
+    }
+
+    /// Hands posted packets to the connection's task, which tells when it has taken them in.
+    pub(crate) fn hand_in(&self, messages: Messages) -> oneshot::Receiver<bool> {
+        let (answer, answered) = oneshot::channel();
+        self.put_back(Posted { messages, answer });
+        answered
+    }
+
+    /// Packets have been posted that were not all taken in yet.
+    pub(crate) fn put_back(&self, posted: Posted) {
+        self.with_poller(|poller| {
+            if poller.is_alive() {
+                poller.posted = Some(posted);
+                poller.arrived.notify_one();
+            }
+        });
+    }
+
+    /// The packets that have been posted, and are to be taken in.
+    pub(crate) fn take_posted(&self) -> Option<Posted> {
+        self.with_poller(|poller| poller.posted.take()).flatten()
+    }
+
+    /// The request that brought packets has been answered.
+    pub(crate) fn posted(&self) {
+        self.with_poller(|poller| poller.polling.posted());
+    }
+
+    /// The client tries a WebSocket, to move to it. What is returned ends with the session; `None`
+    /// if it may not.
+    pub(crate) fn begin_probe(&self, now: Time) -> Option<Alive> {
+        self.with_poller(|poller| poller.polling.begin_probe(now).then(|| poller.alive())).flatten()
+    }
+
+    /// That came to nothing.
+    pub(crate) fn end_probe(&self) {
+        self.with_poller(|poller| poller.polling.end_probe());
+    }
+
+    /// The session moves to a WebSocket: what waits for the client is written there from now on.
+    ///
+    /// # Errors
+    /// Gives the WebSocket back if it cannot any more.
+    pub(crate) fn move_to(&self, stream: TcpStream, moved: Moved) -> Result<(), TcpStream> {
+        let mut outgoing = self.outgoing.lock();
+        let Some(poller) = outgoing.poller.as_mut().filter(|poller| poller.polling.may_move())
+        else {
+            return Err(stream);
+        };
+        self.stream.set(stream)?;
+        // A client that keeps to the protocol has none open.
+        poller.noop();
+        poller.end();
+        poller.moved = Some(moved);
+        Ok(())
+    }
+
+    /// What came with the WebSocket to which the session has moved, once.
+    pub(crate) fn take_moved(&self) -> Option<Moved> {
+        let mut outgoing = self.outgoing.lock();
+        let moved = outgoing.poller.as_deref_mut()?.moved.take()?;
+        outgoing.poller = None;
+        Some(moved)
+    }
+
+    /// Nothing is taken from the client of a polling session any more; it may fetch what waits.
+    pub(crate) fn close_polling(&self) {
+        self.with_poller(|poller| poller.polling.close());
+    }
+
+    /// A polling session ends: what waits goes to the open poll, if there is one, or nowhere.
+    pub(crate) fn end_polling(&self) {
+        let mut outgoing = self.outgoing.lock();
+        let Outgoing { feed, poller, .. } = &mut *outgoing;
+        if let Some(poller) = poller {
+            poller.flush(feed);
+            poller.noop();
+            poller.end();
+        }
+    }
+}
+
+/// One write of as many frames as fit.
+fn write_some(stream: &TcpStream, feed: &Feed) -> io::Result<usize> {
+    if let Some(frame) = feed.outbox().only() {
+        return stream.try_write(frame);
+    }
+    let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
+    let filled = feed.outbox().gather(&mut slices);
+    stream.try_write_vectored(&slices[..filled])
 }
 
 /// One volatile event encoded at most once for each wire.

@@ -12,6 +12,7 @@ mod app;
 mod bridge;
 mod connection;
 mod connections;
+mod engine_sessions;
 mod handlers;
 mod http;
 mod ids;

@@ -169,7 +169,8 @@ impl Server {
         let counts = app.connections.counts();
         tracing::info!(connections = counts.open, "going away");
         app.shutdown.enter(Phase::Draining);
-        for connection in app.all_connections() {
+        // One that is in both is told twice, and gone after the first time.
+        for connection in app.all_connections().into_iter().chain(app.engine_sessions.all()) {
             connection.command(Command::Close(app.shutdown.close()));
         }
         let limit = app.config.timeouts.drain;

@@ -8,12 +8,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tidings_core::engineio::Carrier;
 use tidings_core::link::ServerLink;
 use tidings_core::message::{
     ClientMessage, Close, CloseCode, ErrorCode, Frame, Hello, LinkError, Position, Publish,
     Refusal, ServerMessage, SubId, Subscribe, Welcome,
 };
-use tidings_core::server::HubKey;
+use tidings_core::server::{HubKey, Outbox};
 use tidings_core::socketio::{self, SocketIds};
 use tidings_core::websocket::{self, Decoder, Incoming, Opcode, Role};
 use tidings_core::{Cursor, Event, Pattern, ws};
@@ -24,7 +25,8 @@ use crate::accepted::{Accepted, Transport};
 use crate::alarm::Alarm;
 use crate::app::App;
 use crate::backplane::{Producer, Published};
-use crate::connection::{Command, Connection, WriteState};
+use crate::connection::{Command, Connection, Moved, WriteState};
+use crate::connections::UpgradedPermit;
 use crate::handlers::Request;
 use crate::ids::random_id;
 use crate::rate::Bucket;
@@ -42,10 +44,9 @@ thread_local! {
 
 /// Serves one connection until it ends.
 pub(crate) async fn serve(app: Arc<App>, accepted: Accepted) {
-    let Accepted { stream, leftover, transport, peer, permit } = accepted;
-    let connection = Arc::new(Connection::new(stream, Arc::clone(&app.feed_config)));
-    let link = link(&app, transport);
-    let mut session = Session::new(app, connection, link);
+    let Accepted { connection, leftover, transport, peer, permit } = accepted;
+    let link = link(&app, &transport);
+    let mut session = Session::new(app, connection, link, permit);
     // What HTTP read too far is let go with the buffer it is in.
     let step = session.received(&leftover);
     drop(leftover);
@@ -54,20 +55,26 @@ pub(crate) async fn serve(app: Arc<App>, accepted: Accepted) {
     }
     session.leave();
     session.linger().await;
+    drop(transport);
     tracing::debug!(%peer, "connection closed");
-    drop(permit);
 }
 
 /// The server's end of what the client speaks.
-fn link(app: &App, transport: Transport) -> ServerLink {
+fn link(app: &App, transport: &Transport) -> ServerLink {
     let config = app.config.link();
     match transport {
         Transport::Ws(encoding) => {
-            ServerLink::Ws(Box::new(ws::ServerLink::new(config, encoding, app.now())))
+            ServerLink::Ws(Box::new(ws::ServerLink::new(config, *encoding, app.now())))
         }
-        Transport::SocketIo => {
-            let ids = SocketIds { engine: random_id(), socket: random_id(), producer: random_id() };
-            ServerLink::SocketIo(Box::new(socketio::ServerLink::new(config, ids, app.now())))
+        Transport::SocketIo(engine) => {
+            let ids = SocketIds {
+                engine: engine.sid().to_string(),
+                socket: random_id(),
+                producer: random_id(),
+            };
+            let upgrades = engine.upgrades();
+            let link = socketio::ServerLink::upgradable(config, ids, upgrades, app.now());
+            ServerLink::SocketIo(Box::new(link))
         }
     }
 }
@@ -85,6 +92,12 @@ struct Session {
     superseded: Option<Instant>,
     /// Whether the closing handshake was begun by us.
     closing: bool,
+    /// Whether the client wanted it to end.
+    ended_by_client: bool,
+    /// Whether it is carried by HTTP polling.
+    polls: bool,
+    /// Counts it as what carries it now.
+    permit: UpgradedPermit,
 }
 
 /// What is known once the client has said hello.
@@ -96,8 +109,14 @@ struct Member {
 }
 
 impl Session {
-    fn new(app: Arc<App>, connection: Arc<Connection>, link: ServerLink) -> Self {
+    fn new(
+        app: Arc<App>,
+        connection: Arc<Connection>,
+        link: ServerLink,
+        permit: UpgradedPermit,
+    ) -> Self {
         let limits = &app.config.limits;
+        let polls = connection.stream().is_none();
         Self {
             decoder: Decoder::new(Role::Server, limits.max_frame),
             publish_rate: Bucket::new(limits.publish_rate, limits.publish_burst, app.now()),
@@ -108,6 +127,9 @@ impl Session {
             member: None,
             superseded: None,
             closing: false,
+            ended_by_client: false,
+            polls,
+            permit,
         }
     }
 
@@ -122,11 +144,11 @@ impl Session {
             alarm.wake_by(self.deadline());
             let step = tokio::select! {
                 biased;
-                ready = connection.stream().readable(), if !state.choked => match ready {
+                ready = connection.readable(), if !state.choked => match ready {
                     Ok(()) => self.read(),
                     Err(_) => ControlFlow::Break(()),
                 },
-                ready = connection.stream().writable(), if state.blocked => {
+                ready = connection.writable(), if state.blocked => {
                     connection.unblock();
                     if ready.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
                 }
@@ -144,6 +166,9 @@ impl Session {
     async fn write(&mut self) -> WriteState {
         loop {
             queue_frames(&mut self.link, &self.connection);
+            if self.polls {
+                self.connection.set_dead_at(self.link.dead_at());
+            }
             let state = self.connection.flush();
             if !state.wants_catch_up || state.broken {
                 return state;
@@ -153,14 +178,57 @@ impl Session {
         }
     }
 
-    /// Reads what the socket has.
+    /// Reads what has come.
     fn read(&mut self) -> ControlFlow<()> {
+        if self.polls {
+            return self.read_polled();
+        }
         READ.with_borrow_mut(|buffer| match self.connection.read(buffer) {
             Ok(0) => ControlFlow::Break(()),
             Ok(read) => self.received(&buffer[..read]),
             Err(error) if is_transient(&error) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         })
+    }
+
+    /// Reads what has come by polling, or goes on with the WebSocket that takes its place.
+    fn read_polled(&mut self) -> ControlFlow<()> {
+        match self.connection.take_moved() {
+            Some(Moved { decoder, rest, permit }) => {
+                (self.decoder, self.permit, self.polls) = (decoder, permit, false);
+                self.received(&rest)
+            }
+            None => self.read_posted(),
+        }
+    }
+
+    /// Takes in what was posted; not more of it at once than is read from a socket, so that the
+    /// answers cannot pile up.
+    fn read_posted(&mut self) -> ControlFlow<()> {
+        let Some(mut posted) = self.connection.take_posted() else {
+            return ControlFlow::Continue(());
+        };
+        let before = posted.messages.bytes_left();
+        while let Some(message) = posted.messages.next() {
+            let step = match message {
+                Ok(frame) => self.take(frame),
+                Err(error) => self.fail(&LinkError::new(CloseCode::BAD_FRAME, error.to_string())),
+            };
+            if step.is_break() {
+                // Whoever does not wait for the answer any more has gone.
+                let _ = posted.answer.send(self.ended_by_client);
+                return step;
+            }
+            if before - posted.messages.bytes_left() >= READ_BUFFER {
+                break;
+            }
+        }
+        if posted.messages.is_over() {
+            let _ = posted.answer.send(true);
+        } else {
+            self.connection.put_back(posted);
+        }
+        ControlFlow::Continue(())
     }
 
     fn received(&mut self, bytes: &[u8]) -> ControlFlow<()> {
@@ -184,13 +252,19 @@ impl Session {
                     return self.fail(&LinkError::new(error.close_code(), reason));
                 }
             };
-            if let Err(error) = self.link.receive(self.app.now(), frame) {
-                return self.fail(&error);
-            }
-            while let Some(message) = self.link.poll_message() {
-                self.handle(message)?;
-            }
+            self.take(frame)?;
         }
+    }
+
+    /// Takes one message of the client, whatever carried it.
+    fn take(&mut self, frame: Frame) -> ControlFlow<()> {
+        if let Err(error) = self.link.receive(self.app.now(), frame) {
+            return self.fail(&error);
+        }
+        while let Some(message) = self.link.poll_message() {
+            self.handle(message)?;
+        }
+        ControlFlow::Continue(())
     }
 
     fn handle(&mut self, message: ClientMessage) -> ControlFlow<()> {
@@ -218,6 +292,7 @@ impl Session {
             // Nothing authenticates clients yet: any token is as good as none.
             ClientMessage::Token(_) => self.send(&ServerMessage::TokenAnswer(Ok(()))),
             ClientMessage::Bye => {
+                self.ended_by_client = true;
                 self.begin_close(Close::new(CloseCode::NORMAL, "goodbye"));
                 return ControlFlow::Break(());
             }
@@ -389,6 +464,11 @@ impl Session {
                     self.begin_close(close);
                     return ControlFlow::Break(());
                 }
+                Command::Fail(error) => return self.fail(&error),
+                Command::Lost => {
+                    self.connection.end_polling();
+                    return ControlFlow::Break(());
+                }
             }
         }
         ControlFlow::Continue(())
@@ -418,9 +498,18 @@ impl Session {
         ControlFlow::Continue(())
     }
 
+    /// Ends the connection because of what the client did, or left out. A polling session is not
+    /// known any more from here on: what it is told goes to the poll that is open.
     fn fail(&mut self, error: &LinkError) -> ControlFlow<()> {
-        self.app.stats.closed_for(error.close.code);
-        self.begin_close(error.close.clone());
+        self.ended_by_client = error.close.code == CloseCode::NORMAL;
+        if self.ended_by_client && self.connection.carrier() == Some(Carrier::Polling) {
+            // It has said so itself: there is nothing to tell.
+            self.connection.with_feed(|feed| *feed.outbox_mut() = Outbox::new());
+        } else {
+            self.app.stats.closed_for(error.close.code);
+            self.begin_close(error.close.clone());
+        }
+        self.connection.end_polling();
         ControlFlow::Break(())
     }
 
@@ -431,6 +520,7 @@ impl Session {
         self.send(&ServerMessage::Close(close));
         queue_frames(&mut self.link, &self.connection);
         self.connection.push_control(frame);
+        self.connection.close_polling();
         self.closing = true;
     }
 
@@ -455,16 +545,18 @@ impl Session {
     async fn linger(&mut self) {
         let connection = Arc::clone(&self.connection);
         let rest = async {
-            while !connection.with_feed(|feed| feed.outbox().is_empty()) {
-                if connection.flush().broken || connection.stream().writable().await.is_err() {
+            while connection.carrier().is_some()
+                && !connection.with_feed(|feed| feed.outbox().is_empty())
+            {
+                if connection.flush().broken || connection.drained().await.is_err() {
                     return;
                 }
                 connection.unblock();
             }
-            if !self.closing {
+            if connection.stream().is_none() || !self.closing {
                 return;
             }
-            while connection.stream().readable().await.is_ok() {
+            while connection.readable().await.is_ok() {
                 let read = READ.with_borrow_mut(|buffer| connection.read(buffer));
                 match read {
                     Ok(0) => return,
@@ -475,6 +567,7 @@ impl Session {
         };
         // The client had its time; there is nothing else to do about it.
         let _ = tokio::time::timeout(self.app.config.timeouts.closing, rest).await;
+        connection.end_polling();
     }
 }
 

@@ -322,6 +322,15 @@ impl ServerLink {
         }
     }
 
+    /// When the client is given up unless something comes from it. Only Engine.IO sessions tell:
+    /// a request that belongs to one may come after that and before the host noticed.
+    pub const fn dead_at(&self) -> Option<Time> {
+        match self {
+            Self::Ws(_) => None,
+            Self::SocketIo(link) => link.dead_at(),
+        }
+    }
+
     /// Which encoding of broadcast events this connection takes.
     pub fn wire(&self) -> Wire {
         match self {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tidings_core::Time;
 use tidings_core::engineio::payload::{self, PayloadLimits, PayloadWriter};
 use tidings_core::engineio::{
-    ClientSession, Handshake, Packet, Received, ServerSession, ServerSessionConfig,
+    Carrier, ClientSession, Handshake, Packet, Received, ServerSession, ServerSessionConfig,
 };
 use tidings_core::message::Frame;
 
@@ -85,7 +85,7 @@ proptest! {
     #[test]
     fn sessions_take_any_packets(packets: Vec<(u16, bool)>, kinds in prop::collection::vec(packet(), 0..20)) {
         let config = ServerSessionConfig::default();
-        let mut server = ServerSession::new("sid", &["websocket"], config, Time::ZERO);
+        let mut server = ServerSession::new("sid", &[Carrier::WebSocket], config, Time::ZERO);
         let mut client = ClientSession::new(Time::ZERO + Duration::from_secs(10));
         let mut now = Time::ZERO;
         for ((wait, timeout), packet) in packets.into_iter().zip(kinds) {

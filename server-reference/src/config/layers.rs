@@ -6,14 +6,14 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{
-    Config, ConfigError, Heartbeat, Limits, Partitions, Paths, Producers, Queues, Retention,
-    Socket, Timeouts,
+    Config, ConfigError, Heartbeat, Limits, Partitions, Paths, Polling, Producers, Queues,
+    Retention, Socket, Timeouts,
 };
 
 /// A table of settings: its name, and the names and comments of its fields.
 type Section = (&'static str, &'static [(&'static str, &'static [&'static str])]);
 
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 10] = [
     ("paths", Paths::FIELDS),
     ("partitions", Partitions::FIELDS),
     ("retention", Retention::FIELDS),
@@ -21,6 +21,7 @@ const SECTIONS: [Section; 9] = [
     ("queues", Queues::FIELDS),
     ("limits", Limits::FIELDS),
     ("heartbeat", Heartbeat::FIELDS),
+    ("polling", Polling::FIELDS),
     ("timeouts", Timeouts::FIELDS),
     ("socket", Socket::FIELDS),
 ];

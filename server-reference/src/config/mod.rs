@@ -80,6 +80,8 @@ settings! {
         limits: Limits = Limits::default(),
         /// How dead connections are noticed.
         heartbeat: Heartbeat = Heartbeat::default(),
+        /// HTTP polling, with which Socket.IO clients begin.
+        polling: Polling = Polling::default(),
         /// How long things may take.
         timeouts: Timeouts = Timeouts::default(),
         /// Options of the TCP sockets.
@@ -214,6 +216,15 @@ settings! {
 }
 
 settings! {
+    /// HTTP polling, with which Socket.IO clients begin.
+    Polling {
+        /// Once the answer to a poll has this many bytes, what else waits is left to the next one.
+        #[serde(with = "size")]
+        max_response: usize = 256 * KIB,
+    }
+}
+
+settings! {
     /// How long things may take.
     Timeouts {
         /// From the WebSocket's opening to the client's first message.
@@ -223,6 +234,9 @@ settings! {
         /// its header.
         #[serde(with = "duration")]
         header_read: Duration = Duration::from_secs(10),
+        /// From the opening of a WebSocket to which a polling client wants to move, to its moving.
+        #[serde(with = "duration")]
+        upgrade: Duration = Duration::from_secs(10),
         /// From a client's request to the answer of its handler.
         #[serde(with = "duration")]
         request: Duration = Duration::from_secs(30),
@@ -448,6 +462,7 @@ impl Config {
             ("limits.max_requests", self.limits.max_requests),
             ("limits.publish_rate", self.limits.publish_rate as usize),
             ("limits.publish_burst", self.limits.publish_burst as usize),
+            ("polling.max_response", self.polling.max_response),
             ("socket.backlog", self.socket.backlog as usize),
         ];
         if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
@@ -460,6 +475,7 @@ impl Config {
             ("heartbeat.ping_timeout", self.heartbeat.ping_timeout),
             ("timeouts.hello", self.timeouts.hello),
             ("timeouts.header_read", self.timeouts.header_read),
+            ("timeouts.upgrade", self.timeouts.upgrade),
             ("timeouts.request", self.timeouts.request),
         ];
         if let Some((key, _)) = more_than_zero.iter().find(|(_, value)| value.is_zero()) {

@@ -1,6 +1,8 @@
 //! HTTP: accepting connections, upgrading them, and the REST interface.
 
 mod accept;
+mod engineio;
+mod probe;
 mod problem;
 mod rest;
 mod upgrade;
@@ -21,7 +23,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/api/websocket/stats", get(rest::websocket_stats))
         .route("/api/events/stats", get(rest::events_stats))
         .route(&paths.websocket, any(upgrade::websocket))
-        .route(&paths.socketio, any(upgrade::socketio))
+        .route(&paths.socketio, any(engineio::socketio))
         .fallback(rest::not_found)
         .method_not_allowed_fallback(rest::method_not_allowed)
         .with_state(app)

@@ -1,13 +1,14 @@
 //! The WebSocket handshake (RFC 6455, section 4.2).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use serde::Serialize;
 use sha1::{Digest, Sha1};
 use tidings_core::base64;
 use tidings_core::ws::Encoding;
@@ -15,9 +16,10 @@ use tokio::net::TcpStream;
 
 use super::accept::Origin;
 use super::problem::Problem;
-use super::rest::parameter;
-use crate::accepted::{Accepted, Transport};
+use crate::accepted::{Accepted, Transport, TransportKind};
 use crate::app::App;
+use crate::connection::Connection;
+use crate::connections::Permit;
 use crate::session;
 use crate::shutdown::Phase;
 
@@ -32,16 +34,12 @@ pub(super) async fn websocket(
 ) -> Response {
     let handshake = Handshake::check(&request).and_then(|Handshake { accept, subprotocols }| {
         if subprotocols.is_empty() {
-            return Ok(Switch {
-                accept,
-                subprotocol: None,
-                transport: Transport::Ws(Encoding::Json),
-            });
+            return Ok((Agreed { accept, subprotocol: None }, Encoding::Json));
         }
         match Encoding::negotiate(subprotocols.iter().map(String::as_str)) {
             Some(encoding) => {
                 let subprotocol = Some(encoding.subprotocol().to_owned());
-                Ok(Switch { accept, subprotocol, transport: Transport::Ws(encoding) })
+                Ok((Agreed { accept, subprotocol }, encoding))
             }
             None => {
                 let known = Encoding::ALL.map(Encoding::subprotocol).join(" or ");
@@ -52,85 +50,33 @@ pub(super) async fn websocket(
         }
     });
     match handshake {
-        Ok(to) => switch(app, origin, request, to),
+        Ok((agreed, encoding)) => switch(app, origin, request, agreed, move |app, opened| {
+            let Opened { stream, leftover, peer, permit } = opened;
+            let connection = Connection::over_websocket(stream, Arc::clone(&app.feed_config));
+            let accepted = Accepted {
+                connection: Arc::new(connection),
+                leftover,
+                transport: Transport::Ws(encoding),
+                peer,
+                permit: permit.upgrade(TransportKind::Ws),
+            };
+            session::serve(app, accepted)
+        }),
         Err(problem) => problem.into_response(),
     }
-}
-
-/// `GET /socket.io/?EIO=4&transport=websocket`: Engine.IO over a WebSocket.
-pub(super) async fn socketio(
-    State(app): State<Arc<App>>,
-    Extension(origin): Extension<Origin>,
-    request: Request,
-) -> Response {
-    if let Err(error) = check_engineio(&request) {
-        return error.into_response();
-    }
-    match Handshake::check(&request) {
-        Ok(Handshake { accept, subprotocols }) => {
-            // Engine.IO has no subprotocols of its own; what an application offers is agreed to.
-            let subprotocol = subprotocols.into_iter().next();
-            let to = Switch { accept, subprotocol, transport: Transport::SocketIo };
-            switch(app, origin, request, to)
-        }
-        Err(problem) => problem.into_response(),
-    }
-}
-
-/// An error as Engine.IO words it.
-#[derive(Debug, Clone, Copy, Serialize)]
-struct EngineError {
-    code: u8,
-    message: &'static str,
-}
-
-const TRANSPORT_UNKNOWN: EngineError = EngineError { code: 0, message: "Transport unknown" };
-const UNKNOWN_SID: EngineError = EngineError { code: 1, message: "Session ID unknown" };
-const BAD_METHOD: EngineError = EngineError { code: 2, message: "Bad handshake method" };
-const BAD_REQUEST: EngineError = EngineError { code: 3, message: "Bad request" };
-const UNSUPPORTED_VERSION: EngineError =
-    EngineError { code: 5, message: "Unsupported protocol version" };
-
-impl IntoResponse for EngineError {
-    fn into_response(self) -> Response {
-        let json = HeaderValue::from_static("application/json");
-        let body = serde_json::to_string(&self).unwrap_or_default();
-        (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, json)], body).into_response()
-    }
-}
-
-/// Checks what Engine.IO asks of a handshake, in the order in which its server does.
-fn check_engineio(request: &Request) -> Result<(), EngineError> {
-    let query = request.uri().query();
-    if parameter(query, "transport") != Some("websocket") {
-        return Err(TRANSPORT_UNKNOWN);
-    }
-    if parameter(query, "sid").is_some() {
-        return Err(UNKNOWN_SID);
-    }
-    if request.method() != Method::GET {
-        return Err(BAD_METHOD);
-    }
-    if !has_token(request.headers(), header::UPGRADE, "websocket") {
-        return Err(BAD_REQUEST);
-    }
-    if parameter(query, "EIO") != Some("4") {
-        return Err(UNSUPPORTED_VERSION);
-    }
-    Ok(())
 }
 
 /// A WebSocket handshake that is in order.
 #[derive(Debug)]
-struct Handshake {
+pub(super) struct Handshake {
     /// The answer to the client's key.
-    accept: String,
+    pub(super) accept: String,
     /// What the client offers, best first.
-    subprotocols: Vec<String>,
+    pub(super) subprotocols: Vec<String>,
 }
 
 impl Handshake {
-    fn check(request: &Request) -> Result<Self, Problem> {
+    pub(super) fn check(request: &Request) -> Result<Self, Problem> {
         let refuse = |status, detail: &str| Err(Problem::new(status, detail));
         let headers = request.headers();
         if request.method() != Method::GET {
@@ -185,7 +131,7 @@ fn only(headers: &HeaderMap, name: header::HeaderName) -> Option<&[u8]> {
 }
 
 /// Whether a header's comma-separated list has this word, in any case.
-fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+pub(super) fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
     headers
         .get_all(name)
         .iter()
@@ -226,21 +172,40 @@ fn accept_key(key: &[u8]) -> String {
 
 /// What is answered to a handshake in order.
 #[derive(Debug)]
-struct Switch {
+pub(super) struct Agreed {
     /// The answer to the client's key.
-    accept: String,
+    pub(super) accept: String,
     /// The subprotocol agreed on.
-    subprotocol: Option<String>,
-    transport: Transport,
+    pub(super) subprotocol: Option<String>,
 }
 
-/// Answers 101 and hands the connection over once that is written.
-fn switch(app: Arc<App>, origin: Origin, mut request: Request, to: Switch) -> Response {
+/// A WebSocket, free of any HTTP machinery.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) stream: TcpStream,
+    /// What the client sent right behind its handshake.
+    pub(super) leftover: Bytes,
+    pub(super) peer: SocketAddr,
+    pub(super) permit: Arc<Permit>,
+}
+
+/// Answers 101, and has the WebSocket served once that is written, until the server is over.
+pub(super) fn switch<S, F>(
+    app: Arc<App>,
+    origin: Origin,
+    mut request: Request,
+    agreed: Agreed,
+    serve: S,
+) -> Response
+where
+    S: FnOnce(Arc<App>, Opened) -> F + Send + 'static,
+    F: Future<Output = ()> + Send,
+{
     let headers = [
         (header::CONNECTION, Some("Upgrade")),
         (header::UPGRADE, Some("websocket")),
-        (header::SEC_WEBSOCKET_ACCEPT, Some(to.accept.as_str())),
-        (header::SEC_WEBSOCKET_PROTOCOL, to.subprotocol.as_deref()),
+        (header::SEC_WEBSOCKET_ACCEPT, Some(agreed.accept.as_str())),
+        (header::SEC_WEBSOCKET_PROTOCOL, agreed.subprotocol.as_deref()),
     ];
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     for (name, value) in headers {
@@ -249,26 +214,31 @@ fn switch(app: Arc<App>, origin: Origin, mut request: Request, to: Switch) -> Re
         }
     }
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(hand_over(app, origin, upgrade, to.transport));
+    tokio::spawn(async move {
+        if let Some(opened) = open(origin, upgrade).await {
+            tokio::select! {
+                () = serve(Arc::clone(&app), opened) => {}
+                () = app.shutdown.reached(Phase::Over) => {}
+            }
+        }
+    });
     response
 }
 
-async fn hand_over(app: Arc<App>, origin: Origin, upgrade: OnUpgrade, transport: Transport) {
+async fn open(origin: Origin, upgrade: OnUpgrade) -> Option<Opened> {
     let Origin { peer, permit } = origin;
-    let parts = match upgrade.await.map(Upgraded::downcast::<TokioIo<TcpStream>>) {
-        Ok(Ok(parts)) => parts,
+    match upgrade.await.map(Upgraded::downcast::<TokioIo<TcpStream>>) {
+        Ok(Ok(parts)) => {
+            let stream = parts.io.into_inner();
+            Some(Opened { stream, leftover: parts.read_buf, peer, permit })
+        }
         Ok(Err(_not_tcp)) => {
-            return tracing::error!(%peer, "an upgraded connection is no TCP stream");
+            tracing::error!(%peer, "an upgraded connection is no TCP stream");
+            None
         }
         Err(error) => {
-            return tracing::debug!(%peer, %error, "connection was gone before its upgrade");
+            tracing::debug!(%peer, %error, "connection was gone before its upgrade");
+            None
         }
-    };
-    let permit = permit.upgrade(transport.kind());
-    let stream = parts.io.into_inner();
-    let accepted = Accepted { stream, leftover: parts.read_buf, transport, peer, permit };
-    tokio::select! {
-        () = session::serve(Arc::clone(&app), accepted) => {}
-        () = app.shutdown.reached(Phase::Over) => {}
     }
 }

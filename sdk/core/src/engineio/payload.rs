@@ -3,6 +3,9 @@
 use bytes::Bytes;
 
 use super::packet::{DecodeError, Packet};
+use crate::base64;
+use crate::message::Frame;
+use crate::websocket::{self, Opcode};
 
 /// Stands between two packets.
 const SEPARATOR: u8 = 0x1e;
@@ -28,23 +31,85 @@ impl Default for PayloadLimits {
 /// # Errors
 /// When the body exceeds a limit, is not UTF-8, or one of its packets is broken.
 pub fn decode(body: &Bytes, limits: PayloadLimits) -> Result<Vec<Packet>, DecodeError> {
-    if body.len() > limits.max_bytes {
-        return Err(DecodeError::TooLarge { len: body.len(), max: limits.max_bytes });
+    let mut packets = Vec::new();
+    for text in split(body, limits.max_bytes)? {
+        if packets.len() == limits.max_packets {
+            return Err(DecodeError::TooManyPackets { max: limits.max_packets });
+        }
+        packets.push(Packet::decode_text(&text)?);
+    }
+    Ok(packets)
+}
+
+/// The packets of a body, each as the WebSocket message that would have brought it, so that what is
+/// above need not know what carried them.
+///
+/// # Errors
+/// When the body is larger than `max_bytes` or not UTF-8.
+pub fn messages(body: &Bytes, max_bytes: usize) -> Result<Messages, DecodeError> {
+    Ok(Messages(split(body, max_bytes)?))
+}
+
+/// The messages in a body; see [`messages`]. One is decoded when it is asked for, so that a body of
+/// many small packets costs no more memory than any other.
+///
+/// In place of a packet whose base64 is broken there is an error. Whether the others are packets is
+/// found out by whoever reads the message.
+#[derive(Debug)]
+pub struct Messages(Split);
+
+impl Messages {
+    /// How many bytes of the body have not been looked at.
+    pub fn bytes_left(&self) -> usize {
+        self.0.0.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// Whether nothing is left.
+    pub const fn is_over(&self) -> bool {
+        self.0.0.is_none()
+    }
+}
+
+impl Iterator for Messages {
+    type Item = Result<Frame, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let text = self.0.next()?;
+        Some(match text.first() {
+            Some(b'b') => {
+                let data = text.get(1..).and_then(base64::decode).ok_or(DecodeError::BadBase64);
+                data.map(|data| Frame::Binary(data.into()))
+            }
+            _ => Ok(Frame::Text(text)),
+        })
+    }
+}
+
+/// The texts between the separators: what is left of them.
+#[derive(Debug)]
+struct Split(Option<Bytes>);
+
+impl Iterator for Split {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let mut text = self.0.take()?;
+        if let Some(end) = memchr::memchr(SEPARATOR, &text) {
+            self.0 = Some(text.slice(end + 1..));
+            text.truncate(end);
+        }
+        Some(text)
+    }
+}
+
+fn split(body: &Bytes, max_bytes: usize) -> Result<Split, DecodeError> {
+    if body.len() > max_bytes {
+        return Err(DecodeError::TooLarge { len: body.len(), max: max_bytes });
     }
     if std::str::from_utf8(body).is_err() {
         return Err(DecodeError::NotUtf8);
     }
-    let mut packets = Vec::new();
-    let mut start = 0;
-    let ends = memchr::memchr_iter(SEPARATOR, body).chain(std::iter::once(body.len()));
-    for end in ends {
-        if packets.len() == limits.max_packets {
-            return Err(DecodeError::TooManyPackets { max: limits.max_packets });
-        }
-        packets.push(Packet::decode_text(&body.slice(start..end))?);
-        start = end + 1;
-    }
-    Ok(packets)
+    Ok(Split(Some(body.clone())))
 }
 
 /// Collects packets into a body of bounded size.
@@ -78,6 +143,42 @@ impl PayloadWriter {
         true
     }
 
+    /// Appends the packets in finished WebSocket frames, whatever their size: messages as they are,
+    /// binary ones as base64, a close frame as a close packet. Pings and pongs of the WebSocket
+    /// itself mean nothing in a body.
+    pub fn push_frames(&mut self, frames: &[u8]) {
+        for (opcode, payload) in websocket::finished(frames) {
+            let text = match opcode {
+                Opcode::Text => payload,
+                Opcode::Close => b"1",
+                Opcode::Binary => b"b",
+                Opcode::Ping | Opcode::Pong | Opcode::Continuation => continue,
+            };
+            if !self.body.is_empty() {
+                self.body.push(SEPARATOR);
+            }
+            self.body.extend_from_slice(text);
+            if opcode == Opcode::Binary {
+                base64::encode(payload, &mut self.body);
+            }
+        }
+    }
+
+    /// How many bytes the body has so far.
+    pub const fn len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Whether nothing was appended yet.
+    pub const fn is_empty(&self) -> bool {
+        self.body.is_empty()
+    }
+
+    /// Whether the body has reached its size.
+    pub const fn is_full(&self) -> bool {
+        self.body.len() >= self.max_bytes
+    }
+
     /// The finished body.
     pub fn finish(self) -> Bytes {
         self.body.into()
@@ -87,7 +188,6 @@ impl PayloadWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Frame;
 
     fn text(s: &str) -> Packet {
         Packet::Message(Frame::Text(Bytes::copy_from_slice(s.as_bytes())))
@@ -115,5 +215,38 @@ mod tests {
         let mut writer = PayloadWriter::new(2);
         assert!(writer.push(&text("larger than the limit")));
         assert!(!writer.push(&Packet::Noop));
+    }
+
+    #[test]
+    fn a_body_is_read_as_the_messages_a_websocket_would_bring() {
+        let body = Bytes::from_static(b"4a\x1ebAQID\x1e\x1e2\x1eb?");
+        let read: Vec<_> = messages(&body, 100).expect("short enough").collect();
+        let text = |text: &'static str| Ok(Frame::Text(text.into()));
+        let binary = Ok(Frame::Binary(Bytes::from_static(&[1, 2, 3])));
+        let broken = Err(DecodeError::BadBase64);
+        assert_eq!(read, [text("4a"), binary, text(""), text("2"), broken]);
+        assert_eq!(messages(&Bytes::new(), 0).expect("short enough").count(), 1);
+        let mut some = messages(&body, 100).expect("short enough");
+        some.next();
+        assert_eq!((some.bytes_left(), some.is_over()), (body.len() - 3, false));
+        assert!(some.by_ref().count() == 4 && some.is_over());
+        let too_large = messages(&body, 3).map(Iterator::count);
+        assert_eq!(too_large, Err(DecodeError::TooLarge { len: body.len(), max: 3 }));
+    }
+
+    #[test]
+    fn frames_become_packets() {
+        let mut frames = Vec::new();
+        websocket::encode(&mut frames, Opcode::Text, b"451-[]", None);
+        websocket::encode(&mut frames, Opcode::Binary, &[1, 2, 3], None);
+        websocket::encode(&mut frames, Opcode::Ping, b"", None);
+        let mut writer = PayloadWriter::new(13);
+        writer.push_frames(&frames);
+        assert!(!writer.is_full());
+        frames.clear();
+        websocket::encode(&mut frames, Opcode::Close, &[3, 232], None);
+        writer.push_frames(&frames);
+        assert!(writer.is_full());
+        assert_eq!(writer.finish(), "451-[]\x1ebAQID\x1e1");
     }
 }

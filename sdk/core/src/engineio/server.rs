@@ -8,6 +8,7 @@ use crate::time::Time;
 
 use super::handshake::Handshake;
 use super::packet::Packet;
+use super::request::Carrier;
 
 /// How a server keeps its conversations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,9 @@ impl Default for ServerSessionConfig {
     }
 }
 
+/// The part of the ping timeout, one of so many, by which a late timer shortens it at most.
+const LATENESS_SHARE: u32 = 10;
+
 /// The server's end: it opens the conversation, sends the pings and gives up on silent clients.
 #[derive(Debug)]
 pub struct ServerSession {
@@ -49,11 +53,11 @@ impl ServerSession {
     /// Opens a conversation: the open packet is the first to be polled.
     ///
     /// `sid` names the conversation in later HTTP requests, so it must not be guessable;
-    /// `upgrades` are the carriers the client may move to (`websocket` when it came by polling).
-    pub fn new(sid: &str, upgrades: &[&str], config: ServerSessionConfig, now: Time) -> Self {
+    /// `upgrades` are the carriers the client may move to (a WebSocket when it came by polling).
+    pub fn new(sid: &str, upgrades: &[Carrier], config: ServerSessionConfig, now: Time) -> Self {
         let handshake = Handshake {
             sid: sid.to_owned(),
-            upgrades: upgrades.iter().map(|&name| name.to_owned()).collect(),
+            upgrades: upgrades.iter().map(|carrier| carrier.name().to_owned()).collect(),
             ping_interval: config.ping_interval,
             ping_timeout: config.ping_timeout,
             max_payload: Some(config.max_payload),
@@ -112,7 +116,17 @@ impl ServerSession {
         }
     }
 
-    /// Sends the ping that is due.
+    /// When the client is given up unless something comes from it; `None` while no answer is due.
+    pub const fn dead_at(&self) -> Option<Time> {
+        match self.heartbeat {
+            Heartbeat::PingDue(_) => None,
+            Heartbeat::AnswerDue(at) => Some(at),
+        }
+    }
+
+    /// Sends the ping that is due. A timer that is a little late is not taken off the client's
+    /// time, nor added to it: the answer is due when it would be had the timer been exact. One that
+    /// is very late leaves the client most of its time.
     ///
     /// # Errors
     /// When nothing came from the client in time after a ping.
@@ -120,7 +134,9 @@ impl ServerSession {
         match self.heartbeat {
             Heartbeat::PingDue(at) if at <= now => {
                 self.out.push_front(Packet::Ping(bytes::Bytes::new()));
-                self.heartbeat = Heartbeat::AnswerDue(now + self.config.ping_timeout);
+                let late = (now - at).min(self.config.ping_timeout / LATENESS_SHARE);
+                let timeout = self.config.ping_timeout.saturating_sub(late);
+                self.heartbeat = Heartbeat::AnswerDue(now + timeout);
                 Ok(())
             }
             Heartbeat::AnswerDue(at) if at <= now => Err(LinkError::new(
@@ -164,6 +180,17 @@ mod tests {
         assert_eq!(session.next_timeout(), at(1550));
         let error = session.handle_timeout(at(1550)).expect_err("no answer");
         assert_eq!(error.close.code, CloseCode::HEARTBEAT);
+    }
+
+    #[test]
+    fn lateness_of_a_timer_does_not_add_up() {
+        let mut session = ServerSession::new("s", &[], CONFIG, at(0));
+        assert_eq!(session.dead_at(), None);
+        session.handle_timeout(at(303)).expect("a ping is due");
+        assert_eq!(session.dead_at(), Some(at(500)));
+        let mut session = ServerSession::new("s", &[], CONFIG, at(0));
+        session.handle_timeout(at(900)).expect("a ping is due");
+        assert_eq!(session.dead_at(), Some(at(1080)), "the client keeps nine tenths of its time");
     }
 
     #[test]

@@ -10,10 +10,12 @@
 
 mod decode;
 mod encode;
+mod finished;
 mod mask;
 
 pub use decode::{Decoder, Incoming, Role};
 pub use encode::{MAX_HEADER, close_payload, encode, frame_around, header, header_len};
+pub use finished::finished;
 
 use crate::message::CloseCode;
 

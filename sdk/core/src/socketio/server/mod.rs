@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use crate::engineio::{self, ServerSession, ServerSessionConfig};
+use crate::engineio::{self, Carrier, ServerSession, ServerSessionConfig};
 use crate::json::{self, Value, Writer};
 use crate::link::{ServerLinkConfig, Wire};
 use crate::message::{
@@ -85,8 +85,19 @@ enum Awaited {
 }
 
 impl ServerLink {
-    /// The link of a connection that was opened at `now`.
+    /// The link of a connection that was opened at `now`, carried by a WebSocket.
     pub fn new(config: ServerLinkConfig, ids: SocketIds, now: Time) -> Self {
+        Self::upgradable(config, ids, &[], now)
+    }
+
+    /// The link of a connection that was opened at `now` and may move to other carriers, which
+    /// are offered to the client.
+    pub fn upgradable(
+        config: ServerLinkConfig,
+        ids: SocketIds,
+        upgrades: &[Carrier],
+        now: Time,
+    ) -> Self {
         let engine_config = ServerSessionConfig {
             ping_interval: config.ping_interval,
             ping_timeout: config.ping_timeout,
@@ -94,7 +105,7 @@ impl ServerLink {
         };
         let limits = config.socketio.limits(config.max_frame, config.max_depth);
         Self {
-            engine: ServerSession::new(&ids.engine, &[], engine_config, now),
+            engine: ServerSession::new(&ids.engine, upgrades, engine_config, now),
             decoder: Decoder::new(None, limits),
             state: State::Waiting { deadline: now + config.hello_timeout },
             tidings: false,
@@ -156,6 +167,12 @@ impl ServerLink {
             _ => None,
         };
         earliest(hello, Some(self.engine.next_timeout()))
+    }
+
+    /// When the client is given up unless something comes from it; `None` while no answer to a ping
+    /// is due.
+    pub const fn dead_at(&self) -> Option<Time> {
+        self.engine.dead_at()
     }
 
     /// Sends the ping that is due.

@@ -1,0 +1,277 @@
+//! Engine.IO over HTTP: which request means what to which session.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Extension, Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tidings_core::engineio::request::{self, Asked, Query, RequestError};
+use tidings_core::engineio::{Carrier, PollingError, payload};
+use tidings_core::message::{CloseCode, LinkError};
+use tokio::sync::oneshot;
+
+use super::accept::Origin;
+use super::probe;
+use super::problem::Problem;
+use super::upgrade::{Agreed, Handshake, Opened, has_token, switch};
+use crate::accepted::{Accepted, Transport, TransportKind};
+use crate::app::App;
+use crate::connection::{Alive, Command, Connection};
+use crate::session;
+use crate::shutdown::Phase;
+
+/// How many times the size that is accepted is read of a body that is too large, so that its
+/// sender comes to read the answer.
+const DISCARDED: usize = 8;
+
+/// Any request to `/socket.io/`.
+pub(super) async fn socketio(
+    State(app): State<Arc<App>>,
+    Extension(origin): Extension<Origin>,
+    request: Request,
+) -> Response {
+    let upgrade = has_token(request.headers(), header::UPGRADE, "websocket");
+    let method = match *request.method() {
+        Method::GET => request::Method::Get,
+        Method::POST => request::Method::Post,
+        _ => request::Method::Other,
+    };
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let session = query.sid().and_then(|sid| app.engine_sessions.find(sid));
+    let carrier = session.as_ref().and_then(|connection| connection.carrier());
+    match request::check(method, upgrade, &query, carrier, request::Served::default()) {
+        Ok(asked) => match (asked, session) {
+            (Asked::Open(Carrier::Polling), _) => open_polling(app, origin.peer).await,
+            (Asked::Open(Carrier::WebSocket), _) => open_websocket(app, origin, request),
+            (Asked::Poll, Some(session)) => poll(&app, &session).await,
+            (Asked::Post, Some(session)) => post(&app, &session, request).await,
+            (Asked::Probe, Some(session)) => try_websocket(app, origin, request, session),
+            (Asked::Nothing, _) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            (_, None) => refused(RequestError::UnknownSid),
+        },
+        Err(error) if upgrade => upgrade_refused(error),
+        Err(error) => refused(error),
+    }
+}
+
+/// A refusal in Engine.IO's words.
+fn refused(error: RequestError) -> Response {
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    (status, [(header::CONTENT_TYPE, "application/json")], error.to_json()).into_response()
+}
+
+/// The same for a WebSocket handshake, which Engine.IO's server answers differently.
+fn upgrade_refused(error: RequestError) -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/html"), (header::CONNECTION, "close")];
+    (StatusCode::BAD_REQUEST, headers, error.to_string()).into_response()
+}
+
+/// A new session that begins with a poll: its answer is the open packet.
+async fn open_polling(app: Arc<App>, peer: SocketAddr) -> Response {
+    const UPGRADES: &[Carrier] = &[Carrier::WebSocket];
+    let Some(permit) = app.connections.admit() else {
+        let max = app.config.limits.max_connections;
+        let detail = format!("all {max} connections of this server are taken; try again later");
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            .header(header::RETRY_AFTER, "1")
+            .into_response();
+    };
+    let max_response = app.config.polling.max_response;
+    let connection = Arc::new(Connection::over_polling(max_response, Arc::clone(&app.feed_config)));
+    let Ok(answer) = connection.poll(app.now()) else { return refused(RequestError::UnknownSid) };
+    let accepted = Accepted {
+        transport: Transport::SocketIo(app.engine_sessions.enter(&connection, UPGRADES)),
+        connection: Arc::clone(&connection),
+        leftover: Bytes::new(),
+        peer,
+        permit: Arc::new(permit).upgrade(TransportKind::SocketIo),
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            () = session::serve(Arc::clone(&app), accepted) => {}
+            () = app.shutdown.reached(Phase::Over) => {}
+        }
+    });
+    answered(&connection, answer).await
+}
+
+/// A new session on a WebSocket.
+fn open_websocket(app: Arc<App>, origin: Origin, request: Request) -> Response {
+    let agreed = match agree(&request) {
+        Ok(agreed) => agreed,
+        Err(problem) => return problem.into_response(),
+    };
+    switch(app, origin, request, agreed, |app, opened| {
+        let Opened { stream, leftover, peer, permit } = opened;
+        let connection = Connection::over_websocket(stream, Arc::clone(&app.feed_config));
+        let connection = Arc::new(connection);
+        let accepted = Accepted {
+            transport: Transport::SocketIo(app.engine_sessions.enter(&connection, &[])),
+            connection,
+            leftover,
+            peer,
+            permit: permit.upgrade(TransportKind::SocketIo),
+        };
+        session::serve(app, accepted)
+    })
+}
+
+/// A WebSocket to which a session may move.
+fn try_websocket(
+    app: Arc<App>,
+    origin: Origin,
+    request: Request,
+    session: Arc<Connection>,
+) -> Response {
+    match agree(&request) {
+        Ok(agreed) => switch(app, origin, request, agreed, move |app, opened| async move {
+            probe::serve(&app, &session, opened).await;
+        }),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn agree(request: &Request) -> Result<Agreed, Problem> {
+    let Handshake { accept, subprotocols } = Handshake::check(request)?;
+    // Engine.IO has no subprotocols of its own; what an application offers is agreed to.
+    Ok(Agreed { accept, subprotocol: subprotocols.into_iter().next() })
+}
+
+/// Ends the session unless the request it stands for comes to its answer.
+struct Open<'a> {
+    connection: &'a Connection,
+    lost: fn(&Connection),
+    answered: bool,
+}
+
+impl<'a> Open<'a> {
+    const fn new(connection: &'a Connection, lost: fn(&Connection)) -> Self {
+        Self { connection, lost, answered: false }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            (self.lost)(self.connection);
+        }
+    }
+}
+
+/// `GET` of a session: waits for packets.
+async fn poll(app: &App, connection: &Connection) -> Response {
+    match connection.poll(app.now()) {
+        Ok(answer) => answered(connection, answer).await,
+        Err(error) => not_taken(connection, error),
+    }
+}
+
+async fn answered(connection: &Connection, answer: oneshot::Receiver<Bytes>) -> Response {
+    let mut open = Open::new(connection, Connection::poll_abandoned);
+    let answer = answer.await;
+    open.answered = true;
+    match answer {
+        Ok(body) => {
+            let content_type = (header::CONTENT_TYPE, "text/plain; charset=UTF-8");
+            ([content_type, (header::CACHE_CONTROL, "no-store")], body).into_response()
+        }
+        Err(_ended) => refused(RequestError::UnknownSid),
+    }
+}
+
+/// A request of a session that may not be; one too many costs the session.
+fn not_taken(connection: &Connection, error: PollingError) -> Response {
+    match error {
+        PollingError::Ended => refused(RequestError::UnknownSid),
+        PollingError::Overlap => broken(connection, error.to_string()),
+    }
+}
+
+/// Ends the session because of what its client sent.
+fn broken(connection: &Connection, reason: impl Into<String>) -> Response {
+    connection.command(Command::Fail(LinkError::new(CloseCode::BAD_FRAME, reason)));
+    StatusCode::BAD_REQUEST.into_response()
+}
+
+/// `POST` of a session: takes packets in.
+async fn post(app: &App, connection: &Connection, request: Request) -> Response {
+    let alive = match connection.post(app.now()) {
+        Ok(alive) => alive,
+        Err(error) => return not_taken(connection, error),
+    };
+    let mut open = Open::new(connection, |connection| {
+        connection.posted();
+        connection.command(Command::Lost);
+    });
+    let response = take_in(app, connection, alive, request).await;
+    open.answered = response.is_some();
+    if open.answered {
+        connection.posted();
+    }
+    response.unwrap_or_else(|| StatusCode::BAD_REQUEST.into_response())
+}
+
+/// Reads the body of a `POST` and has its packets taken in. `None` if the client is gone.
+async fn take_in(
+    app: &App,
+    connection: &Connection,
+    mut alive: Alive,
+    request: Request,
+) -> Option<Response> {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    if content_type.is_some_and(|value| value == "application/octet-stream") {
+        return Some(broken(connection, "packets are posted as text, binary ones as base64"));
+    }
+    let max = app.config.limits.max_frame;
+    let read = tokio::select! {
+        read = read(request.into_body(), max) => read,
+        _ = alive.changed() => return Some(refused(RequestError::UnknownSid)),
+    };
+    let body = match read {
+        Read::Whole(body) => body,
+        Read::TooLarge => return Some(StatusCode::PAYLOAD_TOO_LARGE.into_response()),
+        Read::Broken => return None,
+    };
+    app.stats.received_bytes(body.len());
+    let messages = match payload::messages(&body, max) {
+        Ok(messages) => messages,
+        Err(error) => return Some(broken(connection, error.to_string())),
+    };
+    Some(match connection.hand_in(messages).await {
+        Ok(true) => {
+            // Some browsers would offer text/plain for download.
+            let content_type = (header::CONTENT_TYPE, "text/html");
+            ([content_type, (header::CACHE_CONTROL, "no-store")], "ok").into_response()
+        }
+        Ok(false) | Err(_) => StatusCode::BAD_REQUEST.into_response(),
+    })
+}
+
+enum Read {
+    Whole(Bytes),
+    TooLarge,
+    /// The client went away before its end.
+    Broken,
+}
+
+async fn read(body: Body, max: usize) -> Read {
+    let mut parts = body.into_data_stream();
+    let mut whole = BytesMut::new();
+    let mut len = 0_usize;
+    while let Some(part) = parts.next().await {
+        let Ok(part) = part else { return Read::Broken };
+        len += part.len();
+        if len <= max {
+            whole.extend_from_slice(&part);
+        } else if len > max.saturating_mul(DISCARDED) {
+            break;
+        } else {
+            whole = BytesMut::new();
+        }
+    }
+    if len > max { Read::TooLarge } else { Read::Whole(whole.freeze()) }
+}
