@@ -348,8 +348,8 @@ impl Connection {
             return Err(stream);
         };
         self.stream.set(stream)?;
-        // A client that keeps to the protocol has none open.
-        poller.noop();
+        // A client that keeps to the protocol has no poll open: one that is has overtaken the
+        // packet that moved the session, and is refused like any that comes later.
         poller.end();
         poller.moved = Some(moved);
         Ok(())

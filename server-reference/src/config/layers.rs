@@ -6,14 +6,14 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{
-    Config, ConfigError, Heartbeat, Limits, Partitions, Paths, Polling, Producers, Queues,
-    Retention, Socket, Timeouts,
+    Config, ConfigError, Cookie, Cors, EngineIo, Heartbeat, Limits, Partitions, Paths, Polling,
+    Producers, Queues, Retention, Socket, Timeouts,
 };
 
 /// A table of settings: its name, and the names and comments of its fields.
 type Section = (&'static str, &'static [(&'static str, &'static [&'static str])]);
 
-const SECTIONS: [Section; 10] = [
+const SECTIONS: [Section; 13] = [
     ("paths", Paths::FIELDS),
     ("partitions", Partitions::FIELDS),
     ("retention", Retention::FIELDS),
@@ -21,7 +21,10 @@ const SECTIONS: [Section; 10] = [
     ("queues", Queues::FIELDS),
     ("limits", Limits::FIELDS),
     ("heartbeat", Heartbeat::FIELDS),
+    ("engineio", EngineIo::FIELDS),
     ("polling", Polling::FIELDS),
+    ("cors", Cors::FIELDS),
+    ("cookie", Cookie::FIELDS),
     ("timeouts", Timeouts::FIELDS),
     ("socket", Socket::FIELDS),
 ];
@@ -112,7 +115,7 @@ impl Layers {
     }
 
     /// Sets one setting from text. `origin` is what errors call it: a flag or a variable. Sizes
-    /// and durations are written as in the file; maps as `rooms=2,users=2`.
+    /// and durations are written as in the file; maps as `rooms=2,users=2`, lists as `a,b`.
     pub fn set(mut self, key: &str, value: &str, origin: &str) -> Result<Self, ConfigError> {
         if NOT_SUPPORTED.iter().any(|(planned, _)| *planned == key) {
             let is_off = key == "node_adapter" && value == "off";
@@ -221,6 +224,10 @@ fn like(default: &Value, text: &str) -> Result<Value, String> {
             "false" | "0" | "no" => Ok(Value::Boolean(false)),
             _ => Err(format!("{text:?} is not a yes or no: write true or false")),
         },
+        Value::Array(_) => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            Ok(Value::Array(items.map(|item| Value::String(item.to_owned())).collect()))
+        }
         Value::Table(_) => text
             .split(',')
             .filter(|pair| !pair.trim().is_empty())
@@ -326,6 +333,9 @@ mod tests {
             let text = match value {
                 Value::String(text) => text.clone(),
                 Value::Table(_) => String::new(),
+                Value::Array(items) => {
+                    items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+                }
                 other => other.to_string(),
             };
             let config = environment(&environment_name(&key), &text)

@@ -4,6 +4,7 @@
 //! TOML file, its environment variable, its `--set` key and the comment that
 //! `tidings-server config` prints above it.
 
+mod check;
 mod layers;
 mod units;
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidings_core::Partitioning;
-use tidings_core::json::MAX_DEPTH;
+use tidings_core::engineio::request::Served;
 use tidings_core::link::ServerLinkConfig;
 use tidings_core::log;
 
@@ -80,8 +81,14 @@ settings! {
         limits: Limits = Limits::default(),
         /// How dead connections are noticed.
         heartbeat: Heartbeat = Heartbeat::default(),
+        /// Engine.IO, which carries Socket.IO.
+        engineio: EngineIo = EngineIo::default(),
         /// HTTP polling, with which Socket.IO clients begin.
         polling: Polling = Polling::default(),
+        /// Which pages of other origins may use Socket.IO from a browser over HTTP polling.
+        cors: Cors = Cors::default(),
+        /// A cookie for proxies that keep the requests of a polling session on one instance.
+        cookie: Cookie = Cookie::default(),
         /// How long things may take.
         timeouts: Timeouts = Timeouts::default(),
         /// Options of the TCP sockets.
@@ -94,7 +101,7 @@ settings! {
     Paths {
         /// The Tidings protocol on a plain WebSocket.
         websocket: String = "/ws".to_owned(),
-        /// Socket.IO; the trailing slash belongs to it.
+        /// Socket.IO; served with and without the trailing slash.
         socketio: String = "/socket.io/".to_owned(),
     }
 }
@@ -216,11 +223,62 @@ settings! {
 }
 
 settings! {
+    /// Engine.IO, which carries Socket.IO.
+    EngineIo {
+        /// What may carry a session: "polling", "websocket" or both.
+        transports: Vec<String> = vec!["polling".to_owned(), "websocket".to_owned()],
+        /// Whether a session that began with polling may move to a WebSocket.
+        allow_upgrades: bool = true,
+    }
+}
+
+settings! {
     /// HTTP polling, with which Socket.IO clients begin.
     Polling {
         /// Once the answer to a poll has this many bytes, what else waits is left to the next one.
         #[serde(with = "size")]
         max_response: usize = 256 * KIB,
+    }
+}
+
+settings! {
+    /// Which pages of other origins may use Socket.IO from a browser over HTTP polling. It keeps
+    /// nobody from opening a WebSocket: browsers ask nobody about those.
+    Cors {
+        /// The origins, such as `https://example.com`, or "*" alone for all; none: CORS is off.
+        origins: Vec<String> = Vec::new(),
+        /// Whether such pages may send cookies and other credentials.
+        credentials: bool = false,
+        /// The methods that a preflight request is told.
+        methods: Vec<String> = ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"]
+            .map(str::to_owned).into(),
+        /// The request headers that a preflight request is told; none: those it asks for.
+        allowed_headers: Vec<String> = Vec::new(),
+        /// The response headers that pages may read beyond the usual ones.
+        exposed_headers: Vec<String> = Vec::new(),
+        /// How long browsers may keep the answer to a preflight request; zero leaves it to them.
+        #[serde(with = "duration")]
+        max_age: Duration = Duration::ZERO,
+    }
+}
+
+settings! {
+    /// A cookie for proxies that keep the requests of a polling session on one instance. It holds
+    /// the Engine.IO session's id, and is set by the answer to a polling session's first request.
+    Cookie {
+        /// Its name; Socket.IO's is "io". Empty: no cookie.
+        name: String = String::new(),
+        /// The paths it is sent to.
+        path: String = "/".to_owned(),
+        /// The domain it is sent to; empty: the host that set it.
+        domain: String = String::new(),
+        /// Whether it is kept from scripts.
+        http_only: bool = true,
+        /// Whether it is sent over TLS alone.
+        secure: bool = false,
+        /// Whether it goes with requests from other sites: "lax", "strict", "none", or empty to
+        /// leave it to the browser.
+        same_site: String = "lax".to_owned(),
     }
 }
 
@@ -234,6 +292,10 @@ settings! {
         /// its header.
         #[serde(with = "duration")]
         header_read: Duration = Duration::from_secs(10),
+        /// From the end of the header of an HTTP request that brings packets to the end of its
+        /// body; then the session is closed.
+        #[serde(with = "duration")]
+        body_read: Duration = Duration::from_secs(20),
         /// From the opening of a WebSocket to which a polling client wants to move, to its moving.
         #[serde(with = "duration")]
         upgrade: Duration = Duration::from_secs(10),
@@ -375,6 +437,16 @@ impl Config {
         }
     }
 
+    /// What may carry Engine.IO sessions.
+    pub fn served(&self) -> Served {
+        let has = |name: &str| self.engineio.transports.iter().any(|transport| transport == name);
+        Served {
+            polling: has("polling"),
+            websocket: has("websocket"),
+            upgrades: self.engineio.allow_upgrades,
+        }
+    }
+
     /// What a connection's link accepts, and how it keeps time.
     pub fn link(&self) -> ServerLinkConfig {
         ServerLinkConfig {
@@ -388,154 +460,5 @@ impl Config {
             ping_timeout: self.heartbeat.ping_timeout,
             ..ServerLinkConfig::default()
         }
-    }
-
-    /// Checks what the types cannot: ranges, and settings that contradict each other.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let invalid =
-            |key, message: &str| Err(ConfigError::Invalid { key, message: message.into() });
-        if !self.insecure && !self.listen.ip().is_loopback() {
-            return Err(ConfigError::Invalid {
-                key: "listen",
-                message: format!(
-                    "nothing authenticates clients, so {} would be open to everyone who reaches \
-                     it; listen on a loopback address such as 127.0.0.1:{}, or say --insecure \
-                     (insecure = true) if a proxy or firewall guards it",
-                    self.listen,
-                    self.listen.port()
-                ),
-            });
-        }
-        for (key, path) in
-            [("paths.websocket", &self.paths.websocket), ("paths.socketio", &self.paths.socketio)]
-        {
-            let plain =
-                |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~');
-            if !path.starts_with('/') || path.len() < 2 || !path.chars().all(plain) {
-                return invalid(key, "must be a path such as \"/ws\", of letters, digits, /-_.~");
-            }
-            if path.starts_with("/api/") {
-                return invalid(key, "must not begin with /api/, which is taken");
-            }
-        }
-        if !self.paths.socketio.ends_with('/') {
-            return invalid("paths.socketio", "must end with a slash, as in \"/socket.io/\"");
-        }
-        if self.paths.websocket.trim_end_matches('/') == self.paths.socketio.trim_end_matches('/') {
-            return invalid("paths.websocket", "must differ from paths.socketio");
-        }
-        if !(1..=16_384).contains(&self.partitions.count) {
-            return invalid("partitions.count", "must be from 1 to 16384");
-        }
-        if self.partitions.depths.values().any(|depth| !(1..=16).contains(depth)) {
-            return invalid("partitions.depths", "a depth must be from 1 to 16");
-        }
-        if self.limits.max_frame < self.limits.max_payload {
-            return invalid("limits.max_frame", "must be at least limits.max_payload");
-        }
-        if u32::try_from(self.limits.max_frame).is_err() {
-            return invalid("limits.max_frame", "must be less than 4 GiB");
-        }
-        if self.limits.max_header < 8 * KIB {
-            return invalid("limits.max_header", "must be at least 8 KiB");
-        }
-        if self.limits.max_depth > MAX_DEPTH {
-            return invalid("limits.max_depth", "must be at most 128");
-        }
-        let at_least_one = [
-            ("shards", self.shards),
-            ("retention.max_events", self.retention.max_events),
-            ("retention.max_bytes", self.retention.max_bytes),
-            ("producers.max", self.producers.max),
-            ("queues.low", self.queues.low),
-            ("queues.normal", self.queues.normal),
-            ("queues.high", self.queues.high),
-            ("queues.critical", self.queues.critical),
-            ("queues.volatile", self.queues.volatile),
-            ("queues.control", self.queues.control),
-            ("queues.volatile_events", self.queues.volatile_events),
-            ("limits.max_connections", self.limits.max_connections),
-            ("limits.max_payload", self.limits.max_payload),
-            ("limits.max_depth", self.limits.max_depth),
-            ("limits.max_subscriptions", self.limits.max_subscriptions),
-            ("limits.max_in_flight", self.limits.max_in_flight),
-            ("limits.max_requests", self.limits.max_requests),
-            ("limits.publish_rate", self.limits.publish_rate as usize),
-            ("limits.publish_burst", self.limits.publish_burst as usize),
-            ("polling.max_response", self.polling.max_response),
-            ("socket.backlog", self.socket.backlog as usize),
-        ];
-        if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
-            return invalid(key, "must be at least 1");
-        }
-        let more_than_zero = [
-            ("retention.max_age", self.retention.max_age),
-            ("producers.ttl", self.producers.ttl),
-            ("heartbeat.ping_interval", self.heartbeat.ping_interval),
-            ("heartbeat.ping_timeout", self.heartbeat.ping_timeout),
-            ("timeouts.hello", self.timeouts.hello),
-            ("timeouts.header_read", self.timeouts.header_read),
-            ("timeouts.upgrade", self.timeouts.upgrade),
-            ("timeouts.request", self.timeouts.request),
-        ];
-        if let Some((key, _)) = more_than_zero.iter().find(|(_, value)| value.is_zero()) {
-            return invalid(key, "must be longer than zero");
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused(change: impl FnOnce(&mut Config)) -> String {
-        Config::default().with(change).validate().expect_err("must be refused").to_string()
-    }
-
-    #[test]
-    fn defaults_are_valid_and_listen_on_loopback() {
-        let config = Config::default();
-        config.validate().expect("defaults are valid");
-        assert!(config.listen.ip().is_loopback());
-    }
-
-    #[test]
-    fn an_open_address_needs_to_be_asked_for() {
-        let open: SocketAddr = "0.0.0.0:9000".parse().expect("an address");
-        assert!(refused(|c| c.listen = open).contains("--insecure"));
-        Config::default()
-            .listen(open)
-            .with(|c| c.insecure = true)
-            .validate()
-            .expect("it was asked for");
-    }
-
-    #[test]
-    fn values_out_of_range_are_named() {
-        assert!(refused(|c| c.partitions.count = 0).starts_with("partitions.count:"));
-        assert!(refused(|c| c.shards = 0).starts_with("shards:"));
-        assert!(refused(|c| c.limits.max_frame = 10).starts_with("limits.max_frame:"));
-        assert!(refused(|c| c.paths.websocket = "ws".into()).starts_with("paths.websocket:"));
-        assert!(refused(|c| c.paths.websocket = "/{x}".into()).starts_with("paths.websocket:"));
-        assert!(refused(|c| c.paths.websocket = "/api/x".into()).starts_with("paths.websocket:"));
-        assert!(refused(|c| c.paths.socketio = "/sio".into()).starts_with("paths.socketio:"));
-        assert!(refused(|c| c.paths.websocket = "/socket.io".into()).contains("differ"));
-        assert!(refused(|c| c.timeouts.hello = Duration::ZERO).starts_with("timeouts.hello:"));
-        assert!(
-            refused(|c| *c.partitions.depths.entry("a".into()).or_default() = 0)
-                .starts_with("partitions.depths:")
-        );
-    }
-
-    #[test]
-    fn links_are_configured_as_they_are_by_themselves() {
-        assert_eq!(Config::default().link(), ServerLinkConfig::default());
-    }
-
-    #[test]
-    fn depths_reach_the_partitioning() {
-        let partitioning = Config::default().partition_depth("rooms", 2).partitioning();
-        assert_eq!(partitioning.of_pattern("rooms.*"), None);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -15,11 +15,13 @@ use tidings_core::message::{CloseCode, LinkError};
 use tokio::sync::oneshot;
 
 use super::accept::Origin;
+use super::cors;
 use super::probe;
 use super::problem::Problem;
 use super::upgrade::{Agreed, Handshake, Opened, has_token, switch};
 use crate::accepted::{Accepted, Transport, TransportKind};
 use crate::app::App;
+use crate::config;
 use crate::connection::{Alive, Command, Connection};
 use crate::session;
 use crate::shutdown::Phase;
@@ -34,6 +36,17 @@ pub(super) async fn socketio(
     Extension(origin): Extension<Origin>,
     request: Request,
 ) -> Response {
+    let shared = Arc::clone(&app);
+    let cors = cors::Answer::to(&shared.config.cors, request.headers());
+    if let Some(preflight) = cors.preflight(request.method()) {
+        return preflight;
+    }
+    let mut response = engineio(app, origin, request).await;
+    cors.allow(&mut response);
+    response
+}
+
+async fn engineio(app: Arc<App>, origin: Origin, request: Request) -> Response {
     let upgrade = has_token(request.headers(), header::UPGRADE, "websocket");
     let method = match *request.method() {
         Method::GET => request::Method::Get,
@@ -43,7 +56,7 @@ pub(super) async fn socketio(
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let session = query.sid().and_then(|sid| app.engine_sessions.find(sid));
     let carrier = session.as_ref().and_then(|connection| connection.carrier());
-    match request::check(method, upgrade, &query, carrier, request::Served::default()) {
+    match request::check(method, upgrade, &query, carrier, app.config.served()) {
         Ok(asked) => match (asked, session) {
             (Asked::Open(Carrier::Polling), _) => open_polling(app, origin.peer).await,
             (Asked::Open(Carrier::WebSocket), _) => open_websocket(app, origin, request),
@@ -72,7 +85,6 @@ fn upgrade_refused(error: RequestError) -> Response {
 
 /// A new session that begins with a poll: its answer is the open packet.
 async fn open_polling(app: Arc<App>, peer: SocketAddr) -> Response {
-    const UPGRADES: &[Carrier] = &[Carrier::WebSocket];
     let Some(permit) = app.connections.admit() else {
         let max = app.config.limits.max_connections;
         let detail = format!("all {max} connections of this server are taken; try again later");
@@ -83,8 +95,13 @@ async fn open_polling(app: Arc<App>, peer: SocketAddr) -> Response {
     let max_response = app.config.polling.max_response;
     let connection = Arc::new(Connection::over_polling(max_response, Arc::clone(&app.feed_config)));
     let Ok(answer) = connection.poll(app.now()) else { return refused(RequestError::UnknownSid) };
+    let served = app.config.served();
+    let upgrades: &[Carrier] =
+        if served.upgrades && served.websocket { &[Carrier::WebSocket] } else { &[] };
+    let engine = app.engine_sessions.enter(&connection, upgrades);
+    let cookie = session_cookie(&app.config.cookie, engine.sid());
     let accepted = Accepted {
-        transport: Transport::SocketIo(app.engine_sessions.enter(&connection, UPGRADES)),
+        transport: Transport::SocketIo(engine),
         connection: Arc::clone(&connection),
         leftover: Bytes::new(),
         peer,
@@ -96,7 +113,37 @@ async fn open_polling(app: Arc<App>, peer: SocketAddr) -> Response {
             () = app.shutdown.reached(Phase::Over) => {}
         }
     });
-    answered(&connection, answer).await
+    let mut response = answered(&connection, answer).await;
+    if let Some(cookie) = cookie {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// The cookie that tells proxies which session a request belongs to, if there is to be one.
+fn session_cookie(config: &config::Cookie, sid: &str) -> Option<HeaderValue> {
+    if config.name.is_empty() {
+        return None;
+    }
+    let mut cookie = format!("{}={sid}", config.name);
+    for (attribute, value) in [("Domain", &config.domain), ("Path", &config.path)] {
+        if !value.is_empty() {
+            cookie += &format!("; {attribute}={value}");
+        }
+    }
+    if config.http_only {
+        cookie += "; HttpOnly";
+    }
+    if config.secure {
+        cookie += "; Secure";
+    }
+    cookie += match config.same_site.as_str() {
+        "lax" => "; SameSite=Lax",
+        "strict" => "; SameSite=Strict",
+        "none" => "; SameSite=None",
+        _ => "",
+    };
+    HeaderValue::from_str(&cookie).ok()
 }
 
 /// A new session on a WebSocket.
@@ -179,6 +226,9 @@ async fn answered(connection: &Connection, answer: oneshot::Receiver<Bytes>) -> 
             let content_type = (header::CONTENT_TYPE, "text/plain; charset=UTF-8");
             ([content_type, (header::CACHE_CONTROL, "no-store")], body).into_response()
         }
+        Err(_) if connection.carrier() == Some(Carrier::WebSocket) => {
+            refused(RequestError::BadRequest)
+        }
         Err(_ended) => refused(RequestError::UnknownSid),
     }
 }
@@ -195,6 +245,14 @@ fn not_taken(connection: &Connection, error: PollingError) -> Response {
 fn broken(connection: &Connection, reason: impl Into<String>) -> Response {
     connection.command(Command::Fail(LinkError::new(CloseCode::BAD_FRAME, reason)));
     StatusCode::BAD_REQUEST.into_response()
+}
+
+/// Ends the session because its client takes too long to send a body, and the connection with it,
+/// which is of no use before the rest of the body has come.
+fn too_slow(connection: &Connection) -> Response {
+    let reason = "the body of a request took too long to come";
+    connection.command(Command::Fail(LinkError::new(CloseCode::BAD_FRAME, reason)));
+    (StatusCode::REQUEST_TIMEOUT, [(header::CONNECTION, "close")]).into_response()
 }
 
 /// `POST` of a session: takes packets in.
@@ -227,14 +285,16 @@ async fn take_in(
         return Some(broken(connection, "packets are posted as text, binary ones as base64"));
     }
     let max = app.config.limits.max_frame;
+    let patience = app.config.timeouts.body_read;
     let read = tokio::select! {
-        read = read(request.into_body(), max) => read,
+        read = tokio::time::timeout(patience, read(request.into_body(), max)) => read,
         _ = alive.changed() => return Some(refused(RequestError::UnknownSid)),
     };
     let body = match read {
-        Read::Whole(body) => body,
-        Read::TooLarge => return Some(StatusCode::PAYLOAD_TOO_LARGE.into_response()),
-        Read::Broken => return None,
+        Ok(Read::Whole(body)) => body,
+        Ok(Read::TooLarge) => return Some(StatusCode::PAYLOAD_TOO_LARGE.into_response()),
+        Ok(Read::Broken) => return None,
+        Err(_elapsed) => return Some(too_slow(connection)),
     };
     app.stats.received_bytes(body.len());
     let messages = match payload::messages(&body, max) {

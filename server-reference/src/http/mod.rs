@@ -1,6 +1,7 @@
 //! HTTP: accepting connections, upgrading them, and the REST interface.
 
 mod accept;
+mod cors;
 mod engineio;
 mod probe;
 mod problem;
@@ -18,12 +19,14 @@ pub(crate) use accept::accept;
 
 fn router(app: Arc<App>) -> Router {
     let paths = app.config.paths.clone();
+    let socketio = paths.socketio.trim_end_matches('/');
     Router::new()
         .route("/api/websocket/health", get(rest::health))
         .route("/api/websocket/stats", get(rest::websocket_stats))
         .route("/api/events/stats", get(rest::events_stats))
         .route(&paths.websocket, any(upgrade::websocket))
-        .route(&paths.socketio, any(engineio::socketio))
+        .route(socketio, any(engineio::socketio))
+        .route(&format!("{socketio}/"), any(engineio::socketio))
         .fallback(rest::not_found)
         .method_not_allowed_fallback(rest::method_not_allowed)
         .with_state(app)

@@ -144,12 +144,14 @@ pub struct Served {
     pub polling: bool,
     /// Whether they may use a WebSocket.
     pub websocket: bool,
+    /// Whether they may move from one to the other.
+    pub upgrades: bool,
 }
 
 impl Default for Served {
-    /// Both.
+    /// Everything.
     fn default() -> Self {
-        Self { polling: true, websocket: true }
+        Self { polling: true, websocket: true, upgrades: true }
     }
 }
 
@@ -196,7 +198,7 @@ pub fn check(
             return Err(RequestError::BadRequest);
         }
         return match (upgrade, method) {
-            (true, Method::Get) => Ok(Asked::Probe),
+            (true, Method::Get) if served.upgrades => Ok(Asked::Probe),
             (true, _) => Err(RequestError::BadRequest),
             (false, _) if current != carrier => Err(RequestError::BadRequest),
             (false, Method::Get) => Ok(Asked::Poll),
@@ -275,9 +277,13 @@ mod tests {
     #[test]
     fn what_is_not_served_is_unknown() {
         let query = Query::parse("EIO=4&transport=polling");
-        let served = Served { polling: false, websocket: true };
+        let served = Served { polling: false, ..Served::default() };
         let refused = check(Method::Get, false, &query, None, served);
         assert_eq!(refused, Err(RequestError::UnknownTransport));
+        let query = Query::parse("EIO=4&transport=websocket&sid=x");
+        let served = Served { upgrades: false, ..Served::default() };
+        let refused = check(Method::Get, true, &query, Some(Carrier::Polling), served);
+        assert_eq!(refused, Err(RequestError::BadRequest));
     }
 
     #[test]

@@ -1,0 +1,305 @@
+//! What the types of settings cannot say: ranges, and settings that contradict each other.
+
+use std::time::Duration;
+
+use axum::http::{HeaderName, HeaderValue, Uri};
+use tidings_core::json::MAX_DEPTH;
+
+use super::{Config, ConfigError, KIB};
+
+type Checked = Result<(), ConfigError>;
+
+fn invalid(key: &'static str, message: impl Into<String>) -> Checked {
+    Err(ConfigError::Invalid { key, message: message.into() })
+}
+
+impl Config {
+    /// Checks what the types cannot: ranges, and settings that contradict each other.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.check_listen()?;
+        self.check_paths()?;
+        self.check_engineio()?;
+        self.check_cors()?;
+        self.check_cookie()?;
+        self.check_partitions()?;
+        self.check_limits()?;
+        self.check_ranges()
+    }
+
+    fn check_listen(&self) -> Checked {
+        if self.insecure || self.listen.ip().is_loopback() {
+            return Ok(());
+        }
+        let message = format!(
+            "nothing authenticates clients, so {} would be open to everyone who reaches it; listen \
+             on a loopback address such as 127.0.0.1:{}, or say --insecure (insecure = true) if a \
+             proxy or firewall guards it",
+            self.listen,
+            self.listen.port()
+        );
+        invalid("listen", message)
+    }
+
+    fn check_paths(&self) -> Checked {
+        let paths = &self.paths;
+        for (key, path) in
+            [("paths.websocket", &paths.websocket), ("paths.socketio", &paths.socketio)]
+        {
+            let plain =
+                |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~');
+            if !path.starts_with('/') || path.len() < 2 || !path.chars().all(plain) {
+                return invalid(key, "must be a path such as \"/ws\", of letters, digits, /-_.~");
+            }
+            if path.starts_with("/api/") || path == "/api" {
+                return invalid(key, "must not begin with /api/, which is taken");
+            }
+            if path.contains("//") {
+                return invalid(key, "must not have two slashes in a row");
+            }
+        }
+        if paths.websocket.trim_end_matches('/') == paths.socketio.trim_end_matches('/') {
+            return invalid("paths.websocket", "must differ from paths.socketio");
+        }
+        Ok(())
+    }
+
+    fn check_engineio(&self) -> Checked {
+        let transports = &self.engineio.transports;
+        if transports.is_empty() {
+            return invalid("engineio.transports", "must name at least one transport");
+        }
+        let known = |name: &String| matches!(name.as_str(), "polling" | "websocket");
+        match transports.iter().find(|name| !known(name)) {
+            Some(name) => {
+                let message = format!("{name:?} is none: write \"polling\" and \"websocket\"");
+                invalid("engineio.transports", message)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn check_cors(&self) -> Checked {
+        let cors = &self.cors;
+        for origin in &cors.origins {
+            if origin != "*" && !is_origin(origin) {
+                let message = format!(
+                    "{origin:?} is no origin: write scheme, host and port, as in \
+                     \"https://example.com\" or \"http://localhost:3000\", or \"*\" for all"
+                );
+                return invalid("cors.origins", message);
+            }
+        }
+        let all = cors.origins.iter().any(|origin| origin == "*");
+        if all && cors.origins.len() > 1 {
+            return invalid("cors.origins", "\"*\" means all origins: write it alone");
+        }
+        if all && cors.credentials {
+            let message = "browsers send credentials to named origins only: list them in \
+                           cors.origins instead of \"*\"";
+            return invalid("cors.credentials", message);
+        }
+        let names = [
+            ("cors.methods", &cors.methods),
+            ("cors.allowed_headers", &cors.allowed_headers),
+            ("cors.exposed_headers", &cors.exposed_headers),
+        ];
+        for (key, list) in names {
+            if let Some(name) = list.iter().find(|name| !is_token(name)) {
+                return invalid(key, format!("{name:?} is no name of a method or header"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_cookie(&self) -> Checked {
+        let cookie = &self.cookie;
+        if !cookie.name.is_empty() && !is_token(&cookie.name) {
+            return invalid("cookie.name", "must be letters, digits and !#$%&'*+-.^_`|~");
+        }
+        for (key, value) in [("cookie.path", &cookie.path), ("cookie.domain", &cookie.domain)] {
+            if HeaderValue::from_str(value).is_err() || value.contains([';', ' ', ',']) {
+                return invalid(key, "must have no spaces, semicolons or commas");
+            }
+        }
+        if !matches!(cookie.same_site.as_str(), "" | "lax" | "strict" | "none") {
+            return invalid("cookie.same_site", "must be lax, strict, none or empty");
+        }
+        Ok(())
+    }
+
+    fn check_partitions(&self) -> Checked {
+        if !(1..=16_384).contains(&self.partitions.count) {
+            return invalid("partitions.count", "must be from 1 to 16384");
+        }
+        if self.partitions.depths.values().any(|depth| !(1..=16).contains(depth)) {
+            return invalid("partitions.depths", "a depth must be from 1 to 16");
+        }
+        Ok(())
+    }
+
+    fn check_limits(&self) -> Checked {
+        if self.limits.max_frame < self.limits.max_payload {
+            return invalid("limits.max_frame", "must be at least limits.max_payload");
+        }
+        if u32::try_from(self.limits.max_frame).is_err() {
+            return invalid("limits.max_frame", "must be less than 4 GiB");
+        }
+        if self.limits.max_header < 8 * KIB {
+            return invalid("limits.max_header", "must be at least 8 KiB");
+        }
+        if self.limits.max_depth > MAX_DEPTH {
+            return invalid("limits.max_depth", "must be at most 128");
+        }
+        Ok(())
+    }
+
+    fn check_ranges(&self) -> Checked {
+        let at_least_one = [
+            ("shards", self.shards),
+            ("retention.max_events", self.retention.max_events),
+            ("retention.max_bytes", self.retention.max_bytes),
+            ("producers.max", self.producers.max),
+            ("queues.low", self.queues.low),
+            ("queues.normal", self.queues.normal),
+            ("queues.high", self.queues.high),
+            ("queues.critical", self.queues.critical),
+            ("queues.volatile", self.queues.volatile),
+            ("queues.control", self.queues.control),
+            ("queues.volatile_events", self.queues.volatile_events),
+            ("limits.max_connections", self.limits.max_connections),
+            ("limits.max_payload", self.limits.max_payload),
+            ("limits.max_depth", self.limits.max_depth),
+            ("limits.max_subscriptions", self.limits.max_subscriptions),
+            ("limits.max_in_flight", self.limits.max_in_flight),
+            ("limits.max_requests", self.limits.max_requests),
+            ("limits.publish_rate", self.limits.publish_rate as usize),
+            ("limits.publish_burst", self.limits.publish_burst as usize),
+            ("polling.max_response", self.polling.max_response),
+            ("socket.backlog", self.socket.backlog as usize),
+        ];
+        if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
+            return invalid(key, "must be at least 1");
+        }
+        let more_than_zero: [(&'static str, Duration); 9] = [
+            ("retention.max_age", self.retention.max_age),
+            ("producers.ttl", self.producers.ttl),
+            ("heartbeat.ping_interval", self.heartbeat.ping_interval),
+            ("heartbeat.ping_timeout", self.heartbeat.ping_timeout),
+            ("timeouts.hello", self.timeouts.hello),
+            ("timeouts.header_read", self.timeouts.header_read),
+            ("timeouts.body_read", self.timeouts.body_read),
+            ("timeouts.upgrade", self.timeouts.upgrade),
+            ("timeouts.request", self.timeouts.request),
+        ];
+        if let Some((key, _)) = more_than_zero.iter().find(|(_, value)| value.is_zero()) {
+            return invalid(key, "must be longer than zero");
+        }
+        Ok(())
+    }
+}
+
+/// Whether this is what browsers send as `Origin`: scheme, host and perhaps a port. `null` is
+/// what sandboxed pages and files send.
+fn is_origin(text: &str) -> bool {
+    let plain = |uri: &Uri| {
+        uri.scheme().is_some()
+            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+            && uri.query().is_none()
+            && !text.ends_with('/')
+            && uri.path() == "/"
+    };
+    text == "null" || text.parse::<Uri>().is_ok_and(|uri| plain(&uri))
+}
+
+fn is_token(name: &str) -> bool {
+    HeaderName::from_bytes(name.as_bytes()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tidings_core::link::ServerLinkConfig;
+
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Config)) -> String {
+        Config::default().with(change).validate().expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn defaults_are_valid_and_listen_on_loopback() {
+        let config = Config::default();
+        config.validate().expect("defaults are valid");
+        assert!(config.listen.ip().is_loopback());
+    }
+
+    #[test]
+    fn an_open_address_needs_to_be_asked_for() {
+        let open: SocketAddr = "0.0.0.0:9000".parse().expect("an address");
+        assert!(refused(|c| c.listen = open).contains("--insecure"));
+        Config::default()
+            .listen(open)
+            .with(|c| c.insecure = true)
+            .validate()
+            .expect("it was asked for");
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        assert!(refused(|c| c.partitions.count = 0).starts_with("partitions.count:"));
+        assert!(refused(|c| c.shards = 0).starts_with("shards:"));
+        assert!(refused(|c| c.limits.max_frame = 10).starts_with("limits.max_frame:"));
+        assert!(refused(|c| c.paths.websocket = "ws".into()).starts_with("paths.websocket:"));
+        assert!(refused(|c| c.paths.websocket = "/{x}".into()).starts_with("paths.websocket:"));
+        assert!(refused(|c| c.paths.websocket = "/api/x".into()).starts_with("paths.websocket:"));
+        assert!(refused(|c| c.paths.socketio = "/a//b".into()).starts_with("paths.socketio:"));
+        assert!(refused(|c| c.paths.websocket = "/socket.io".into()).contains("differ"));
+        assert!(refused(|c| c.timeouts.hello = Duration::ZERO).starts_with("timeouts.hello:"));
+        assert!(
+            refused(|c| *c.partitions.depths.entry("a".into()).or_default() = 0)
+                .starts_with("partitions.depths:")
+        );
+    }
+
+    #[test]
+    fn origins_are_what_browsers_send() {
+        let with = |origins: &[&str]| {
+            let origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
+            Config::default().with(|c| c.cors.origins = origins)
+        };
+        let good = ["https://example.com", "http://localhost:3000", "http://[::1]:80", "null"];
+        with(&good).validate().expect("origins");
+        with(&["*"]).validate().expect("all");
+        for wrong in ["", "example.com", "https://example.com/", "https://a/b", "https://u@a", "/"]
+        {
+            let error = with(&[wrong]).validate().expect_err(wrong).to_string();
+            assert!(error.starts_with("cors.origins:"), "{error}");
+        }
+        with(&["*", "https://a"]).validate().expect_err("all and one more");
+        let open = with(&["*"]).with(|c| c.cors.credentials = true);
+        assert!(open.validate().expect_err("a trap").to_string().starts_with("cors.credentials:"));
+        assert!(refused(|c| c.cors.methods = vec!["GE T".into()]).starts_with("cors.methods:"));
+    }
+
+    #[test]
+    fn transports_and_cookies_are_checked() {
+        assert!(refused(|c| c.engineio.transports.clear()).starts_with("engineio.transports:"));
+        let unknown = refused(|c| c.engineio.transports = vec!["webtransport".into()]);
+        assert!(unknown.contains("webtransport"), "{unknown}");
+        assert!(refused(|c| c.cookie.name = "a b".into()).starts_with("cookie.name:"));
+        assert!(refused(|c| c.cookie.path = "/;x".into()).starts_with("cookie.path:"));
+        assert!(refused(|c| c.cookie.same_site = "Lax".into()).starts_with("cookie.same_site:"));
+    }
+
+    #[test]
+    fn links_are_configured_as_they_are_by_themselves() {
+        assert_eq!(Config::default().link(), ServerLinkConfig::default());
+    }
+
+    #[test]
+    fn depths_reach_the_partitioning() {
+        let partitioning = Config::default().partition_depth("rooms", 2).partitioning();
+        assert_eq!(partitioning.of_pattern("rooms.*"), None);
+    }
+}
