@@ -17,7 +17,7 @@ use tidings_core::{
     Cursor, Epoch, Event, Headers, Lane, Offset, Payload, Place, Priority, Time, ws,
 };
 
-const IO: IoId = IoId(1);
+const IO: IoId = IoId::first(1);
 const NOW: Time = Time::ZERO;
 const BATCH: u64 = 1000;
 

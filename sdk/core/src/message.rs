@@ -373,6 +373,24 @@ pub enum Frame {
     Binary(bytes::Bytes),
 }
 
+impl Frame {
+    /// Its content.
+    pub const fn bytes(&self) -> &bytes::Bytes {
+        let (Self::Text(bytes) | Self::Binary(bytes)) = self;
+        bytes
+    }
+
+    /// How many bytes it has.
+    pub const fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    /// Whether it has none.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 impl std::fmt::Debug for Frame {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

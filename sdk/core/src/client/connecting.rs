@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::io::IoId;
 use crate::link::ClientLink;
 use crate::message::{Advice, ClientMessage, Close, CloseCode, ErrorCode, Hello, Refusal, Welcome};
 use crate::time::Time;
@@ -9,7 +10,7 @@ use crate::{socketio, ws};
 
 use super::connection::{Connection, Stage};
 use super::error::{SwitchError, TokenError};
-use super::io::{IoId, Notice, Output, Ticket, TokenRequest, Transport};
+use super::io::{Notice, Output, Ticket, TokenRequest, Transport};
 use super::machine::{ClientMachine, Life, Switch};
 use super::status::{State, Status};
 

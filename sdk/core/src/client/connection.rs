@@ -1,10 +1,11 @@
 //! One connection, from the attempt to its end.
 
+use crate::io::IoId;
 use crate::link::ClientLink;
 use crate::message::{Frame, SubId, Welcome};
 use crate::time::{Time, earliest};
 
-use super::io::{IoId, TokenRequest, Transport};
+use super::io::{TokenRequest, Transport};
 
 /// A connection or the attempt at one.
 #[derive(Debug)]

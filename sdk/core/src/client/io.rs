@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Payload;
+use crate::io::IoId;
 use crate::lane::Cursor;
 use crate::message::{
     Close, Delivery, Frame, Gap, Position, Publish, Refusal, RequestId, SubId, Subscribe,
@@ -42,11 +43,6 @@ impl fmt::Display for Transport {
         f.write_str(self.as_str())
     }
 }
-
-/// One connection attempt and what becomes of it. Never used twice, so whatever arrives late
-/// from an old connection is recognised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct IoId(pub u64);
 
 /// Joins the request for a token with its answer. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::backoff::Backoff;
+use crate::io::IoId;
 use crate::lane::Cursor;
 use crate::message::{
     ClientMessage, Close, CloseCode, ErrorCode, Position, Publish, Refusal, SubId, Subscribe,
@@ -17,7 +18,7 @@ use super::config::ClientConfig;
 use super::connection::Connection;
 use super::dialing::Dialer;
 use super::error::{PublishError, RequestError};
-use super::io::{Asked, Command, Input, IoId, Notice, Output, Ticket, TokenRequest, Transport};
+use super::io::{Asked, Command, Input, Notice, Output, Ticket, TokenRequest, Transport};
 use super::publishing::Publishing;
 use super::requests::Requests;
 use super::round_trips::RoundTrips;
@@ -350,7 +351,7 @@ impl ClientMachine {
 
     pub(super) fn new_io(&mut self) -> IoId {
         self.next_io += 1;
-        IoId(self.next_io - 1)
+        IoId::first(self.next_io - 1)
     }
 
     pub(super) fn new_token_request(&mut self) -> TokenRequest {

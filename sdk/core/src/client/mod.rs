@@ -17,7 +17,6 @@ mod config;
 mod connecting;
 mod connection;
 mod dialing;
-mod endpoint;
 mod error;
 mod io;
 mod machine;
@@ -32,12 +31,11 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 
+pub use crate::endpoint::{BadUrl, Endpoint};
+pub use crate::io::IoId;
 pub use config::{ClientConfig, QueueLimits};
-pub use endpoint::{BadUrl, Endpoint};
 pub use error::{PublishError, RequestError, SwitchError, TokenError};
-pub use io::{
-    Asked, Command, Input, IoId, Notice, Output, Recipients, Ticket, TokenRequest, Transport,
-};
+pub use io::{Asked, Command, Input, Notice, Output, Recipients, Ticket, TokenRequest, Transport};
 pub use machine::ClientMachine;
 pub use round_trips::RoundTrips;
 pub use stats::{Counters, Stats};

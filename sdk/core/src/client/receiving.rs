@@ -1,5 +1,6 @@
 //! What the server says.
 
+use crate::io::IoId;
 use crate::message::{
     Advice, Close, CloseCode, ErrorCode, Frame, Gap, Refusal, ServerMessage, SubId,
 };
@@ -7,7 +8,7 @@ use crate::time::Time;
 
 use super::connection::Stage;
 use super::error::RequestError;
-use super::io::{Asked, IoId, Notice};
+use super::io::{Asked, Notice};
 use super::machine::ClientMachine;
 use super::publishing::AfterRefusal;
 use super::subscriptions::Routing;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Payload;
+use crate::io::IoId;
 use crate::message::{Close, RequestId};
 use crate::time::Time;
 
 use super::error::RequestError;
-use super::io::{IoId, Ticket};
+use super::io::Ticket;
 
 /// The requests of the application. They wait for a connection if there is none, but are sent
 /// once only: a handler may not bear to run twice.

@@ -1,12 +1,13 @@
 //! What the client says, as far as the connection takes it.
 
 use crate::event::Payload;
+use crate::io::IoId;
 use crate::message::{ClientMessage, Close, CloseCode, ErrorCode, Frame, Refusal};
 use crate::time::Time;
 
 use super::connection::{Connection, Stage};
 use super::error::{PublishError, RequestError};
-use super::io::{IoId, Notice, Output};
+use super::io::{Notice, Output};
 use super::machine::{ClientMachine, Life};
 
 impl ClientMachine {

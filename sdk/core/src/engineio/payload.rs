@@ -143,6 +143,30 @@ impl PayloadWriter {
         true
     }
 
+    /// Appends a packet in the spelling it has on a WebSocket. Returns false, and leaves the body as
+    /// it was, when the packet does not fit any more; a first packet always fits.
+    pub fn push_message(&mut self, message: &Frame) -> bool {
+        let before = self.body.len();
+        let len = match message {
+            Frame::Text(text) => text.len(),
+            Frame::Binary(data) => 1 + base64::encoded_len(data.len()),
+        };
+        if before > 0 {
+            if before + 1 + len > self.max_bytes {
+                return false;
+            }
+            self.body.push(SEPARATOR);
+        }
+        match message {
+            Frame::Text(text) => self.body.extend_from_slice(text),
+            Frame::Binary(data) => {
+                self.body.push(b'b');
+                base64::encode(data, &mut self.body);
+            }
+        }
+        true
+    }
+
     /// Appends the packets in finished WebSocket frames, whatever their size: messages as they are,
     /// binary ones as base64, a close frame as a close packet. Pings and pongs of the WebSocket
     /// itself mean nothing in a body.

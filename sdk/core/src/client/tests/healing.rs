@@ -230,7 +230,7 @@ proptest! {
         let subscribe = Subscribe { id: SubId(1), pattern: "**".into(), since };
         machine.handle_command(now, Command::Subscribe(subscribe));
         for (text, io) in texts.into_iter().zip(ios) {
-            let io = IoId(io);
+            let io = IoId::first(io);
             let subprotocol = Some("tidings.v1.json".to_owned());
             machine.handle_input(now, Input::Opened { io, subprotocol });
             machine.handle_input(now, Input::Frame { io, frame: Frame::Text(text.into()) });

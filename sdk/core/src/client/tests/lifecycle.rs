@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_client_says_who_it_is_and_is_connected_when_welcomed() {
     let mut world = World::new(config());
-    assert_eq!(world.opening, [(IoId(1), "ws://server/ws".to_owned())]);
+    assert_eq!(world.opening, [(IoId::first(1), "ws://server/ws".to_owned())]);
     assert_eq!(world.state(), State::Connecting);
     let io = world.accept();
     let hello = world.hello();

@@ -2,16 +2,17 @@
 
 use std::fmt;
 
-use super::Transport;
+use crate::client::Transport;
 
 /// The base URL of a server: scheme, host and an optional path in front of the server's own
 /// paths. Each transport appends its own path to it.
 ///
 /// ```
-/// use tidings_core::client::{Endpoint, Transport};
+/// use tidings_core::client::Transport;
+/// use tidings_core::endpoint::Endpoint;
 /// let endpoint: Endpoint = "https://example.org/live".parse()?;
 /// assert_eq!(endpoint.url(Transport::Ws), "wss://example.org/live/ws");
-/// # Ok::<(), tidings_core::client::BadUrl>(())
+/// # Ok::<(), tidings_core::endpoint::BadUrl>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -31,14 +32,26 @@ impl Endpoint {
         self.secure
     }
 
+    /// The URL of a WebSocket at this path, which begins with a slash, in front of which the
+    /// server's own stands; a query may follow it.
+    pub fn ws_url(&self, path: &str) -> String {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        format!("{scheme}://{}{}{path}", self.authority, self.prefix)
+    }
+
+    /// The URL of an HTTP request; see [`ws_url`](Self::ws_url).
+    pub fn http_url(&self, path: &str) -> String {
+        let scheme = if self.secure { "https" } else { "http" };
+        format!("{scheme}://{}{}{path}", self.authority, self.prefix)
+    }
+
     /// The URL of the WebSocket for `transport`; the one of `ws` for [`Transport::Auto`].
     pub fn url(&self, transport: Transport) -> String {
-        let scheme = if self.secure { "wss" } else { "ws" };
         let path = match transport {
             Transport::Ws | Transport::Auto => "/ws",
             Transport::SocketIo => "/socket.io/?EIO=4&transport=websocket",
         };
-        format!("{scheme}://{}{}{path}", self.authority, self.prefix)
+        self.ws_url(path)
     }
 }
 
