@@ -7,19 +7,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use tidings_core::client::{
-    Asked, ClientMachine, Command, Input, IoId, Notice, Output, Recipients, RequestError, State,
-    Status, Ticket, TokenError, TokenRequest,
+    Asked, ClientMachine, Command, Input, Notice, Output, Recipients, RequestError, State, Status,
+    Ticket, TokenError, TokenRequest,
 };
+use tidings_core::io::{HttpHeaders, Io, IoEvent};
 use tidings_core::message::{Close, CloseCode, Delivery, ErrorCode, Gap, Position, Refusal, SubId};
+use tidings_core::time::earliest;
 use tidings_core::{Payload, Time, client};
 use tokio::sync::oneshot;
 
 use crate::error::{Closed, EventError, SubscribeError};
-use crate::net::{Socket, SocketEvent, TlsConfig};
+use crate::net::TlsConfig;
+use crate::network::{CLOSING, Network};
 use crate::orders::{Order, Shared};
 use crate::request::{BoxFuture, Handler, Request};
 use crate::runtime::{Clock, Runtime, Timer};
@@ -27,8 +29,6 @@ use crate::subscription::{Callback, Sink};
 
 /// How many frames are taken from the connections before other tasks get their turn.
 const TURN: usize = 64;
-/// How long a connection that this side has closed is kept until the server closes it, too.
-const CLOSING: Duration = Duration::from_secs(2);
 
 /// A token on its way.
 type Token = BoxFuture<Result<Option<String>, TokenError>>;
@@ -52,7 +52,7 @@ pub(crate) struct Surroundings {
 pub(crate) struct Driver {
     machine: ClientMachine,
     surroundings: Surroundings,
-    sockets: Vec<Connection>,
+    network: Network,
     timer: Timer,
     /// Until when closed connections are kept, once the client is closed.
     linger_until: Option<Time>,
@@ -64,14 +64,6 @@ pub(crate) struct Driver {
     waiting: Waiting,
     /// Something was begun that has not been polled yet.
     begun: bool,
-}
-
-struct Connection {
-    io: IoId,
-    socket: Socket,
-    writable: bool,
-    /// Set once this side has closed it.
-    drop_at: Option<Time>,
 }
 
 /// Who waits for what.
@@ -86,10 +78,11 @@ struct Waiting {
 
 impl Driver {
     pub(crate) fn new(machine: ClientMachine, surroundings: Surroundings) -> Self {
+        let network = Network::new(surroundings.max_message, surroundings.tls.clone());
         let mut driver = Self {
             machine,
             surroundings,
-            sockets: Vec::new(),
+            network,
             timer: Timer::default(),
             linger_until: None,
             orders: VecDeque::new(),
@@ -184,53 +177,37 @@ impl Driver {
         });
     }
 
-    /// Reads what has arrived. Returns whether there was anything.
-    fn read(&mut self, now: Time, cx: &mut Context<'_>, budget: &mut usize) -> bool {
-        let mut any = false;
-        let mut at = 0;
-        while at < self.sockets.len() && *budget > 0 {
+    /// Reads what has arrived, as long as it is this task's turn.
+    fn read(&mut self, now: Time, cx: &mut Context<'_>) -> bool {
+        self.network.begin_turn();
+        for _ in 0..TURN {
             let paused = self.surroundings.pauses.load(Ordering::Acquire) > 0;
-            let Some(connection) = self.sockets.get_mut(at) else { break };
-            if paused && !connection.socket.is_closing() {
-                at += 1;
-                continue;
-            }
-            let io = connection.io;
-            let Poll::Ready(event) = connection.socket.poll_event(cx) else {
-                at += 1;
-                continue;
-            };
-            any = true;
-            *budget -= 1;
-            let input = match event {
-                SocketEvent::Frame(frame) => Input::Frame { io, frame },
-                SocketEvent::Opened(subprotocol) => Input::Opened { io, subprotocol },
-                SocketEvent::Closed(close) => {
-                    self.sockets.remove(at);
-                    Input::Closed { io, close }
-                }
-            };
-            self.machine.handle_input(now, input);
-            self.run(now);
+            let Some(event) = self.network.poll_read(cx, paused) else { return false };
+            self.input(now, event);
         }
-        any
+        true
     }
 
     /// Writes what can be written, and tells the machine which connections take no more.
     fn write(&mut self, now: Time, cx: &mut Context<'_>) {
-        let mut at = 0;
-        while let Some(connection) = self.sockets.get_mut(at) {
-            let writable = connection.socket.poll_flush(cx).is_ready();
-            if writable != connection.writable {
-                connection.writable = writable;
-                let io = connection.io;
-                self.machine.handle_input(now, Input::Writable { io, writable });
-                self.run(now);
-                // What the machine held back may be on its way now.
-                continue;
-            }
-            at += 1;
+        // What the machine held back may be on its way after each event.
+        while let Some(event) = self.network.poll_write(cx) {
+            self.input(now, event);
         }
+    }
+
+    fn input(&mut self, now: Time, event: IoEvent) {
+        self.machine.handle_input(
+            now,
+            match event {
+                IoEvent::WsFrame { id: io, frame } => Input::Frame { io, frame },
+                IoEvent::WsOpened { id: io, subprotocol } => Input::Opened { io, subprotocol },
+                IoEvent::WsClosed { id: io, close } => Input::Closed { io, close },
+                IoEvent::Writable { id: io, writable } => Input::Writable { io, writable },
+                IoEvent::Http { .. } => return,
+            },
+        );
+        self.run(now);
     }
 
     /// Does what the machine says.
@@ -238,24 +215,14 @@ impl Driver {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::App(Notice::Event { delivery, to }) => self.event(delivery, &to),
-                Output::Send { io, frame } => {
-                    if let Some(connection) = self.sockets.iter_mut().find(|c| c.io == io) {
-                        connection.socket.send(frame);
-                    }
-                }
+                Output::Send { io, frame } => self.network.run(now, Io::SendWs { id: io, frame }),
                 Output::App(notice) => self.notice(notice),
-                Output::Open { io, url, subprotocol } => {
-                    let Surroundings { max_message, tls, .. } = &self.surroundings;
-                    let socket = Socket::open(url, subprotocol, *max_message, tls.clone());
-                    let connection = Connection { io, socket, writable: true, drop_at: None };
-                    self.sockets.push(connection);
-                    self.begun = true;
+                Output::Open { io: id, url, subprotocol } => {
+                    let headers = HttpHeaders::default();
+                    self.network.run(now, Io::OpenWs { id, url, subprotocol, headers });
                 }
                 Output::CloseIo { io, close } => {
-                    if let Some(connection) = self.sockets.iter_mut().find(|c| c.io == io) {
-                        connection.socket.close(&close);
-                        connection.drop_at = Some(now + CLOSING);
-                    }
+                    self.network.run(now, Io::CloseWs { id: io, close });
                 }
                 Output::NeedToken { request } => {
                     if let Some(auth) = self.surroundings.auth.clone() {
@@ -396,8 +363,7 @@ impl Driver {
 
     /// Sees to it that this is polled again in time. Returns whether something is due already.
     fn wait(&mut self, now: Time, cx: &mut Context<'_>) -> bool {
-        let closing = self.sockets.iter().filter_map(|connection| connection.drop_at).min();
-        let next = tidings_core::time::earliest(self.machine.next_timeout(), closing);
+        let next = earliest(self.machine.next_timeout(), self.network.next_timeout());
         match next {
             Some(at) if at <= now => true,
             Some(at) => {
@@ -418,13 +384,13 @@ impl Future for Driver {
         this.take_orders(now, cx);
         this.poll_tokens(now, cx);
         this.machine.handle_timeout(now);
-        this.sockets.retain(|connection| connection.drop_at.is_none_or(|at| at > now));
+        this.network.expire(now);
         this.run(now);
-        let mut budget = TURN;
-        while this.read(now, cx, &mut budget) && budget > 0 {}
+        let more = this.read(now, cx);
         this.write(now, cx);
-        let again = this.wait(now, cx) || budget == 0 || std::mem::take(&mut this.begun);
-        if this.linger_until.is_some_and(|until| this.sockets.is_empty() || until <= now) {
+        let begun = this.network.take_begun() || std::mem::take(&mut this.begun);
+        let again = this.wait(now, cx) || more || begun;
+        if this.linger_until.is_some_and(|until| this.network.is_empty() || until <= now) {
             return Poll::Ready(());
         }
         if again {

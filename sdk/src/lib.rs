@@ -26,6 +26,7 @@ mod codec;
 mod driver;
 pub mod error;
 mod net;
+mod network;
 mod orders;
 mod publish;
 mod request;

@@ -1,12 +1,17 @@
-//! WebSockets of the platform. With `runtime`, the only module that knows which platform it is.
+//! WebSockets and HTTP requests of the platform. With `runtime`, the only module that knows which
+//! platform it is.
 
+mod connect;
 mod handshake;
+mod http;
 mod native;
 mod stream;
 
 use tidings_core::message::{Close, Frame};
 
-pub(crate) use native::{Socket, TlsConfig};
+pub(crate) use connect::TlsConfig;
+pub(crate) use http::{Exchange, HttpClient};
+pub(crate) use native::Socket;
 
 /// What became of a socket.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ const PORTION: usize = 512;
 /// What RFC 6455 has the server append to the client's key.
 const KEY_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Where a WebSocket is.
+/// Where a WebSocket or an HTTP resource is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
     pub(super) secure: bool,
@@ -25,18 +25,24 @@ pub(super) struct Address {
     pub(super) host: String,
     pub(super) port: u16,
     /// As the server is to be told whom it is asked for.
-    authority: String,
+    pub(super) authority: String,
     /// Path and query.
-    path: String,
+    pub(super) path: String,
 }
 
 impl Address {
-    /// Reads a `ws://` or `wss://` URL; `None` if it is none.
-    pub(super) fn parse(url: &str) -> Option<Self> {
+    /// Reads a URL with one of the schemes `ws`, `wss`, `http` and `https`.
+    pub(super) fn parse(url: &str) -> Result<Self, Close> {
+        let unsupported =
+            || Close::new(CloseCode::UNSUPPORTED, format!("{url} is no server's URL"));
+        Self::read(url).ok_or_else(unsupported)
+    }
+
+    fn read(url: &str) -> Option<Self> {
         let (scheme, rest) = url.split_once("://")?;
         let secure = match scheme {
-            "ws" => false,
-            "wss" => true,
+            "ws" | "http" => false,
+            "wss" | "https" => true,
             _ => return None,
         };
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -68,9 +74,11 @@ pub(super) async fn shake_hands(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     address: &Address,
     subprotocol: Option<&str>,
+    headers: &[(String, String)],
 ) -> Result<Agreed, Close> {
     let key = key()?;
-    stream.write_all(request(address, &key, subprotocol).as_bytes()).await.map_err(broken)?;
+    let request = request(address, &key, subprotocol, headers);
+    stream.write_all(request.as_bytes()).await.map_err(broken)?;
     stream.flush().await.map_err(broken)?;
     let mut answer = Vec::with_capacity(PORTION);
     loop {
@@ -108,14 +116,21 @@ fn in_base64(data: &[u8]) -> String {
     text.into_iter().map(char::from).collect()
 }
 
-fn request(address: &Address, key: &str, subprotocol: Option<&str>) -> String {
+fn request(
+    address: &Address,
+    key: &str,
+    subprotocol: Option<&str>,
+    headers: &[(String, String)],
+) -> String {
     let Address { path, authority, .. } = address;
+    let extra: String =
+        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let offer = subprotocol
         .map(|subprotocol| format!("Sec-WebSocket-Protocol: {subprotocol}\r\n"))
         .unwrap_or_default();
     format!(
         "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{offer}\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{offer}{extra}\r\n"
     )
 }
 
@@ -189,7 +204,7 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_urls_are_written() {
-        let parsed = |url| Address::parse(url).map(|a| (a.secure, a.host, a.port, a.path));
+        let parsed = |url| Address::parse(url).ok().map(|a| (a.secure, a.host, a.port, a.path));
         let address = |secure, host: &str, port, path: &str| {
             Some((secure, host.to_owned(), port, path.to_owned()))
         };
@@ -198,7 +213,8 @@ mod tests {
         assert_eq!(parsed("wss://[::1]:9000/ws"), address(true, "::1", 9000, "/ws"));
         assert_eq!(parsed("ws://[::1]"), address(false, "::1", 80, "/"));
         assert_eq!(parsed("ws://h?x"), address(false, "h", 80, "/?x"));
-        for url in ["h:80/ws", "http://h/ws", "ws://h:port/"] {
+        assert_eq!(parsed("https://h/a"), address(true, "h", 443, "/a"));
+        for url in ["h:80/ws", "ftp://h/ws", "ws://h:port/"] {
             assert_eq!(parsed(url), None, "{url}");
         }
     }
@@ -215,6 +231,7 @@ mod tests {
             }
             let request = String::from_utf8(request).unwrap();
             assert!(request.starts_with("GET /ws?a=b HTTP/1.1\r\nHost: example.org:9000\r\n"));
+            assert!(request.contains("\r\nx-extra: 1\r\n"));
             let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
             let key = key.unwrap();
             assert_eq!(base64::decode(key.as_bytes()).unwrap().len(), 16);
@@ -227,8 +244,11 @@ mod tests {
             server.write_all(second.as_bytes()).await.unwrap();
             drop(server);
         };
-        let (agreed, ()) =
-            tokio::join!(shake_hands(&mut client, &address, Some("tidings.v1.json")), serve);
+        let headers = [("x-extra".to_owned(), "1".to_owned())];
+        let (agreed, ()) = tokio::join!(
+            shake_hands(&mut client, &address, Some("tidings.v1.json"), &headers),
+            serve
+        );
         agreed
     }
 

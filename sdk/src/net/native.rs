@@ -7,12 +7,13 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use tidings_core::io::HttpHeaders;
 use tidings_core::message::{Close, CloseCode, Frame};
 use tidings_core::websocket::{self, Decoder, Incoming, Opcode, Role};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::SocketEvent;
+use super::connect::{TlsConfig, connect};
 use super::handshake::{Address, shake_hands};
 use super::stream::Stream;
 
@@ -30,14 +31,6 @@ thread_local! {
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into_boxed_slice());
     static RANDOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
-
-/// How connections are encrypted.
-#[cfg(feature = "tls")]
-pub(crate) type TlsConfig = std::sync::Arc<rustls::ClientConfig>;
-/// Without the feature `tls` there is nothing to configure.
-#[cfg(not(feature = "tls"))]
-#[derive(Debug, Clone)]
-pub(crate) enum TlsConfig {}
 
 type Opening =
     Pin<Box<dyn Future<Output = Result<(Stream, Option<String>, Vec<u8>), Close>> + Send>>;
@@ -77,11 +70,12 @@ impl Socket {
     pub(crate) fn open(
         url: String,
         subprotocol: Option<&'static str>,
+        headers: HttpHeaders,
         max_message: usize,
         tls: Option<TlsConfig>,
     ) -> Self {
         Self {
-            state: State::Opening(Box::pin(open(url, subprotocol, tls))),
+            state: State::Opening(Box::pin(open(url, subprotocol, headers, tls))),
             max_message,
             outgoing: Vec::new(),
             written: 0,
@@ -275,54 +269,11 @@ fn mask() -> Result<[u8; 4], getrandom::Error> {
 async fn open(
     url: String,
     subprotocol: Option<&'static str>,
+    headers: HttpHeaders,
     tls: Option<TlsConfig>,
 ) -> Result<(Stream, Option<String>, Vec<u8>), Close> {
-    let address = Address::parse(&url).ok_or_else(|| {
-        Close::new(CloseCode::UNSUPPORTED, format!("{url} is no WebSocket's URL"))
-    })?;
-    let tcp = TcpStream::connect((&*address.host, address.port)).await.map_err(unreachable)?;
-    tcp.set_nodelay(true).map_err(unreachable)?;
-    let mut stream =
-        if address.secure { encrypt(tcp, &address, tls).await? } else { Stream::Plain(tcp) };
-    let agreed = shake_hands(&mut stream, &address, subprotocol).await?;
+    let address = Address::parse(&url)?;
+    let mut stream = connect(&address, tls).await?;
+    let agreed = shake_hands(&mut stream, &address, subprotocol, &headers).await?;
     Ok((stream, agreed.subprotocol, agreed.early))
-}
-
-#[cfg(feature = "tls")]
-async fn encrypt(
-    tcp: TcpStream,
-    address: &Address,
-    tls: Option<TlsConfig>,
-) -> Result<Stream, Close> {
-    let tls = match tls {
-        Some(tls) => tls,
-        None => default_tls()?,
-    };
-    let name = rustls::pki_types::ServerName::try_from(address.host.clone())
-        .map_err(|error| Close::new(CloseCode::UNSUPPORTED, error.to_string()))?;
-    let stream = tokio_rustls::TlsConnector::from(tls).connect(name, tcp).await;
-    Ok(Stream::Tls(Box::new(stream.map_err(unreachable)?)))
-}
-
-#[cfg(not(feature = "tls"))]
-async fn encrypt(_: TcpStream, _: &Address, _: Option<TlsConfig>) -> Result<Stream, Close> {
-    let reason = "wss:// needs the feature `tls` of the crate `tidings`";
-    Err(Close::new(CloseCode::UNSUPPORTED, reason))
-}
-
-/// Certificates are checked against Mozilla's roots.
-#[cfg(feature = "tls")]
-fn default_tls() -> Result<TlsConfig, Close> {
-    let roots: rustls::RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Close::new(CloseCode::UNSUPPORTED, error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(config.into())
-}
-
-fn unreachable(error: io::Error) -> Close {
-    Close::new(CloseCode::ABNORMAL, format!("cannot connect: {error}"))
 }

@@ -4,6 +4,7 @@
 //!   [`msgpack`] the one that can be put in its place;
 //! * [`ClientLink`] and [`ServerLink`] translate between the frames of a connection and session
 //!   messages;
+//! * [`manager`] is a client for any Socket.IO server;
 //! * [`encode_event`] encodes an event once for all connections that get it.
 //!
 //! How session messages are spelled as events and acknowledgements stands in docs/socketio.md.
@@ -13,6 +14,7 @@ mod broadcast;
 mod client;
 mod codec;
 mod control;
+pub mod manager;
 pub mod msgpack;
 mod packet;
 mod server;
