@@ -1,3 +1,4 @@
 //! What needs more than one crate: end to end, interoperability and simulation.
 
 pub mod node;
+pub mod server;

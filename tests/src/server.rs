@@ -1,0 +1,85 @@
+//! A server for foreign clients, which can have it restarted.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tidings_server::{Config, Server};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A server on a runtime of its own, for tests that wait for a script.
+#[derive(Debug)]
+pub struct Restartable {
+    runtime: Runtime,
+    running: Option<Running>,
+    address: SocketAddr,
+}
+
+#[derive(Debug)]
+struct Running {
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+impl Restartable {
+    /// Starts it on a free port. It answers the requests `echo`, with their payload, and
+    /// `ask me`, with what the client answers to the request `question`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start() -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (running, address) = runtime.block_on(serve(any));
+        Self { runtime, running: Some(running), address }
+    }
+
+    /// Where clients connect.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Ends it as a signal would, and starts another one in its place.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn restart(&mut self) {
+        self.stop();
+        let (running, _) = self.runtime.block_on(serve(self.address));
+        self.running = Some(running);
+    }
+
+    fn stop(&mut self) {
+        if let Some(Running { stop, serving }) = self.running.take() {
+            let _ = stop.send(());
+            self.runtime.block_on(serving).expect("it ends without panic");
+        }
+    }
+}
+
+impl Drop for Restartable {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.stop();
+        }
+    }
+}
+
+async fn serve(address: SocketAddr) -> (Running, SocketAddr) {
+    let config = Config::default().listen(address).with(|c| {
+        c.timeouts.drain_spread = Duration::from_millis(10);
+        c.timeouts.closing = Duration::from_millis(200);
+    });
+    let server = Server::builder().config(config).bind().await.expect("a server");
+    server.handle("echo", |request| async move { Ok(request.payload) });
+    let remote = server.remote();
+    server.handle("ask me", move |request| {
+        let remote = remote.clone();
+        async move { remote.request(&request.session, "question", request.payload).await }
+    });
+    let address = server.local_addr();
+    let (stop, stopped) = oneshot::channel();
+    let serving = tokio::spawn(server.serve(async { drop(stopped.await) }));
+    (Running { stop, serving }, address)
+}
