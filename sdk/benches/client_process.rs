@@ -13,7 +13,7 @@ use futures_util::{SinkExt, StreamExt};
 use tidings::{Client, Delivery, Lane, Offset, Payload, Position, Priority, Transport};
 use tidings_core::link::{ServerLink, ServerLinkConfig, encode_event};
 use tidings_core::message::{ClientMessage, Frame, ServerMessage, Welcome};
-use tidings_core::socketio::{self, SocketIds};
+use tidings_core::socketio::{self, Namespace, SocketIds};
 use tidings_core::{Cursor, Epoch, Event, Headers, Place, Time, ws};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -180,7 +180,11 @@ async fn converse(stream: TcpStream) -> Option<()> {
                 let mut batch = Vec::new();
                 for _ in 0..EVENTS_PER_WRITE {
                     offset += 1;
-                    batch.extend_from_slice(&encode_event(link.wire(), &event(offset)));
+                    batch.extend_from_slice(&encode_event(
+                        link.wire(),
+                        &Namespace::MAIN,
+                        &event(offset),
+                    ));
                 }
                 socket.get_mut().write_all(&batch).await.ok()?;
             }

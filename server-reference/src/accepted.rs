@@ -9,14 +9,17 @@ use tidings_core::ws::Encoding;
 use crate::connection::Connection;
 use crate::connections::UpgradedPermit;
 use crate::engine_sessions::Entry;
+use crate::engineio;
+use crate::socketio::Opening;
 
 /// What a client speaks.
-#[derive(Debug)]
 pub(crate) enum Transport {
     /// The Tidings protocol on a plain WebSocket, in this encoding.
     Ws(Encoding),
     /// Engine.IO and Socket.IO; the entry holds the Engine.IO session's id.
     SocketIo(Entry),
+    /// Engine.IO alone, and who takes its messages.
+    Engine(Entry, engineio::Handler),
 }
 
 /// Which transport a client chose by the path it connected to.
@@ -34,7 +37,6 @@ impl TransportKind {
 }
 
 /// A connection that is to carry a session: its WebSocket handshake is done, or its client polls.
-#[derive(Debug)]
 pub(crate) struct Accepted {
     /// Where frames are queued. A socket is free of any HTTP machinery; TCP_NODELAY is set.
     pub(crate) connection: Arc<Connection>,
@@ -42,6 +44,8 @@ pub(crate) struct Accepted {
     pub(crate) leftover: Bytes,
     /// What it speaks.
     pub(crate) transport: Transport,
+    /// The request it began with, if an application wants to know.
+    pub(crate) opening: Option<Arc<Opening>>,
     /// Where it comes from.
     pub(crate) peer: SocketAddr,
     /// To be kept until the connection is closed.

@@ -12,11 +12,13 @@ use crate::config::Config;
 use crate::connection::Connection;
 use crate::connections::Connections;
 use crate::engine_sessions::EngineSessions;
+use crate::engineio::Endpoints;
 use crate::handlers::Handlers;
 use crate::ids::random_id;
 use crate::sessions::Sessions;
 use crate::shard::Shard;
 use crate::shutdown::{Phase, Shutdown};
+use crate::socketio::Namespaces;
 use crate::stats::{Live, ShardStats, Stats};
 
 /// What all connections of a server share.
@@ -30,7 +32,11 @@ pub(crate) struct App {
     pub(crate) sessions: Sessions,
     /// The Engine.IO sessions of Socket.IO clients.
     pub(crate) engine_sessions: Arc<EngineSessions>,
+    /// Where applications speak Engine.IO itself.
+    pub(crate) engines: Endpoints,
     pub(crate) handlers: Handlers,
+    /// The namespaces of the application.
+    pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) stats: Stats,
     pub(crate) shutdown: Shutdown,
@@ -53,6 +59,8 @@ impl App {
             event_bytes: [queues.low, queues.normal, queues.high, queues.critical],
             volatile_bytes: queues.volatile,
             control_bytes: queues.control,
+            application_bytes: queues.application,
+            namespace: config.tidings_namespace(),
         };
         Self {
             bus,
@@ -61,7 +69,9 @@ impl App {
             shards,
             sessions: Sessions::default(),
             engine_sessions: Arc::default(),
+            engines: Endpoints::default(),
             handlers: Handlers::default(),
+            namespaces: Arc::default(),
             connections: Connections::new(config.limits.max_connections),
             stats: Stats::default(),
             shutdown: Shutdown::new(config.timeouts.drain_spread),

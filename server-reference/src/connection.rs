@@ -3,7 +3,7 @@
 mod poller;
 
 use std::io::{self, IoSlice, Read};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use tidings_core::engineio::payload::Messages;
 use tidings_core::engineio::{Carrier, PollingError};
 use tidings_core::link::Wire;
 use tidings_core::log::LoggedEvent;
-use tidings_core::message::{Close, LinkError, Refusal};
+use tidings_core::message::{Close, CloseCode, LinkError, Refusal};
 use tidings_core::server::{Feed, FeedConfig};
 use tidings_core::{Event, Payload, Time};
 use tokio::io::Interest;
@@ -22,6 +22,7 @@ use tokio::sync::{Notify, oneshot};
 
 use self::poller::Poller;
 pub(crate) use self::poller::{Alive, Moved, Posted};
+use crate::socketio::{ConnectError, Socket};
 
 /// How many frames one vectored write takes at most.
 const FRAMES_PER_WRITE: usize = 64;
@@ -40,6 +41,12 @@ pub(crate) enum Command {
     /// Another connection goes on with the session: end this one when the client has not done so
     /// itself after a while.
     Superseded,
+    /// The middlewares of a namespace have judged a client that wants to come in.
+    Judged(Socket, Result<(), ConnectError>),
+    /// The application has disconnected a socket, and told the client.
+    LeftNamespace(Socket),
+    /// The application wants the client gone from everywhere.
+    DisconnectSockets,
 }
 
 /// A connection: its socket, its feed, and a way to wake its task.
@@ -58,6 +65,8 @@ pub(crate) struct Connection {
     commands: Mutex<Vec<Command>>,
     wake: Notify,
     bytes_written: AtomicU64,
+    /// So many events of the client wait for their handlers that no more are read.
+    crowded: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -69,6 +78,8 @@ struct Outgoing {
     blocked: bool,
     /// Writing failed: the connection is gone.
     broken: bool,
+    /// The client did not take what the application sent: it gets no more of it.
+    overflowed: bool,
 }
 
 /// How the connection's task should go on.
@@ -105,10 +116,17 @@ impl Connection {
         let feed = Feed::new(Wire::WsJson, config);
         Self {
             stream,
-            outgoing: Mutex::new(Outgoing { feed, poller, blocked: false, broken: false }),
+            outgoing: Mutex::new(Outgoing {
+                feed,
+                poller,
+                blocked: false,
+                broken: false,
+                overflowed: false,
+            }),
             commands: Mutex::default(),
             wake: Notify::new(),
             bytes_written: AtomicU64::new(0),
+            crowded: AtomicBool::new(false),
         }
     }
 
@@ -153,6 +171,12 @@ impl Connection {
         self.bytes_written.load(Ordering::Relaxed)
     }
 
+    /// The session has ended, and its totals were taken. What is queued stays.
+    pub(crate) fn forget_session(&self) {
+        self.outgoing.lock().feed.leave();
+        self.bytes_written.store(0, Ordering::Relaxed);
+    }
+
     /// Works on the feed. No other lock may be taken inside but those of the log.
     pub(crate) fn with_feed<R>(&self, work: impl FnOnce(&mut Feed) -> R) -> R {
         work(&mut self.outgoing.lock().feed)
@@ -173,9 +197,38 @@ impl Connection {
     /// Queues a volatile event, if the socket is not held up. Returns whether to flush.
     pub(crate) fn offer_volatile(&self, event: &Event, frames: &mut VolatileFrames) -> bool {
         let mut outgoing = self.outgoing.lock();
-        let frame = frames.get(outgoing.feed.wire(), event);
+        let frame = frames.get(&outgoing.feed, event);
         outgoing.feed.offer_volatile(frame);
         !outgoing.blocked
+    }
+
+    /// Queues a packet of the application. A volatile one is left out if anything waits already. A
+    /// client that does not take what it is sent is given up when its queue is full.
+    pub(crate) fn offer_application(&self, frames: &Bytes, volatile: bool) {
+        let mut outgoing = self.outgoing.lock();
+        if outgoing.overflowed || (volatile && !outgoing.feed.outbox().is_empty()) {
+            return;
+        }
+        outgoing.overflowed = !outgoing.feed.offer_application(frames.clone());
+        if outgoing.overflowed {
+            drop(outgoing);
+            let reason = "what was sent was not taken, and its queue is full";
+            self.command(Command::Fail(LinkError::new(CloseCode::SLOW, reason)));
+        }
+    }
+
+    /// Whether no events are read, since others wait for their handlers.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_crowded(&self, crowded: bool) {
+        self.crowded.store(crowded, Ordering::SeqCst);
+    }
+
+    /// Has the connection's task look around.
+    pub(crate) fn nudge(&self) {
+        self.wake.notify_one();
     }
 
     /// Asks something of the connection's task.
@@ -395,14 +448,15 @@ fn write_some(stream: &TcpStream, feed: &Feed) -> io::Result<usize> {
 pub(crate) struct VolatileFrames([Option<Bytes>; Wire::COUNT]);
 
 impl VolatileFrames {
-    fn get(&mut self, wire: Wire, event: &Event) -> &Bytes {
+    fn get(&mut self, feed: &Feed, event: &Event) -> &Bytes {
+        let wire = feed.wire();
         self.0[wire.index()].get_or_insert_with(|| {
             let delivery = tidings_core::message::Delivery {
                 event: event.clone(),
                 position: None,
                 replay_for: None,
             };
-            tidings_core::link::encode_event(wire, &delivery)
+            tidings_core::link::encode_event(wire, feed.namespace(), &delivery)
         })
     }
 }

@@ -96,6 +96,11 @@ impl Handlers {
         self.by_name.write().insert(name, guarded);
     }
 
+    /// Whether somebody answers requests named `name`.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.by_name.read().contains_key(name)
+    }
+
     /// Who answers requests named `name`.
     pub(crate) fn find(&self, name: &str) -> Option<Handler> {
         let found = self.by_name.read().get(name).cloned();

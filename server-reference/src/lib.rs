@@ -26,8 +26,10 @@ mod shutdown;
 pub mod backplane;
 pub mod cli;
 pub mod config;
+pub mod engineio;
+pub mod socketio;
 pub mod stats;
 
 pub use config::{Config, ConfigError};
 pub use handlers::{Request, reply};
-pub use server::{Builder, Remote, Server, ServerError};
+pub use server::{BadNamespace, Builder, Remote, Server, ServerError};

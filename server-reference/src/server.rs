@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tidings_core::message::{ErrorCode, Refusal};
-use tidings_core::{EventBus, Payload};
+use tidings_core::{EventBus, Payload, socketio};
 use tokio::sync::oneshot;
 
 use crate::app::App;
@@ -15,9 +15,11 @@ use crate::backplane::{Backplane, MemoryBackplane};
 use crate::bridge::{self, Bridge};
 use crate::config::{Config, ConfigError};
 use crate::connection::Command;
+use crate::engineio;
 use crate::handlers::Request;
 use crate::http;
 use crate::shutdown::Phase;
+use crate::socketio::{Namespace, NamespacePattern};
 use crate::stats::{EventsStats, WebsocketStats};
 
 /// The server could not be started, or not go on.
@@ -35,6 +37,11 @@ pub enum ServerError {
         source: io::Error,
     },
 }
+
+/// No namespace can have this path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no namespace: it must begin with a slash and have no comma")]
+pub struct BadNamespace(String);
 
 /// Prepares a [`Server`].
 #[derive(Default)]
@@ -144,6 +151,43 @@ impl Server {
         self.app.handlers.set(name.into(), self.app.config.timeouts.request, handler);
     }
 
+    /// The Socket.IO namespace with this path, `/` or one like `/chat`, which is there from now on.
+    /// In the namespace in which Tidings is spoken (`namespaces.tidings`, `/` unless configured
+    /// otherwise), events that the application does not handle are Tidings'.
+    ///
+    /// # Errors
+    /// When no namespace can have this path.
+    pub fn namespace(&self, path: &str) -> Result<Namespace, BadNamespace> {
+        self.remote().namespace(path)
+    }
+
+    /// All Socket.IO namespaces whose paths `matches` likes are there from now on: each from the
+    /// first client that asks for it to the last one that leaves it.
+    ///
+    /// ```
+    /// # async fn example(server: tidings_server::Server) {
+    /// let projects = server.namespaces(|path| path.starts_with("/projects/"));
+    /// projects.on("ping", || async { tidings_server::socketio::Reply("pong") });
+    /// # }
+    /// ```
+    pub fn namespaces(
+        &self,
+        matches: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> NamespacePattern {
+        self.app.namespaces.matching(matches)
+    }
+
+    /// Speaks Engine.IO, and nothing on top of it, at this path (`/engine.io/`) from the start of
+    /// [`serve`](Self::serve) on. Each message of a client is handed to `handler`, which must not
+    /// block.
+    pub fn engine(
+        &self,
+        path: &str,
+        handler: impl Fn(&engineio::Socket, engineio::Frame) + Send + Sync + 'static,
+    ) {
+        self.app.engines.add(path, Arc::new(handler));
+    }
+
     /// A handle that goes on working while the server is served.
     pub fn remote(&self) -> Remote {
         Remote { app: Arc::clone(&self.app) }
@@ -170,7 +214,9 @@ impl Server {
         tracing::info!(connections = counts.open, "going away");
         app.shutdown.enter(Phase::Draining);
         // One that is in both is told twice, and gone after the first time.
-        for connection in app.all_connections().into_iter().chain(app.engine_sessions.all()) {
+        let engines = app.engines.all().into_iter().flat_map(|(_, engine)| engine.sessions.all());
+        let engines = engines.chain(app.engine_sessions.all());
+        for connection in app.all_connections().into_iter().chain(engines) {
             connection.command(Command::Close(app.shutdown.close()));
         }
         let limit = app.config.timeouts.drain;
@@ -225,6 +271,16 @@ impl Remote {
                 }
             }
         }
+    }
+
+    /// As [`Server::namespace`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn namespace(&self, path: &str) -> Result<Namespace, BadNamespace> {
+        let app = &self.app;
+        let parsed = socketio::Namespace::new(path).ok_or_else(|| BadNamespace(path.into()))?;
+        Ok(app.namespaces.named(parsed, &app.config))
     }
 
     /// What `GET /api/websocket/stats` answers.

@@ -1,5 +1,6 @@
 //! The task of one connection: reads what the client sends, does what it asks, keeps its timers.
 
+mod namespaces;
 mod requests;
 
 use std::cell::RefCell;
@@ -8,7 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidings_core::engineio::Carrier;
+use tidings_core::engineio::{self, Carrier};
 use tidings_core::link::ServerLink;
 use tidings_core::message::{
     ClientMessage, Close, CloseCode, ErrorCode, Frame, Hello, LinkError, Position, Publish,
@@ -20,6 +21,7 @@ use tidings_core::websocket::{self, Decoder, Incoming, Opcode, Role};
 use tidings_core::{Cursor, Event, Pattern, ws};
 use tokio::time::Instant;
 
+use self::namespaces::Sockets;
 use self::requests::{Answer, Requests};
 use crate::accepted::{Accepted, Transport};
 use crate::alarm::Alarm;
@@ -32,6 +34,7 @@ use crate::ids::random_id;
 use crate::rate::Bucket;
 use crate::shard::Shard;
 use crate::shutdown::Phase;
+use crate::socketio::DisconnectReason;
 use crate::stats::Totals;
 
 /// Bytes read from a socket at once, into a buffer shared by all connections of a thread: an idle
@@ -44,15 +47,20 @@ thread_local! {
 
 /// Serves one connection until it ends.
 pub(crate) async fn serve(app: Arc<App>, accepted: Accepted) {
-    let Accepted { connection, leftover, transport, peer, permit } = accepted;
+    let Accepted { connection, leftover, transport, opening, peer, permit } = accepted;
     let link = link(&app, &transport);
     let mut session = Session::new(app, connection, link, permit);
+    session.sockets.opening = opening;
+    if let Transport::Engine(_, handler) = &transport {
+        session.engine = Some(Arc::clone(handler));
+    }
     // What HTTP read too far is let go with the buffer it is in.
     let step = session.received(&leftover);
     drop(leftover);
     if step.is_continue() {
         session.serve().await;
     }
+    session.end_sockets();
     session.leave();
     session.linger().await;
     drop(transport);
@@ -76,6 +84,11 @@ fn link(app: &App, transport: &Transport) -> ServerLink {
             let link = socketio::ServerLink::upgradable(config, ids, upgrades, app.now());
             ServerLink::SocketIo(Box::new(link))
         }
+        Transport::Engine(engine, _) => {
+            let (sid, upgrades) = (engine.sid(), engine.upgrades());
+            let link = engineio::ServerLink::new(&config, sid, upgrades, app.now());
+            ServerLink::Engine(Box::new(link))
+        }
     }
 }
 
@@ -87,7 +100,11 @@ struct Session {
     decoder: Decoder,
     member: Option<Member>,
     requests: Requests,
+    /// What the client is to the application.
+    sockets: Sockets,
     publish_rate: Bucket,
+    /// Who takes the messages of a client that speaks Engine.IO alone.
+    engine: Option<crate::engineio::Handler>,
     /// When it is closed because another connection has taken over.
     superseded: Option<Instant>,
     /// Whether the closing handshake was begun by us.
@@ -121,6 +138,8 @@ impl Session {
             decoder: Decoder::new(Role::Server, limits.max_frame),
             publish_rate: Bucket::new(limits.publish_rate, limits.publish_burst, app.now()),
             requests: Requests::new(limits.max_requests),
+            sockets: Sockets::default(),
+            engine: None,
             app,
             connection,
             link,
@@ -142,9 +161,10 @@ impl Session {
             }
             let connection = Arc::clone(&self.connection);
             alarm.wake_by(self.deadline());
+            let reads = !state.choked && !self.is_crowded();
             let step = tokio::select! {
                 biased;
-                ready = connection.readable(), if !state.choked => match ready {
+                ready = connection.readable(), if reads => match ready {
                     Ok(()) => self.read(),
                     Err(_) => ControlFlow::Break(()),
                 },
@@ -261,10 +281,25 @@ impl Session {
         if let Err(error) = self.link.receive(self.app.now(), frame) {
             return self.fail(&error);
         }
-        while let Some(message) = self.link.poll_message() {
-            self.handle(message)?;
+        self.drain()
+    }
+
+    /// Does all that the client has asked for.
+    fn drain(&mut self) -> ControlFlow<()> {
+        loop {
+            if let Some(message) = self.link.poll_message() {
+                self.handle(message)?;
+            } else if let Some(message) = self.poll_namespace() {
+                self.in_namespace(message)?;
+            } else if let ServerLink::Engine(link) = &mut self.link
+                && let Some(message) = link.poll_engine()
+                && let Some(handler) = &self.engine
+            {
+                handler(&crate::engineio::Socket::new(Arc::clone(&self.connection)), message);
+            } else {
+                return ControlFlow::Continue(());
+            }
         }
-        ControlFlow::Continue(())
     }
 
     fn handle(&mut self, message: ClientMessage) -> ControlFlow<()> {
@@ -460,6 +495,9 @@ impl Session {
                 Command::Superseded => {
                     self.superseded = Some(Instant::now() + self.app.config.timeouts.superseded)
                 }
+                Command::Judged(socket, judgement) => self.judged(socket, judgement)?,
+                Command::LeftNamespace(socket) => self.left_namespace(&socket),
+                Command::DisconnectSockets => return self.disconnect_sockets(),
                 Command::Close(close) => {
                     self.begin_close(close);
                     return ControlFlow::Break(());
@@ -501,6 +539,7 @@ impl Session {
     /// Ends the connection because of what the client did, or left out. A polling session is not
     /// known any more from here on: what it is told goes to the poll that is open.
     fn fail(&mut self, error: &LinkError) -> ControlFlow<()> {
+        self.sockets.reason.get_or_insert(DisconnectReason::of_close(error.close.code));
         self.ended_by_client = error.close.code == CloseCode::NORMAL;
         if self.ended_by_client && self.connection.carrier() == Some(Carrier::Polling) {
             // It has said so itself: there is nothing to tell.
@@ -515,6 +554,7 @@ impl Session {
 
     /// Tells the client that and why the connection ends.
     fn begin_close(&mut self, close: Close) {
+        self.sockets.reason.get_or_insert(DisconnectReason::of_close(close.code));
         let payload = websocket::close_payload(close.code, &close.reason);
         let frame = encode(Opcode::Close, &payload);
         self.send(&ServerMessage::Close(close));
@@ -528,6 +568,18 @@ impl Session {
         self.link.send(self.app.now(), message);
     }
 
+    /// The client is not connected any more, in no namespace.
+    fn end_sockets(&mut self) {
+        let reason = match self.sockets.reason {
+            _ if self.ended_by_client && self.member.is_some() => {
+                DisconnectReason::ClientNamespaceDisconnect
+            }
+            Some(reason) => reason,
+            None => DisconnectReason::TransportClose,
+        };
+        self.sockets.end(reason);
+    }
+
     /// Ends the membership: no more events are offered.
     fn leave(&mut self) {
         if let Some(member) = self.member.take() {
@@ -535,8 +587,11 @@ impl Session {
             hub.remove(member.key);
             member.shard.update_interest(&mut hub, &*self.app.backplane);
             drop(hub);
+
             self.app.sessions.leave(&member.session, &self.connection);
             member.shard.stats.left(Totals::of(&self.connection));
+            // A Socket.IO client may come again on the same connection.
+            self.connection.forget_session();
         }
     }
 
@@ -579,7 +634,7 @@ fn queue_frames(link: &mut ServerLink, connection: &Connection) {
 }
 
 /// The finished WebSocket frame of a link's frame.
-fn finished(frame: &Frame) -> Bytes {
+pub(crate) fn finished(frame: &Frame) -> Bytes {
     match frame {
         Frame::Text(text) => encode(Opcode::Text, text),
         Frame::Binary(data) => encode(Opcode::Binary, data),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::Time;
+use crate::engineio;
 use crate::event::{Headers, Payload};
 use crate::message::{
     ClientMessage, Delivery, ErrorCode, Frame, LinkError, Refusal, ServerMessage,
@@ -153,9 +154,9 @@ impl Wire {
 }
 
 /// One event encoded once for all connections of a wire: finished, unmasked WebSocket frames.
-pub fn encode_event(wire: Wire, delivery: &Delivery) -> Bytes {
-    let socketio =
-        |parser, metadata| socketio::encode_event(&Namespace::MAIN, parser, metadata, delivery);
+/// `namespace` is where Socket.IO clients speak Tidings; the same for all of a server.
+pub fn encode_event(wire: Wire, namespace: &Namespace, delivery: &Delivery) -> Bytes {
+    let socketio = |parser, metadata| socketio::encode_event(namespace, parser, metadata, delivery);
     match wire {
         Wire::WsJson => ws::encode_event(Encoding::Json, delivery),
         Wire::WsMsgpack => ws::encode_event(Encoding::Msgpack, delivery),
@@ -168,9 +169,8 @@ pub fn encode_event(wire: Wire, delivery: &Delivery) -> Bytes {
 
 /// A notice to one connection about its lanes (progress, a gap), in the same form as its events:
 /// it has to keep its place among them. `None` if connections of this wire are not told.
-pub fn encode_notice(wire: Wire, notice: &ServerMessage) -> Option<Bytes> {
-    let socketio =
-        |parser, metadata| socketio::encode_notice(&Namespace::MAIN, parser, metadata, notice);
+pub fn encode_notice(wire: Wire, namespace: &Namespace, notice: &ServerMessage) -> Option<Bytes> {
+    let socketio = |parser, metadata| socketio::encode_notice(namespace, parser, metadata, notice);
     match wire {
         Wire::WsJson => Some(ws::encode_message(Encoding::Json, notice)),
         Wire::WsMsgpack => Some(ws::encode_message(Encoding::Msgpack, notice)),
@@ -264,6 +264,8 @@ pub enum ServerLink {
     Ws(Box<ws::ServerLink>),
     /// Socket.IO.
     SocketIo(Box<socketio::ServerLink>),
+    /// Engine.IO and nothing on top of it: there is no session, only messages.
+    Engine(Box<engineio::ServerLink>),
 }
 
 impl ServerLink {
@@ -275,6 +277,7 @@ impl ServerLink {
         match self {
             Self::Ws(link) => link.receive(now, frame),
             Self::SocketIo(link) => link.receive(now, frame),
+            Self::Engine(link) => link.receive(now, frame),
         }
     }
 
@@ -284,6 +287,7 @@ impl ServerLink {
         match self {
             Self::Ws(link) => link.send(now, message),
             Self::SocketIo(link) => link.send(now, message),
+            Self::Engine(_) => {}
         }
     }
 
@@ -292,6 +296,7 @@ impl ServerLink {
         match self {
             Self::Ws(link) => link.poll_frame(),
             Self::SocketIo(link) => link.poll_frame(),
+            Self::Engine(link) => link.poll_frame(),
         }
     }
 
@@ -300,6 +305,7 @@ impl ServerLink {
         match self {
             Self::Ws(link) => link.poll_message(),
             Self::SocketIo(link) => link.poll_message(),
+            Self::Engine(_) => None,
         }
     }
 
@@ -308,6 +314,7 @@ impl ServerLink {
         match self {
             Self::Ws(link) => link.next_timeout(),
             Self::SocketIo(link) => link.next_timeout(),
+            Self::Engine(link) => Some(link.next_timeout()),
         }
     }
 
@@ -319,6 +326,7 @@ impl ServerLink {
         match self {
             Self::Ws(link) => link.handle_timeout(now),
             Self::SocketIo(link) => link.handle_timeout(now),
+            Self::Engine(link) => link.handle_timeout(now),
         }
     }
 
@@ -328,6 +336,7 @@ impl ServerLink {
         match self {
             Self::Ws(_) => None,
             Self::SocketIo(link) => link.dead_at(),
+            Self::Engine(link) => link.dead_at(),
         }
     }
 
@@ -336,6 +345,8 @@ impl ServerLink {
         match self {
             Self::Ws(link) => link.wire(),
             Self::SocketIo(link) => link.wire(),
+            // It never has events.
+            Self::Engine(_) => Wire::SocketIo,
         }
     }
 }

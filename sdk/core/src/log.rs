@@ -13,6 +13,7 @@ use crate::event::Event;
 use crate::lane::{Epoch, Lane, Offset, Place};
 use crate::link::{Wire, encode_event};
 use crate::message::{Delivery, Gap, Position};
+use crate::socketio::Namespace;
 
 /// How much a lane keeps. Whichever limit is reached first lets the oldest events go.
 #[derive(Debug, Clone)]
@@ -104,9 +105,10 @@ impl LoggedEvent {
         &self.delivery
     }
 
-    /// The finished frames for connections of this wire.
-    pub fn frame(&self, wire: Wire) -> &Bytes {
-        self.frames[wire as usize].get_or_init(|| encode_event(wire, &self.delivery))
+    /// The finished frames for connections of this wire. `namespace` is where Socket.IO clients
+    /// speak Tidings, and has to be the same for all who ask.
+    pub fn frame(&self, wire: Wire, namespace: &Namespace) -> &Bytes {
+        self.frames[wire as usize].get_or_init(|| encode_event(wire, namespace, &self.delivery))
     }
 
     fn weight(&self) -> usize {

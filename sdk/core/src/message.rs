@@ -91,6 +91,8 @@ impl CloseCode {
     pub const INTERNAL: Self = Self(4004);
     /// The peer did not say hello in time.
     pub const HELLO_TIMEOUT: Self = Self(4005);
+    /// What was sent was not taken for so long that its queue is full.
+    pub const SLOW: Self = Self(4006);
     /// The token has expired.
     pub const TOKEN_EXPIRED: Self = Self(4300);
     /// A frame was not what the protocol says it should be.

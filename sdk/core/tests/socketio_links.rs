@@ -10,7 +10,9 @@ use messages::*;
 use proptest::prelude::*;
 use tidings_core::link::{LinkConfig, ServerLinkConfig, Wire, encode_event};
 use tidings_core::message::*;
-use tidings_core::socketio::{ClientLink, Parser, ServerLink, SocketIds, SocketIoConfig};
+use tidings_core::socketio::{
+    ClientLink, Namespace, Parser, ServerLink, SocketIds, SocketIoConfig,
+};
 use tidings_core::{Payload, Time};
 
 fn ids() -> SocketIds {
@@ -187,7 +189,7 @@ proptest! {
                 Frame::Binary(data) => websocket_frame(&mut sent, 0x82, &data),
             }
         }
-        prop_assert_eq!(encode_event(pair.server.wire(), &delivery), sent);
+        prop_assert_eq!(encode_event(pair.server.wire(), &Namespace::MAIN, &delivery), sent);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use messages::*;
 use proptest::prelude::*;
 use tidings_core::link::{LinkConfig, ServerLinkConfig, Wire, encode_event};
 use tidings_core::message::*;
+use tidings_core::socketio::Namespace;
 use tidings_core::websocket::{Decoder, Incoming, Role};
 use tidings_core::ws::{ClientLink, Encoding, ServerLink, encode_message};
 use tidings_core::{Payload, Time};
@@ -143,7 +144,7 @@ proptest! {
     #[test]
     fn events_encoded_once_are_what_the_link_sends(encoding in encoding(), delivery in delivery()) {
         let mut pair = Pair::open(encoding, lenient());
-        let frames = encode_event(pair.server.wire(), &delivery);
+        let frames = encode_event(pair.server.wire(), &Namespace::MAIN, &delivery);
         let event = ServerMessage::Event(delivery);
         prop_assert_eq!(&frames, &encode_message(encoding, &event));
         pair.server.send(pair.now, &event);

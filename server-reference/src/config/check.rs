@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, Uri};
 use tidings_core::json::MAX_DEPTH;
+use tidings_core::socketio::Namespace;
 
 use super::{Config, ConfigError, KIB};
 
@@ -128,6 +129,9 @@ impl Config {
     }
 
     fn check_partitions(&self) -> Checked {
+        if Namespace::new(&self.namespaces.tidings).is_none() {
+            return invalid("namespaces.tidings", "must begin with a slash and have no comma");
+        }
         if !(1..=16_384).contains(&self.partitions.count) {
             return invalid("partitions.count", "must be from 1 to 16384");
         }
@@ -165,6 +169,7 @@ impl Config {
             ("queues.critical", self.queues.critical),
             ("queues.volatile", self.queues.volatile),
             ("queues.control", self.queues.control),
+            ("queues.application", self.queues.application),
             ("queues.volatile_events", self.queues.volatile_events),
             ("limits.max_connections", self.limits.max_connections),
             ("limits.max_payload", self.limits.max_payload),
@@ -175,6 +180,10 @@ impl Config {
             ("limits.publish_rate", self.limits.publish_rate as usize),
             ("limits.publish_burst", self.limits.publish_burst as usize),
             ("polling.max_response", self.polling.max_response),
+            ("namespaces.max_pending_events", self.namespaces.max_pending_events),
+            ("recovery.max_packets", self.recovery.max_packets),
+            ("recovery.max_bytes", self.recovery.max_bytes),
+            ("recovery.max_sessions", self.recovery.max_sessions),
             ("socket.backlog", self.socket.backlog as usize),
         ];
         if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
@@ -294,7 +303,9 @@ mod tests {
 
     #[test]
     fn links_are_configured_as_they_are_by_themselves() {
-        assert_eq!(Config::default().link(), ServerLinkConfig::default());
+        let mut expected = ServerLinkConfig::default();
+        expected.socketio.application = true;
+        assert_eq!(Config::default().link(), expected);
     }
 
     #[test]

@@ -6,14 +6,14 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{
-    Config, ConfigError, Cookie, Cors, EngineIo, Heartbeat, Limits, Partitions, Paths, Polling,
-    Producers, Queues, Retention, Socket, Timeouts,
+    Config, ConfigError, Cookie, Cors, EngineIo, Heartbeat, Limits, Namespaces, Partitions, Paths,
+    Polling, Producers, Queues, Recovery, Retention, Socket, Timeouts,
 };
 
 /// A table of settings: its name, and the names and comments of its fields.
 type Section = (&'static str, &'static [(&'static str, &'static [&'static str])]);
 
-const SECTIONS: [Section; 13] = [
+const SECTIONS: [Section; 15] = [
     ("paths", Paths::FIELDS),
     ("partitions", Partitions::FIELDS),
     ("retention", Retention::FIELDS),
@@ -25,6 +25,8 @@ const SECTIONS: [Section; 13] = [
     ("polling", Polling::FIELDS),
     ("cors", Cors::FIELDS),
     ("cookie", Cookie::FIELDS),
+    ("namespaces", Namespaces::FIELDS),
+    ("recovery", Recovery::FIELDS),
     ("timeouts", Timeouts::FIELDS),
     ("socket", Socket::FIELDS),
 ];

@@ -17,6 +17,7 @@ use tidings_core::Partitioning;
 use tidings_core::engineio::request::Served;
 use tidings_core::link::ServerLinkConfig;
 use tidings_core::log;
+use tidings_core::socketio::{Namespace, SocketIoConfig};
 
 pub use layers::{Layers, environment_name};
 use units::{duration, size};
@@ -89,6 +90,10 @@ settings! {
         cors: Cors = Cors::default(),
         /// A cookie for proxies that keep the requests of a polling session on one instance.
         cookie: Cookie = Cookie::default(),
+        /// Socket.IO's namespaces.
+        namespaces: Namespaces = Namespaces::default(),
+        /// What Socket.IO clients find again after their connection broke.
+        recovery: Recovery = Recovery::default(),
         /// How long things may take.
         timeouts: Timeouts = Timeouts::default(),
         /// Options of the TCP sockets.
@@ -168,6 +173,10 @@ settings! {
         /// full, nothing more is read from the client.
         #[serde(with = "size")]
         control: usize = 256 * KIB,
+        /// What an application sends to its Socket.IO clients. A client that lets it grow full is
+        /// disconnected.
+        #[serde(with = "size")]
+        application: usize = MIB,
         /// How many volatile events may wait to be handed out by a shard, or to the bus of the
         /// services; the oldest make room.
         volatile_events: usize = 4096,
@@ -279,6 +288,39 @@ settings! {
         /// Whether it goes with requests from other sites: "lax", "strict", "none", or empty to
         /// leave it to the browser.
         same_site: String = "lax".to_owned(),
+    }
+}
+
+settings! {
+    /// Socket.IO's namespaces.
+    Namespaces {
+        /// The namespace in which Tidings is spoken; an application may have handlers there, too.
+        tidings: String = "/".to_owned(),
+        /// In how many other namespaces a connection may be.
+        max_per_connection: usize = 32,
+        /// When this many events of a client wait for the application's handlers, nothing more is
+        /// read from it until all are handled.
+        max_pending_events: usize = 256,
+    }
+}
+
+settings! {
+    /// What ordinary Socket.IO clients find again after their connection broke: their id, rooms
+    /// and data in the application's namespaces, and the events they have missed there.
+    Recovery {
+        /// For how long; 0 turns it off. As in Node, events have an offset as their last argument
+        /// when it is on.
+        #[serde(with = "duration")]
+        max_age: Duration = Duration::ZERO,
+        /// How many events each namespace keeps for that.
+        max_packets: usize = 10_000,
+        /// How many bytes of events each namespace keeps for that.
+        #[serde(with = "size")]
+        max_bytes: usize = 8 * MIB,
+        /// How many clients each namespace expects back.
+        max_sessions: usize = 100_000,
+        /// Whether clients that come back are not judged by middlewares again.
+        skip_middlewares: bool = true,
     }
 }
 
@@ -458,7 +500,17 @@ impl Config {
             hello_timeout: self.timeouts.hello,
             ping_interval: self.heartbeat.ping_interval,
             ping_timeout: self.heartbeat.ping_timeout,
-            ..ServerLinkConfig::default()
+            socketio: SocketIoConfig {
+                namespace: self.tidings_namespace(),
+                application: true,
+                max_namespaces: self.namespaces.max_per_connection,
+                ..SocketIoConfig::default()
+            },
         }
+    }
+
+    /// The Socket.IO namespace in which Tidings is spoken.
+    pub(crate) fn tidings_namespace(&self) -> Namespace {
+        Namespace::new(&self.namespaces.tidings).unwrap_or_default()
     }
 }

@@ -23,8 +23,11 @@ use crate::accepted::{Accepted, Transport, TransportKind};
 use crate::app::App;
 use crate::config;
 use crate::connection::{Alive, Command, Connection};
+use crate::engine_sessions::Entry;
+use crate::engineio::{self, Endpoint};
 use crate::session;
 use crate::shutdown::Phase;
+use crate::socketio::Opening;
 
 /// How many times the size that is accepted is read of a body that is too large, so that its
 /// sender comes to read the answer.
@@ -36,17 +39,28 @@ pub(super) async fn socketio(
     Extension(origin): Extension<Origin>,
     request: Request,
 ) -> Response {
+    let endpoint = Endpoint { sessions: Arc::clone(&app.engine_sessions), handler: None };
+    serve(app, origin, request, endpoint).await
+}
+
+/// Any request to an Engine.IO endpoint.
+pub(super) async fn serve(
+    app: Arc<App>,
+    origin: Origin,
+    request: Request,
+    endpoint: Endpoint,
+) -> Response {
     let shared = Arc::clone(&app);
     let cors = cors::Answer::to(&shared.config.cors, request.headers());
     if let Some(preflight) = cors.preflight(request.method()) {
         return preflight;
     }
-    let mut response = engineio(app, origin, request).await;
+    let mut response = answer(app, origin, request, endpoint).await;
     cors.allow(&mut response);
     response
 }
 
-async fn engineio(app: Arc<App>, origin: Origin, request: Request) -> Response {
+async fn answer(app: Arc<App>, origin: Origin, request: Request, endpoint: Endpoint) -> Response {
     let upgrade = has_token(request.headers(), header::UPGRADE, "websocket");
     let method = match *request.method() {
         Method::GET => request::Method::Get,
@@ -54,12 +68,15 @@ async fn engineio(app: Arc<App>, origin: Origin, request: Request) -> Response {
         _ => request::Method::Other,
     };
     let query = Query::parse(request.uri().query().unwrap_or_default());
-    let session = query.sid().and_then(|sid| app.engine_sessions.find(sid));
+    let session = query.sid().and_then(|sid| endpoint.sessions.find(sid));
     let carrier = session.as_ref().and_then(|connection| connection.carrier());
     match request::check(method, upgrade, &query, carrier, app.config.served()) {
         Ok(asked) => match (asked, session) {
-            (Asked::Open(Carrier::Polling), _) => open_polling(app, origin.peer).await,
-            (Asked::Open(Carrier::WebSocket), _) => open_websocket(app, origin, request),
+            (Asked::Open(Carrier::Polling), _) => {
+                let opening = opening(&app, &request, origin.peer);
+                open_polling(app, origin.peer, opening, &endpoint).await
+            }
+            (Asked::Open(Carrier::WebSocket), _) => open_websocket(app, origin, request, endpoint),
             (Asked::Poll, Some(session)) => poll(&app, &session).await,
             (Asked::Post, Some(session)) => post(&app, &session, request).await,
             (Asked::Probe, Some(session)) => try_websocket(app, origin, request, session),
@@ -83,8 +100,26 @@ fn upgrade_refused(error: RequestError) -> Response {
     (StatusCode::BAD_REQUEST, headers, error.to_string()).into_response()
 }
 
+/// What an application may want to know of the request with which a session begins.
+fn opening(app: &App, request: &Request, peer: SocketAddr) -> Option<Arc<Opening>> {
+    app.namespaces.are_used().then(|| Opening::new(request.headers(), request.uri(), peer))
+}
+
+/// What a session of an endpoint speaks.
+fn transport(handler: Option<engineio::Handler>, engine: Entry) -> Transport {
+    match handler {
+        None => Transport::SocketIo(engine),
+        Some(handler) => Transport::Engine(engine, handler),
+    }
+}
+
 /// A new session that begins with a poll: its answer is the open packet.
-async fn open_polling(app: Arc<App>, peer: SocketAddr) -> Response {
+async fn open_polling(
+    app: Arc<App>,
+    peer: SocketAddr,
+    opening: Option<Arc<Opening>>,
+    endpoint: &Endpoint,
+) -> Response {
     let Some(permit) = app.connections.admit() else {
         let max = app.config.limits.max_connections;
         let detail = format!("all {max} connections of this server are taken; try again later");
@@ -98,12 +133,13 @@ async fn open_polling(app: Arc<App>, peer: SocketAddr) -> Response {
     let served = app.config.served();
     let upgrades: &[Carrier] =
         if served.upgrades && served.websocket { &[Carrier::WebSocket] } else { &[] };
-    let engine = app.engine_sessions.enter(&connection, upgrades);
+    let engine = endpoint.sessions.enter(&connection, upgrades);
     let cookie = session_cookie(&app.config.cookie, engine.sid());
     let accepted = Accepted {
-        transport: Transport::SocketIo(engine),
+        transport: transport(endpoint.handler.clone(), engine),
         connection: Arc::clone(&connection),
         leftover: Bytes::new(),
+        opening,
         peer,
         permit: Arc::new(permit).upgrade(TransportKind::SocketIo),
     };
@@ -147,19 +183,21 @@ fn session_cookie(config: &config::Cookie, sid: &str) -> Option<HeaderValue> {
 }
 
 /// A new session on a WebSocket.
-fn open_websocket(app: Arc<App>, origin: Origin, request: Request) -> Response {
+fn open_websocket(app: Arc<App>, origin: Origin, request: Request, endpoint: Endpoint) -> Response {
     let agreed = match agree(&request) {
         Ok(agreed) => agreed,
         Err(problem) => return problem.into_response(),
     };
-    switch(app, origin, request, agreed, |app, opened| {
+    let opening = opening(&app, &request, origin.peer);
+    switch(app, origin, request, agreed, move |app, opened| {
         let Opened { stream, leftover, peer, permit } = opened;
         let connection = Connection::over_websocket(stream, Arc::clone(&app.feed_config));
         let connection = Arc::new(connection);
         let accepted = Accepted {
-            transport: Transport::SocketIo(app.engine_sessions.enter(&connection, &[])),
+            transport: transport(endpoint.handler, endpoint.sessions.enter(&connection, &[])),
             connection,
             leftover,
+            opening,
             peer,
             permit: permit.upgrade(TransportKind::SocketIo),
         };

@@ -11,6 +11,7 @@ mod upgrade;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{Extension, State};
 use axum::routing::{any, get};
 
 use crate::app::App;
@@ -20,7 +21,13 @@ pub(crate) use accept::accept;
 fn router(app: Arc<App>) -> Router {
     let paths = app.config.paths.clone();
     let socketio = paths.socketio.trim_end_matches('/');
-    Router::new()
+    let engines = app.engines.all().into_iter().fold(Router::new(), |router, (path, engine)| {
+        let serve = move |State(app), Extension(origin), request| {
+            engineio::serve(app, origin, request, engine)
+        };
+        router.route(&path, any(serve))
+    });
+    engines
         .route("/api/websocket/health", get(rest::health))
         .route("/api/websocket/stats", get(rest::websocket_stats))
         .route("/api/events/stats", get(rest::events_stats))

@@ -57,6 +57,7 @@ pub(super) async fn websocket(
                 connection: Arc::new(connection),
                 leftover,
                 transport: Transport::Ws(encoding),
+                opening: None,
                 peer,
                 permit: permit.upgrade(TransportKind::Ws),
             };

@@ -13,6 +13,8 @@ use tokio::sync::oneshot;
 
 use crate::handlers::{Handlers, Request};
 
+const FIRST_REQUEST: u32 = tidings_core::socketio::FIRST_REQUEST;
+
 /// Something that was waited for.
 pub(super) enum Answer {
     /// A handler has answered the client's request.
@@ -102,8 +104,9 @@ impl Requests {
     pub(super) fn begin(&mut self, answer: oneshot::Sender<Result<Payload, Refusal>>) -> RequestId {
         let running = self.running();
         running.begun.retain(|_, waiting| !waiting.is_closed());
-        running.next_id = running.next_id.wrapping_add(1);
-        let id = RequestId(running.next_id);
+        // The numbers below are for the acknowledgements of an application in the same namespace.
+        running.next_id = (running.next_id + 1) % FIRST_REQUEST;
+        let id = RequestId(FIRST_REQUEST + running.next_id);
         running.begun.insert(id, answer);
         id
     }

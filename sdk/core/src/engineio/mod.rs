@@ -17,6 +17,7 @@
 mod client;
 mod connection;
 mod handshake;
+mod link;
 mod packet;
 pub mod payload;
 mod polling;
@@ -28,6 +29,7 @@ mod transport;
 pub use client::{ClientSession, Received};
 pub use connection::{ClientConnection, ConnectionOutput};
 pub use handshake::{Handshake, HandshakeError};
+pub use link::ServerLink;
 pub use packet::{DecodeError, Packet};
 pub use polling::{Polling, PollingError};
 pub use probe::{NOOP_INTERVAL, Probe, ProbeStep, ProbeTimeout};

@@ -97,12 +97,11 @@ impl<'a> Query<'a> {
     /// Reads what stands after the question mark of a URL.
     pub fn parse(query: &'a str) -> Self {
         let mut parsed = Self::default();
-        for pair in query.split('&') {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            match decoded(key).as_ref() {
-                "transport" => parsed.transport = Some(decoded(value)),
-                "sid" => parsed.sid = Some(decoded(value)).filter(|sid| !sid.is_empty()),
-                "EIO" => parsed.version = Some(decoded(value)),
+        for (key, value) in decode_query(query) {
+            match key.as_ref() {
+                "transport" => parsed.transport = Some(value),
+                "sid" => parsed.sid = Some(value).filter(|sid| !sid.is_empty()),
+                "EIO" => parsed.version = Some(value),
                 _ => {}
             }
         }
@@ -113,6 +112,15 @@ impl<'a> Query<'a> {
     pub fn sid(&self) -> Option<&str> {
         self.sid.as_deref()
     }
+}
+
+/// The members of a query, names and values, with their escapes undone.
+pub fn decode_query(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(key), decoded(value))
+    })
 }
 
 /// Undoes the escapes of a query. What is no escape stays as it is.

@@ -11,6 +11,7 @@ use crate::link::{Wire, encode_event, encode_notice};
 use crate::log::LoggedEvent;
 use crate::message::{Delivery, Gap, ServerMessage, SubId};
 use crate::pattern::Pattern;
+use crate::socketio::Namespace;
 
 /// How many events are read from the log at once while a connection catches up.
 const READ_AHEAD: usize = 64;
@@ -25,6 +26,12 @@ pub struct FeedConfig {
     pub volatile_bytes: usize,
     /// Bytes of answers; beyond it nothing more is read from the connection. Default 256 KiB.
     pub control_bytes: usize,
+    /// Bytes of what an application sends to its Socket.IO clients; a connection that does not
+    /// take them in time is given up. Default 1 MiB. A single larger packet passes when its queue
+    /// is empty.
+    pub application_bytes: usize,
+    /// Where Socket.IO clients speak Tidings. Default `/`.
+    pub namespace: Namespace,
 }
 
 impl Default for FeedConfig {
@@ -33,6 +40,8 @@ impl Default for FeedConfig {
             event_bytes: [256 << 10; Priority::COUNT],
             volatile_bytes: 64 << 10,
             control_bytes: 256 << 10,
+            application_bytes: 1 << 20,
+            namespace: Namespace::MAIN,
         }
     }
 }
@@ -146,6 +155,20 @@ impl Feed {
         self.wire
     }
 
+    /// Where Socket.IO clients speak Tidings.
+    pub fn namespace(&self) -> &Namespace {
+        &self.config.namespace
+    }
+
+    /// Ends all subscriptions, and forgets all lanes and what was counted. What is queued stays.
+    pub fn leave(&mut self) {
+        self.stats = FeedStats::default();
+        self.flows.clear();
+        self.replays.clear();
+        self.subscriptions.clear();
+        self.not_live = 0;
+    }
+
     /// The frames waiting to be written.
     pub const fn outbox(&self) -> &Outbox {
         &self.outbox
@@ -164,6 +187,17 @@ impl Feed {
     /// Whether so many answers wait that nothing more should be read from the connection.
     pub fn is_choked(&self) -> bool {
         self.outbox.control_bytes() > self.config.control_bytes
+    }
+
+    /// Queues a packet of the application. Returns false, and queues nothing, when too much waits
+    /// already.
+    pub fn offer_application(&mut self, frames: Bytes) -> bool {
+        let waiting = self.outbox.application_bytes();
+        let fits = waiting == 0 || waiting + frames.len() <= self.config.application_bytes;
+        if fits {
+            self.outbox.push_application(frames);
+        }
+        fits
     }
 
     /// Adds a subscription, replacing one with the same id. The lanes it needs are added by
@@ -254,7 +288,7 @@ impl Feed {
             }
             Mode::Live => {}
         }
-        let frame = logged.frame(self.wire);
+        let frame = logged.frame(self.wire, &self.config.namespace);
         if fits(&self.outbox, &self.config, priority, frame.len()) {
             flow.place.offset = logged.offset();
             self.outbox.push_event(priority, frame.clone());
@@ -342,7 +376,8 @@ impl Feed {
             if cursor.is_empty() {
                 continue;
             }
-            let notice = encode_notice(self.wire, &ServerMessage::Progress(cursor));
+            let notice =
+                encode_notice(self.wire, &self.config.namespace, &ServerMessage::Progress(cursor));
             if let Some(frame) = notice {
                 self.outbox.push_event(priority, frame);
             }
@@ -406,7 +441,8 @@ impl Feed {
             }
             let name = &logged.event().name;
             if self.subscriptions.iter().any(|(_, pattern)| pattern.matches(name)) {
-                self.outbox.push_event(priority, logged.frame(self.wire).clone());
+                self.outbox
+                    .push_event(priority, logged.frame(self.wire, &self.config.namespace).clone());
                 self.stats.events[priority as usize] += 1;
                 self.stats.recovered += 1;
             }
@@ -436,7 +472,10 @@ impl Feed {
             }
             if replay.pattern.matches(&logged.event().name) {
                 let delivery = Delivery { replay_for: Some(sub), ..logged.delivery().clone() };
-                self.outbox.push_event(priority, encode_event(self.wire, &delivery));
+                self.outbox.push_event(
+                    priority,
+                    encode_event(self.wire, &self.config.namespace, &delivery),
+                );
                 self.stats.events[priority as usize] += 1;
                 self.stats.recovered += 1;
             }
@@ -449,7 +488,9 @@ impl Feed {
 
     fn tell_gap(&mut self, gap: Gap) {
         self.stats.gaps += 1;
-        if let Some(frame) = encode_notice(self.wire, &ServerMessage::Gap(gap)) {
+        if let Some(frame) =
+            encode_notice(self.wire, &self.config.namespace, &ServerMessage::Gap(gap))
+        {
             self.outbox.push_event(gap.lane.priority(), frame);
         }
     }

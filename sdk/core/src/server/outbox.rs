@@ -8,7 +8,8 @@ use bytes::Bytes;
 use crate::event::Priority;
 
 /// The frames that wait to be written to one connection, in the order in which they are written:
-/// control frames, volatile events, then critical, high, normal and low ones.
+/// control frames, what an application of Socket.IO sends, volatile events, then critical, high,
+/// normal and low ones.
 ///
 /// Frames are references to shared bytes: a broadcast that waits in a thousand outboxes exists once.
 /// The outbox counts bytes and leaves the limits to its owner.
@@ -19,6 +20,7 @@ pub struct Outbox {
     /// A frame of which the first bytes are written; the rest goes before anything else.
     partial: Option<Bytes>,
     control: Queue,
+    application: Queue,
     volatile: Queue,
     /// By priority, `low` first.
     events: [Queue; Priority::COUNT],
@@ -55,6 +57,12 @@ impl Outbox {
         self.control.push(frame);
     }
 
+    /// Queues a packet of the application: its packets keep their order.
+    pub fn push_application(&mut self, frames: Bytes) {
+        self.len += 1;
+        self.application.push(frames);
+    }
+
     /// Queues an event's frame.
     pub fn push_event(&mut self, priority: Priority, frame: Bytes) {
         self.len += 1;
@@ -79,6 +87,11 @@ impl Outbox {
         self.control.bytes
     }
 
+    /// Bytes of the application's packets waiting.
+    pub const fn application_bytes(&self) -> usize {
+        self.application.bytes
+    }
+
     /// Bytes of events of this priority waiting.
     pub const fn event_bytes(&self, priority: Priority) -> usize {
         self.events[priority as usize].bytes
@@ -93,6 +106,7 @@ impl Outbox {
     pub fn bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, Bytes::len)
             + self.control.bytes
+            + self.application.bytes
             + self.volatile.bytes
             + self.events.iter().map(|queue| queue.bytes).sum::<usize>()
     }
@@ -142,6 +156,7 @@ impl Outbox {
             .partial
             .take()
             .or_else(|| self.control.pop())
+            .or_else(|| self.application.pop())
             .or_else(|| self.volatile.pop())
             .or_else(|| self.events.iter_mut().rev().find_map(Queue::pop))?;
         self.len -= 1;
@@ -149,7 +164,9 @@ impl Outbox {
     }
 
     fn queues(&self) -> impl Iterator<Item = &Queue> {
-        [&self.control, &self.volatile].into_iter().chain(self.events.iter().rev())
+        [&self.control, &self.application, &self.volatile]
+            .into_iter()
+            .chain(self.events.iter().rev())
     }
 }
 
@@ -174,10 +191,11 @@ mod tests {
             outbox.push_event(priority, frame(&priority.as_str()[..1]));
         }
         outbox.push_volatile(frame("v"), 100);
+        outbox.push_application(frame("a"));
         outbox.push_control(frame("!"));
-        assert_eq!(gathered(&outbox, 64), "!vchnl");
-        assert_eq!(gathered(&outbox, 2), "!v");
-        assert_eq!(outbox.bytes(), 6);
+        assert_eq!(gathered(&outbox, 64), "!avchnl");
+        assert_eq!(gathered(&outbox, 2), "!a");
+        assert_eq!((outbox.bytes(), outbox.application_bytes()), (7, 1));
     }
 
     #[test]

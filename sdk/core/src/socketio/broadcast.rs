@@ -23,7 +23,7 @@ pub fn encode_event(
     delivery: &Delivery,
 ) -> Bytes {
     let args = control::delivery_args(delivery, metadata);
-    encode_args(namespace, parser, delivery.event.payload.len(), args)
+    encode_args(namespace, parser, args)
 }
 
 /// Encodes what a client is told about its lanes in the same way. `None` if such clients are not
@@ -46,22 +46,28 @@ pub fn encode_notice(
         }
         _ => return None,
     }
-    Some(encode_args(namespace, parser, 0, args))
+    Some(encode_args(namespace, parser, args))
 }
 
-fn encode_args(namespace: &Namespace, parser: Parser, payload: usize, args: Args) -> Bytes {
-    let packet = Packet { namespace: namespace.clone(), body: Body::Event { ack: None, args } };
+fn encode_args(namespace: &Namespace, parser: Parser, args: Args) -> Bytes {
+    let body = Body::Event { ack: None, args };
+    encode_packet(parser, &Packet { namespace: namespace.clone(), body })
+}
+
+/// Encodes any packet into finished, unmasked WebSocket frames, all of them in one buffer.
+pub fn encode_packet(parser: Parser, packet: &Packet) -> Bytes {
+    let payload = packet.args().map_or(0, Args::bytes);
     // The header's place is kept at its largest; what is not needed of it is cut off at the end.
     let mut frames = Vec::with_capacity(2 * MAX_HEADER + 128 + payload);
     frames.resize(MAX_HEADER, 0);
     let opcode = match parser {
         Parser::Text => {
             frames.push(b'4');
-            text::encode(&packet, &mut frames);
+            text::encode(packet, &mut frames);
             Opcode::Text
         }
         Parser::Msgpack => {
-            msgpack::encode(&packet, &mut frames);
+            msgpack::encode(packet, &mut frames);
             Opcode::Binary
         }
     };

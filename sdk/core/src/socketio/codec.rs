@@ -71,14 +71,19 @@ pub struct SocketIoConfig {
     pub max_arguments: usize,
     /// The most binary attachments of a packet.
     pub max_attachments: usize,
+    /// Whether an application decides which namespaces there are, and takes part in them. Without
+    /// one a server has the namespace of Tidings alone.
+    pub application: bool,
+    /// The most namespaces, besides that of Tidings, in which a server lets a connection be.
+    pub max_namespaces: usize,
     /// The most acknowledgements that a server owes a client at once; what asks for more is
     /// refused.
     pub max_unanswered: usize,
 }
 
 impl Default for SocketIoConfig {
-    /// The main namespace, the default parser, 64 arguments, 10 attachments (as Socket.IO's own parser), 4096
-    /// acknowledgements.
+    /// The main namespace, the default parser, 64 arguments, 10 attachments (as Socket.IO's own
+    /// parser), no application, 32 namespaces, 4096 acknowledgements.
     fn default() -> Self {
         let PacketLimits { max_arguments, max_attachments, .. } = PacketLimits::default();
         Self {
@@ -86,6 +91,8 @@ impl Default for SocketIoConfig {
             parser: Parser::Text,
             max_arguments,
             max_attachments,
+            application: false,
+            max_namespaces: 32,
             max_unanswered: 4096,
         }
     }

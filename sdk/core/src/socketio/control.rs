@@ -46,9 +46,14 @@ pub(super) const ENDED: &str = "tidings:unsubscribed";
 const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
-/// Whether Socket.IO keeps this name for itself.
-pub(super) fn is_reserved(name: &str) -> bool {
+/// Whether Socket.IO keeps this name for itself: no event may be called so.
+pub fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name)
+}
+
+/// Whether an event of this name is for the session, whoever else listens.
+pub fn is_control(name: &str) -> bool {
+    name.starts_with(PREFIX) || matches!(name, SUBSCRIBE | UNSUBSCRIBE | PUBLISH)
 }
 
 /// Whether an event from the server may be called so.
@@ -58,7 +63,7 @@ fn is_free_for_server(name: &str) -> bool {
 
 /// Whether an event from a client may be called so without being taken for a control event.
 fn is_free_for_client(name: &str) -> bool {
-    is_free_for_server(name) && !matches!(name, SUBSCRIBE | UNSUBSCRIBE | PUBLISH)
+    is_free_for_server(name) && !is_control(name)
 }
 
 /// Begins the arguments of a control event.
@@ -203,19 +208,33 @@ pub(super) fn read_payload(args: &Args, from: usize) -> Result<Payload, Refusal>
 
 /// The arguments that answer a request: the reply, or `null` and an error.
 pub(super) fn reply_args(result: &Result<Payload, Refusal>) -> Args {
-    let mut args = Args::new();
     match result {
-        Ok(payload) => args.push_payload(payload),
-        Err(refusal) => {
-            args.push_written(|w| {
-                w.null();
-            });
-            args.push_written(|w| {
-                write_refusal(w.begin_object().key("error"), refusal);
-                w.end_object();
-            });
+        Ok(payload) => {
+            let mut args = Args::new();
+            args.push_payload(payload);
+            args
         }
+        Err(refusal) => refusal_args(refusal),
     }
+}
+
+/// The arguments that answer a request with a refusal: `null` and `{"error": {"code", "message"}}`.
+pub fn refusal_args(refusal: &Refusal) -> Args {
+    let mut args = Args::new();
+    args.push_written(|w| {
+        w.null();
+    });
+    args.push_written(|w| {
+        write_refusal(w.begin_object().key("error"), refusal);
+        w.end_object();
+    });
+    args
+}
+
+/// The arguments of the event that tells a client of a refusal nobody waits for an answer to.
+pub fn error_event_args(refusal: &Refusal) -> Args {
+    let mut args = control(ERROR);
+    args.push_written(|w| write_refusal(w, refusal));
     args
 }
 

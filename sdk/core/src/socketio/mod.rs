@@ -20,17 +20,18 @@ mod packet;
 mod server;
 pub mod text;
 
-pub use broadcast::{encode_event, encode_notice};
+pub use broadcast::{encode_event, encode_notice, encode_packet};
 pub use client::ClientLink;
 pub use codec::{Parser, SocketIoConfig};
+pub use control::{error_event_args, is_control, is_reserved, refusal_args};
 pub use packet::{
     Args, ArgumentError, BadArgument, Body, DecodeError, MAX_ACK_ID, Namespace, Packet,
     PacketLimits,
 };
-pub use server::{ServerLink, SocketIds};
+pub use server::{FIRST_REQUEST, Grant, NamespaceMessage, ServerLink, SocketIds};
 
 /// The protocol revision spoken here.
 pub const PROTOCOL: u32 = 5;
 
 /// What servers answer to a CONNECT to a namespace they do not have.
-const INVALID_NAMESPACE: &str = "Invalid namespace";
+pub const INVALID_NAMESPACE: &str = "Invalid namespace";

@@ -149,6 +149,11 @@ impl Args {
         &self.attachments
     }
 
+    /// How many bytes the arguments and attachments have together.
+    pub fn bytes(&self) -> usize {
+        self.values.iter().chain(&self.attachments).map(Bytes::len).sum()
+    }
+
     /// Whether some attachment is not an argument by itself but stands inside of one.
     pub fn has_inner_binary(&self) -> bool {
         let outer = |num| (0..self.len()).any(|index| self.placeholder(index) == Some(num));

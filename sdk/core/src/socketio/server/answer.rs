@@ -11,7 +11,7 @@ use super::{Awaited, ServerLink, State};
 
 impl ServerLink {
     pub(super) fn answer(&mut self, message: &ServerMessage) {
-        match (self.state, message) {
+        match (&self.state, message) {
             (State::Joining, ServerMessage::Welcome(welcome)) => self.welcome(welcome),
             (State::Joining, ServerMessage::Close(close)) => self.refuse_connect(close),
             (State::Joined, message) => self.tell(message),
@@ -25,6 +25,9 @@ impl ServerLink {
         let mut answer = Vec::new();
         let mut w = Writer::new(&mut answer);
         w.begin_object().key("sid").str(&self.ids.socket);
+        if let Some(pid) = &self.pid {
+            w.key("pid").str(pid);
+        }
         if self.tidings {
             spelling::write_welcome(w.key("tidings"), welcome);
         }
@@ -36,6 +39,7 @@ impl ServerLink {
     /// Refuses the namespace. An ordinary client that should simply try again is not told: it
     /// reconnects by itself when the connection closes, but not after a CONNECT_ERROR.
     pub(super) fn refuse_connect(&mut self, close: &Close) {
+        self.state = State::Outside;
         if !self.tidings && close.code.advice() == Advice::Retry {
             return;
         }

@@ -2,13 +2,14 @@
 
 mod answer;
 mod ask;
+mod namespaces;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
 use crate::engineio::{self, Carrier, ServerSession, ServerSessionConfig};
-use crate::json::{self, Value, Writer};
+use crate::json::{self, Value};
 use crate::link::{ServerLinkConfig, Wire};
 use crate::message::{
     ClientMessage, CloseCode, Frame, Hello, LinkError, PROTOCOL_VERSION, RequestId, ServerMessage,
@@ -18,7 +19,10 @@ use crate::spelling;
 use crate::time::{Time, earliest};
 
 use super::codec::{self, Decoder, Parser};
-use super::packet::{Args, BadArgument, Body, DecodeError, Packet};
+use super::packet::{Args, BadArgument, Body, DecodeError, Namespace, Packet};
+
+use self::namespaces::Members;
+pub use self::namespaces::{Grant, NamespaceMessage};
 
 /// The identifiers of one connection. The driver makes them up, since the core has no randomness;
 /// Socket.IO's own have 20 base64url characters.
@@ -45,9 +49,18 @@ pub struct ServerLink {
     ids: SocketIds,
     engine: ServerSession,
     decoder: Decoder,
+    /// Until when the client has to be in a namespace.
+    deadline: Option<Time>,
+    /// The session that the namespace of Tidings carries.
     state: State,
+    /// The namespaces that the application knows the client in.
+    members: Members,
     /// Whether the client knows Tidings.
     tidings: bool,
+    /// What names the client's session to Socket.IO, for recovery.
+    pid: Option<String>,
+    /// Whether the application takes the events in the namespace of Tidings, too.
+    claimed: bool,
     inbox: VecDeque<ClientMessage>,
     /// The acknowledgement that each open message of the client waits for.
     unanswered: BTreeMap<Awaited, u64>,
@@ -60,20 +73,23 @@ pub struct ServerLink {
     last_seq: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     /// The client has not asked for the namespace.
-    Waiting {
-        /// Until when it has to.
-        deadline: Time,
-    },
-    /// It has; the session has not answered.
+    Outside,
+    /// It has; the application has not answered.
+    Asked(Box<Hello>),
+    /// It may; the session has not answered.
     Joining,
     /// It is welcome.
     Joined,
     /// It has left.
     Left,
 }
+
+/// Requests of the session are numbered from here on; the acknowledgement ids below are the
+/// application's, which shares the namespace.
+pub const FIRST_REQUEST: u32 = 1 << 30;
 
 /// What a client can wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,8 +123,12 @@ impl ServerLink {
         Self {
             engine: ServerSession::new(&ids.engine, upgrades, engine_config, now),
             decoder: Decoder::new(None, limits),
-            state: State::Waiting { deadline: now + config.hello_timeout },
+            deadline: Some(now + config.hello_timeout),
+            state: State::Outside,
+            members: Members::default(),
             tidings: false,
+            pid: None,
+            claimed: false,
             inbox: VecDeque::new(),
             unanswered: BTreeMap::new(),
             tokens: VecDeque::new(),
@@ -162,11 +182,7 @@ impl ServerLink {
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub fn next_timeout(&self) -> Option<Time> {
-        let hello = match self.state {
-            State::Waiting { deadline } => Some(deadline),
-            _ => None,
-        };
-        earliest(hello, Some(self.engine.next_timeout()))
+        earliest(self.deadline, Some(self.engine.next_timeout()))
     }
 
     /// When the client is given up unless something comes from it; `None` while no answer to a ping
@@ -178,15 +194,25 @@ impl ServerLink {
     /// Sends the ping that is due.
     ///
     /// # Errors
-    /// When the client did not ask for the namespace in time, or fell silent.
+    /// When the client was not let into a namespace in time, or fell silent.
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), LinkError> {
-        match self.state {
-            State::Waiting { deadline } if deadline <= now => Err(LinkError::new(
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(LinkError::new(
                 CloseCode::HELLO_TIMEOUT,
                 format!("no CONNECT came within {:?}", self.config.hello_timeout),
-            )),
-            _ => self.engine.handle_timeout(now),
+            ));
         }
+        self.engine.handle_timeout(now)
+    }
+
+    /// How the client spells packets; the default parser while nothing has come.
+    pub fn parser(&self) -> Parser {
+        self.decoder.parser()
+    }
+
+    /// Whether the client knows Tidings. It is known once it asked for the namespace of Tidings.
+    pub const fn knows_tidings(&self) -> bool {
+        self.tidings
     }
 
     /// Which broadcast encoding this connection takes. It is known once the hello was polled.
@@ -200,59 +226,61 @@ impl ServerLink {
     }
 
     fn packet(&mut self, packet: Packet) -> Result<(), LinkError> {
-        if packet.namespace != self.config.socketio.namespace {
-            return self.other_namespace(packet);
-        }
-        match (packet.body, self.state) {
-            (_, State::Left) => Ok(()),
-            (Body::Connect(auth), State::Waiting { .. }) => {
-                self.connect(auth);
-                Ok(())
-            }
-            (Body::Event { ack, args }, State::Joining | State::Joined) => {
-                self.event(ack, &args);
-                Ok(())
-            }
-            (Body::Ack { ack, args }, State::Joining | State::Joined) => {
-                self.acknowledged(ack, &args);
-                Ok(())
-            }
-            (Body::Disconnect, State::Joining | State::Joined) => {
-                self.state = State::Left;
-                self.inbox.push_back(ClientMessage::Bye);
-                Ok(())
-            }
-            (Body::Connect(_), _) => {
-                Err(LinkError::new(CloseCode::BAD_FRAME, "a second CONNECT to the namespace"))
-            }
-            (Body::ConnectError(_), _) => {
-                Err(LinkError::new(CloseCode::BAD_FRAME, "CONNECT_ERROR is the server's to send"))
-            }
-            (_, State::Waiting { .. }) => Err(LinkError::new(
-                CloseCode::BAD_FRAME,
-                "a packet before CONNECT to its namespace",
-            )),
-        }
-    }
-
-    fn other_namespace(&mut self, packet: Packet) -> Result<(), LinkError> {
         let Packet { namespace, body } = packet;
-        if !matches!(body, Body::Connect(_)) {
-            let reason = format!("a packet for {namespace:?}, to which no CONNECT was granted");
-            return Err(LinkError::new(CloseCode::BAD_FRAME, reason));
+        let body = match body {
+            Body::Connect(auth) => return self.connect(namespace, auth),
+            Body::ConnectError(_) => {
+                let reason = "CONNECT_ERROR is the server's to send";
+                return Err(LinkError::new(CloseCode::BAD_FRAME, reason));
+            }
+            body => body,
+        };
+        if namespace != self.config.socketio.namespace {
+            return self.member_packet(namespace, body);
         }
-        let mut error = Vec::new();
-        Writer::new(&mut error)
-            .begin_object()
-            .key("message")
-            .str(super::INVALID_NAMESPACE)
-            .end_object();
-        self.send_packet(&Packet { namespace, body: Body::ConnectError(error.into()) });
+        match (body, &self.state) {
+            (_, State::Left) => {}
+            (_, State::Outside | State::Asked(_)) => return Err(uninvited(&namespace)),
+            (Body::Event { ack, args }, _) => self.event_here(namespace, ack, args),
+            (Body::Ack { ack, args }, _) if self.claimed && ack < u64::from(FIRST_REQUEST) => {
+                self.members.tell(NamespaceMessage::Ack { namespace, ack, args });
+            }
+            (Body::Ack { ack, args }, _) => self.acknowledged(ack, &args),
+            (Body::Disconnect, _) => self.leave(namespace),
+            (Body::Connect(_) | Body::ConnectError(_), _) => {}
+        }
         Ok(())
     }
 
+    /// The client leaves the namespace of Tidings. A Tidings client needs the connection for
+    /// nothing else; any other may have business in other namespaces.
+    fn leave(&mut self, namespace: Namespace) {
+        if self.config.socketio.application && !self.tidings {
+            self.state = State::Outside;
+            self.claimed = false;
+            self.unanswered.clear();
+            self.tokens.clear();
+            self.numbered.clear();
+            self.members.tell(NamespaceMessage::Disconnect { namespace });
+        } else {
+            self.state = State::Left;
+            self.inbox.push_back(ClientMessage::Bye);
+        }
+    }
+
     /// Reads the client's `auth`; if something is wrong with it, the client may try again.
-    fn connect(&mut self, auth: Option<Bytes>) {
+    fn connect(&mut self, namespace: Namespace, auth: Option<Bytes>) -> Result<(), LinkError> {
+        if namespace != self.config.socketio.namespace {
+            return self.member_connect(namespace, auth);
+        }
+        match self.state {
+            State::Outside => {}
+            State::Left if !self.tidings && self.config.socketio.application => {}
+            _ => {
+                let reason = "a second CONNECT to the namespace";
+                return Err(LinkError::new(CloseCode::BAD_FRAME, reason));
+            }
+        }
         let hello = match &auth {
             Some(auth) => match json::parse(auth, json::MAX_DEPTH) {
                 Ok(auth) => self.hello(auth),
@@ -261,18 +289,29 @@ impl ServerLink {
             None => Ok(Hello { producer: self.ids.producer.clone(), ..Hello::default() }),
         };
         match hello {
-            Ok(hello) => {
-                self.state = State::Joining;
-                self.inbox.push_back(ClientMessage::Hello(hello));
+            Ok(hello) if self.config.socketio.application => {
+                self.state = State::Asked(Box::new(hello));
+                self.members.tell(NamespaceMessage::Connect { namespace, auth });
             }
+            Ok(hello) => self.join(hello),
             Err((code, reason)) => self.refuse_connect(&crate::message::Close::new(code, reason)),
         }
+        Ok(())
+    }
+
+    /// The client may take its session up.
+    fn join(&mut self, hello: Hello) {
+        self.deadline = None;
+        self.state = State::Joining;
+        self.inbox.push_back(ClientMessage::Hello(hello));
     }
 
     fn hello(&mut self, auth: Value<'_>) -> Result<Hello, (CloseCode, String)> {
         let token = match auth.get("token") {
             None => None,
             Some(token) if token.is_null() => None,
+            // What an application's own clients call a token is for the application to judge.
+            Some(token) if self.config.socketio.application && token.as_str().is_none() => None,
             Some(token) => {
                 let expected = "auth.token must be a string";
                 let token = token.as_str().ok_or((CloseCode::UNAUTHORIZED, expected.into()))?;
@@ -303,12 +342,16 @@ impl ServerLink {
 
     /// A packet with an argument too deep, or too many of them: refused where the sender sees it.
     fn bad_argument(&mut self, bad: BadArgument) -> Result<(), LinkError> {
-        let joined = matches!(self.state, State::Joining | State::Joined);
-        if bad.packet.namespace != self.config.socketio.namespace || !joined {
-            return self.packet(bad.packet);
+        let BadArgument { packet, reason } = bad;
+        let refusal = ask::argument_refusal(&reason);
+        if self.members.has_joined(&packet.namespace) {
+            return self.refuse_there(packet.namespace, &refusal);
         }
-        let refusal = ask::argument_refusal(&bad.reason);
-        match bad.packet.body {
+        let joined = matches!(self.state, State::Joining | State::Joined);
+        if packet.namespace != self.config.socketio.namespace || !joined {
+            return self.packet(packet);
+        }
+        match packet.body {
             Body::Event { ack, args } => {
                 let name = args.value(0).and_then(Value::as_str).unwrap_or_default();
                 self.refuse(ask::answered_as(&name), ack, &refusal);
@@ -332,4 +375,10 @@ impl ServerLink {
         let packet = self.config.socketio.packet(Body::Ack { ack, args });
         self.send_packet(&packet);
     }
+}
+
+/// How a connection ends on which a packet came for a namespace that was not granted.
+fn uninvited(namespace: &Namespace) -> LinkError {
+    let reason = format!("a packet for {namespace:?}, to which no CONNECT was granted");
+    LinkError::new(CloseCode::BAD_FRAME, reason)
 }

@@ -1,0 +1,338 @@
+//! Emitting to many sockets, and doing something with many sockets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tidings_core::socketio::{Args, Body, Parser, is_reserved};
+use tokio::sync::mpsc;
+
+use super::acks::Answer;
+use super::args::{self, ArgsError, IntoArgs};
+use super::namespace::Namespace;
+use super::socket::Socket;
+use super::table::Target;
+
+/// An event could not be emitted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EmitError {
+    /// The arguments cannot be written.
+    #[error(transparent)]
+    Args(#[from] ArgsError),
+    /// Socket.IO keeps the name for itself.
+    #[error("{0:?} is a name that Socket.IO keeps for itself")]
+    Reserved(String),
+    /// The socket is not connected, and cannot be recovered.
+    #[error("the socket is not connected")]
+    Disconnected,
+}
+
+/// An event was not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AckError {
+    /// It could not be emitted.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+    /// The client is gone.
+    #[error("the client went away before it acknowledged")]
+    Disconnected,
+    /// The client took too long.
+    #[error("the client did not acknowledge within {0:?}")]
+    Timeout(Duration),
+    /// The client acknowledged with something else.
+    #[error("the acknowledgement is not what is expected: {0}")]
+    Args(ArgsError),
+}
+
+/// Not all clients have acknowledged a broadcast.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{missing} clients did not acknowledge")]
+pub struct MissingAcks<T> {
+    /// The acknowledgements that have come.
+    pub received: Vec<T>,
+    /// How many have not: their clients took too long, or went away.
+    pub missing: usize,
+}
+
+/// The names of one or several rooms.
+pub trait IntoRooms {
+    /// All of them.
+    fn into_rooms(self) -> Vec<Arc<str>>;
+}
+
+impl IntoRooms for Arc<str> {
+    fn into_rooms(self) -> Vec<Arc<str>> {
+        vec![self]
+    }
+}
+
+impl IntoRooms for String {
+    fn into_rooms(self) -> Vec<Arc<str>> {
+        vec![self.into()]
+    }
+}
+
+impl IntoRooms for &str {
+    fn into_rooms(self) -> Vec<Arc<str>> {
+        vec![self.into()]
+    }
+}
+
+impl IntoRooms for &String {
+    fn into_rooms(self) -> Vec<Arc<str>> {
+        vec![self.as_str().into()]
+    }
+}
+
+impl<T: IntoRooms> IntoRooms for Vec<T> {
+    fn into_rooms(self) -> Vec<Arc<str>> {
+        self.into_iter().flat_map(IntoRooms::into_rooms).collect()
+    }
+}
+
+impl<T: IntoRooms, const N: usize> IntoRooms for [T; N] {
+    fn into_rooms(self) -> Vec<Arc<str>> {
+        self.into_iter().flat_map(IntoRooms::into_rooms).collect()
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Flags {
+    pub(super) volatile: bool,
+}
+
+/// Sockets of a namespace, and how to emit to them: Node's `BroadcastOperator`.
+#[derive(Debug, Clone)]
+#[must_use = "it does nothing until something is emitted"]
+pub struct Broadcast {
+    namespace: Namespace,
+    target: Target,
+    flags: Flags,
+    timeout: Option<Duration>,
+    /// It is for this socket alone.
+    only: Option<Socket>,
+}
+
+impl Broadcast {
+    pub(super) fn new(namespace: Namespace) -> Self {
+        let (target, flags) = (Target::default(), Flags::default());
+        Self { namespace, target, flags, timeout: None, only: None }
+    }
+
+    pub(super) fn only(socket: &Socket) -> Self {
+        let namespace = socket.namespace().clone();
+        Self { only: Some(socket.clone()), ..Self::new(namespace) }
+    }
+
+    /// To those in these rooms, besides those in rooms named before.
+    pub fn to(mut self, rooms: impl IntoRooms) -> Self {
+        self.target.rooms.extend(rooms.into_rooms());
+        self
+    }
+
+    /// As [`to`](Self::to); Node's `in`.
+    pub fn within(self, rooms: impl IntoRooms) -> Self {
+        self.to(rooms)
+    }
+
+    /// Not to those in these rooms. A socket's id is a room, too.
+    pub fn except(mut self, rooms: impl IntoRooms) -> Self {
+        self.target.except.extend(rooms.into_rooms());
+        self
+    }
+
+    /// Clients that cannot take it at once do not get it.
+    pub fn volatile(mut self) -> Self {
+        self.flags.volatile = true;
+        self
+    }
+
+    /// Accepted; see [`Socket::compress`].
+    pub fn compress(self, _compress: bool) -> Self {
+        self
+    }
+
+    /// Only to sockets of this instance. It makes no difference: an instance knows no other
+    /// sockets than its own.
+    pub fn local(self) -> Self {
+        self
+    }
+
+    /// Acknowledgements have to come within this time; without it, within `timeouts.request`.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// Sends an event. The arguments are a tuple, or a single value. It is encoded once for all
+    /// clients with the same parser.
+    ///
+    /// # Errors
+    /// When the arguments cannot be written, the name is one that Socket.IO keeps for itself, or
+    /// it is for one socket, which is gone.
+    pub fn emit(&self, event: &str, arguments: impl IntoArgs) -> Result<(), EmitError> {
+        let args = event_args(event, arguments)?;
+        self.send(args, None)
+    }
+
+    /// Sends an event, and waits for the acknowledgements of all clients that get it.
+    ///
+    /// # Errors
+    /// When it cannot be sent, or when not all acknowledge in time; acknowledgements that are no
+    /// `T` count as missing.
+    pub async fn emit_with_ack<T: DeserializeOwned>(
+        &self,
+        event: &str,
+        arguments: impl IntoArgs,
+    ) -> Result<Result<Vec<T>, MissingAcks<T>>, EmitError> {
+        let (expected, answers) = self.ask(event, arguments).await?;
+        let read = answers.iter().filter_map(|answer| args::read(answer, 0).ok());
+        let received: Vec<T> = read.collect();
+        let missing = expected - received.len();
+        Ok(if missing == 0 { Ok(received) } else { Err(MissingAcks { received, missing }) })
+    }
+
+    /// Sends an event to the one socket it is for, and waits for the acknowledgement.
+    pub(super) async fn emit_to_one<T: DeserializeOwned>(
+        &self,
+        event: &str,
+        arguments: impl IntoArgs,
+    ) -> Result<T, AckError> {
+        let (_, answers) = self.ask(event, arguments).await?;
+        match answers.first() {
+            Some(answer) => args::read(answer, 0).map_err(AckError::Args),
+            None if self.only.as_ref().is_some_and(Socket::connected) => {
+                Err(AckError::Timeout(self.limit()))
+            }
+            None => Err(AckError::Disconnected),
+        }
+    }
+
+    fn limit(&self) -> Duration {
+        self.timeout.unwrap_or(self.namespace.ack_timeout())
+    }
+
+    /// How many acknowledgements are expected, and those that came in time.
+    async fn ask(
+        &self,
+        event: &str,
+        arguments: impl IntoArgs,
+    ) -> Result<(usize, Vec<Args>), EmitError> {
+        let args = event_args(event, arguments)?;
+        let id = self.namespace.next_ack();
+        let sockets = self.sockets();
+        // One place for each answer, so that no client has to wait.
+        let (answer, mut answered) = mpsc::channel(sockets.len().max(1));
+        for socket in &sockets {
+            socket.acks().expect(id, answer.clone());
+        }
+        drop(answer);
+        self.send_to(&sockets, args, id);
+        let mut answers = Vec::new();
+        let all = async {
+            while let Some(answer) = answered.recv().await {
+                answers.push(answer);
+            }
+        };
+        if tokio::time::timeout(self.limit(), all).await.is_err() {
+            sockets.iter().for_each(|socket| socket.acks().forget(id));
+        }
+        Ok((sockets.len(), answers))
+    }
+
+    fn send_to(&self, sockets: &[Socket], args: Args, id: u64) {
+        let mut frames = Frames::new(Body::Event { ack: Some(id), args });
+        for socket in sockets {
+            frames.push(socket, self.flags);
+        }
+        sockets.iter().for_each(Socket::flush);
+    }
+
+    fn send(&self, args: Args, id: Option<(u64, Answer)>) -> Result<(), EmitError> {
+        debug_assert!(id.is_none());
+        match &self.only {
+            Some(socket) if !self.namespace.recovers() => {
+                if !socket.connected() {
+                    return Err(EmitError::Disconnected);
+                }
+                let frames = socket.encode(Body::Event { ack: None, args });
+                socket.push(&frames, self.flags.volatile);
+                socket.flush();
+            }
+            Some(socket) => {
+                let target = Target { rooms: vec![socket.shared_id().clone()], except: vec![] };
+                self.namespace.broadcast(&target, args, self.flags);
+            }
+            None => self.namespace.broadcast(&self.target, args, self.flags),
+        }
+        Ok(())
+    }
+
+    /// The sockets that are meant.
+    fn sockets(&self) -> Vec<Socket> {
+        if let Some(socket) = &self.only {
+            return if socket.connected() { vec![socket.clone()] } else { Vec::new() };
+        }
+        let mut sockets = Vec::new();
+        self.namespace.table().select(&self.target, |socket| sockets.push(socket.clone()));
+        sockets
+    }
+
+    /// The sockets that are meant; Node's `fetchSockets`.
+    pub fn fetch_sockets(&self) -> Vec<Socket> {
+        self.sockets()
+    }
+
+    /// Puts the sockets into rooms; Node's `socketsJoin`.
+    pub fn sockets_join(&self, rooms: impl IntoRooms) {
+        let rooms = rooms.into_rooms();
+        for socket in self.sockets() {
+            socket.join(rooms.clone());
+        }
+    }
+
+    /// Takes the sockets out of rooms; Node's `socketsLeave`.
+    pub fn sockets_leave(&self, rooms: impl IntoRooms) {
+        let rooms = rooms.into_rooms();
+        for socket in self.sockets() {
+            rooms.iter().for_each(|room| socket.leave(room));
+        }
+    }
+
+    /// Disconnects the sockets; see [`Socket::disconnect`].
+    pub fn disconnect_sockets(&self, close: bool) {
+        for socket in self.sockets() {
+            socket.disconnect(close);
+        }
+    }
+}
+
+fn event_args(event: &str, arguments: impl IntoArgs) -> Result<Args, EmitError> {
+    if is_reserved(event) {
+        return Err(EmitError::Reserved(event.to_owned()));
+    }
+    Ok(args::event_args(event, arguments)?)
+}
+
+/// One packet, encoded at most once for each parser.
+pub(super) struct Frames {
+    body: Body,
+    encoded: [Option<bytes::Bytes>; 2],
+}
+
+impl Frames {
+    pub(super) const fn new(body: Body) -> Self {
+        Self { body, encoded: [const { None }; 2] }
+    }
+
+    /// Queues the packet for a socket.
+    pub(super) fn push(&mut self, socket: &Socket, flags: Flags) {
+        let place = match socket.parser() {
+            Parser::Text => 0,
+            Parser::Msgpack => 1,
+        };
+        let body = &self.body;
+        let frames = self.encoded[place].get_or_insert_with(|| socket.encode(body.clone()));
+        socket.push(frames, flags.volatile);
+    }
+}

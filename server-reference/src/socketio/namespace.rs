@@ -1,0 +1,227 @@
+//! A namespace: its handlers, its sockets, and whom to emit to.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use tidings_core::socketio::{Args, Body, FIRST_REQUEST, Namespace as Path};
+
+use super::args::IntoArgs;
+use super::broadcast::{Broadcast, EmitError, Flags, Frames, IntoRooms};
+use super::handler::{Call, ConnectError};
+use super::listeners::{Listeners, adds_handlers};
+use super::namespaces::Namespaces;
+use super::reason::DisconnectReason;
+use super::recovery::Left;
+use super::socket::{Connecting, Socket};
+use super::table::{Table, Target};
+use crate::config::Config;
+use crate::ids::random_id;
+
+/// A namespace: what Node calls `io.of("/chat")`. It is a handle: clones are the same namespace.
+#[derive(Clone)]
+pub struct Namespace(Arc<Inner>);
+
+struct Inner {
+    path: Path,
+    listeners: Arc<RwLock<Listeners>>,
+    table: Mutex<Table>,
+    next_ack: AtomicU64,
+    ack_timeout: Duration,
+    recovers: bool,
+    skip_middlewares: bool,
+    /// Where it is registered if it is one of many that match a pattern: it ends with its last
+    /// socket.
+    passing: Option<Weak<Namespaces>>,
+}
+
+adds_handlers!(Namespace, |namespace| namespace.0.listeners);
+
+impl Namespace {
+    pub(super) fn new(
+        path: Path,
+        listeners: Arc<RwLock<Listeners>>,
+        config: &Config,
+        passing: Option<Weak<Namespaces>>,
+    ) -> Self {
+        let table = Table::new(&config.recovery);
+        Self(Arc::new(Inner {
+            path,
+            listeners,
+            recovers: table.recovery.is_some(),
+            table: Mutex::new(table),
+            next_ack: AtomicU64::new(0),
+            ack_timeout: config.timeouts.request,
+            skip_middlewares: config.recovery.skip_middlewares,
+            passing,
+        }))
+    }
+
+    /// Its path, as `/chat`.
+    pub fn path(&self) -> &str {
+        self.0.path.as_str()
+    }
+
+    pub(super) fn shared_state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.0.listeners.read().state.get()
+    }
+
+    /// Everybody in the namespace.
+    pub fn sockets(&self) -> Broadcast {
+        Broadcast::new(self.clone())
+    }
+
+    /// Those in these rooms.
+    pub fn to(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.sockets().to(rooms)
+    }
+
+    /// Those who are not in these rooms.
+    pub fn except(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.sockets().except(rooms)
+    }
+
+    /// Sends an event to everybody in the namespace.
+    ///
+    /// # Errors
+    /// When the arguments cannot be written, or the name is one that Socket.IO keeps for itself.
+    pub fn emit(&self, event: &str, arguments: impl IntoArgs) -> Result<(), EmitError> {
+        self.sockets().emit(event, arguments)
+    }
+
+    /// The rooms that there are, those that are named by the id of a socket left out.
+    pub fn rooms(&self) -> Vec<Arc<str>> {
+        self.table().rooms()
+    }
+}
+
+/// For its sockets and operators.
+impl Namespace {
+    pub(crate) fn wire_path(&self) -> &Path {
+        &self.0.path
+    }
+
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.table.lock()
+    }
+
+    pub(super) fn with_listeners<R>(&self, work: impl FnOnce(&Listeners) -> R) -> R {
+        work(&self.0.listeners.read())
+    }
+
+    pub(super) fn recovers(&self) -> bool {
+        self.0.recovers
+    }
+
+    pub(super) fn ack_timeout(&self) -> Duration {
+        self.0.ack_timeout
+    }
+
+    /// An id for an event to be acknowledged. Below the numbers that Tidings uses itself.
+    pub(super) fn next_ack(&self) -> u64 {
+        self.0.next_ack.fetch_add(1, Ordering::Relaxed) % u64::from(FIRST_REQUEST)
+    }
+
+    /// Sends an event, and remembers it for those who may come back.
+    pub(super) fn broadcast(&self, target: &Target, mut args: Args, flags: Flags) {
+        let mut touched = Vec::new();
+        {
+            let mut table = self.table();
+            if let Some(recovery) = &mut table.recovery
+                && !flags.volatile
+            {
+                recovery.keep(Instant::now(), target, &mut args);
+            }
+            let mut frames = Frames::new(Body::Event { ack: None, args });
+            // Queued while nobody can come or go: all get events in the same order.
+            table.select(target, |socket| {
+                frames.push(socket, flags);
+                touched.push(socket.clone());
+            });
+        }
+        touched.iter().for_each(Socket::flush);
+    }
+
+    /// A socket for a client that wants to come in.
+    pub(crate) fn socket(&self, connecting: Connecting) -> Socket {
+        let recovered = self.recover(connecting.handshake.auth_json());
+        let pid = self.0.recovers.then(|| random_id().into());
+        Socket::new(self.clone(), (random_id().into(), pid), connecting, recovered)
+    }
+
+    /// What a client left behind that comes back with this `auth`.
+    fn recover(&self, auth: &[u8]) -> Option<(Left, String)> {
+        let auth: Returning = serde_json::from_slice(auth).ok()?;
+        let mut table = self.table();
+        let recovery = table.recovery.as_mut()?;
+        Some((recovery.come_back(Instant::now(), &auth.pid, &auth.offset)?, auth.offset))
+    }
+
+    /// Asks the middlewares; `None` if there are none to be asked.
+    pub(crate) fn judge(
+        &self,
+        socket: &Socket,
+    ) -> Option<BoxFuture<'static, Result<(), ConnectError>>> {
+        let middlewares = self.with_listeners(|listeners| listeners.middlewares.clone());
+        if middlewares.is_empty() || (socket.recovered() && self.0.skip_middlewares) {
+            return None;
+        }
+        let mut args = Args::new();
+        args.push_json(bytes::Bytes::copy_from_slice(socket.handshake().auth_json()));
+        let call = Call::without_event(socket.clone(), args);
+        Some(Box::pin(async move {
+            for middleware in middlewares {
+                middleware(call.clone()).await?;
+            }
+            Ok(())
+        }))
+    }
+
+    /// A socket is not connected any more.
+    pub(super) fn left(&self, socket: &Socket, reason: DisconnectReason) {
+        let mut table = self.table();
+        let rooms = table.leave(socket);
+        if reason.is_recoverable()
+            && let Some(recovery) = &mut table.recovery
+            && let Some(left) = rooms.and_then(|rooms| socket.left_behind(rooms))
+        {
+            recovery.leave(Instant::now(), left);
+        }
+        drop(table);
+        self.end_if_empty();
+    }
+
+    /// A namespace that a pattern has made ends with its last socket.
+    pub(super) fn end_if_empty(&self) {
+        if self.is_empty()
+            && let Some(namespaces) = self.0.passing.as_ref().and_then(Weak::upgrade)
+        {
+            namespaces.forget(self);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.table().is_empty()
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Returning {
+    pid: String,
+    offset: String,
+}
+
+impl PartialEq for Namespace {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Namespace").field("path", &self.path()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,193 @@
+//! Connection state recovery: what a namespace remembers for clients that come back.
+//!
+//! A packet is kept once, whatever the number of clients that may come back for it, and what a
+//! client gets is found by the offset of the last packet it has seen. So a thousand clients that
+//! come back at once read what is in memory, and nothing else.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tidings_core::socketio::Args;
+
+use super::listeners::ByType;
+use super::table::Target;
+use crate::config::Recovery as Limits;
+use crate::ids::random_id;
+
+/// The state of a client that went away.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) sid: Arc<str>,
+    pub(super) pid: Arc<str>,
+    pub(super) rooms: Vec<Arc<str>>,
+    pub(super) data: ByType,
+}
+
+#[derive(Debug)]
+struct Kept {
+    number: u64,
+    at: Instant,
+    bytes: usize,
+    target: Target,
+    args: Args,
+}
+
+/// The packets and clients that a namespace remembers.
+#[derive(Debug)]
+pub(super) struct Recovery {
+    limits: Limits,
+    /// Offsets of another server, or of this one before it was started again, are not taken for
+    /// this one's.
+    epoch: String,
+    next: u64,
+    packets: VecDeque<Kept>,
+    bytes: usize,
+    left: HashMap<Arc<str>, (Left, Instant)>,
+    /// Who left, oldest first; some may have come back.
+    order: VecDeque<(Arc<str>, Instant)>,
+}
+
+impl Recovery {
+    /// `None` if nothing is to be remembered.
+    pub(super) fn new(limits: &Limits) -> Option<Self> {
+        let epoch: String = random_id().chars().take(6).collect();
+        (limits.max_age > Duration::ZERO).then(|| Self {
+            limits: limits.clone(),
+            epoch,
+            next: 1,
+            packets: VecDeque::new(),
+            bytes: 0,
+            left: HashMap::new(),
+            order: VecDeque::new(),
+        })
+    }
+
+    /// Remembers an event. Its offset is appended to its arguments, where clients find it.
+    pub(super) fn keep(&mut self, now: Instant, target: &Target, args: &mut Args) {
+        let number = self.next;
+        self.next += 1;
+        args.push_str(&format!("{}.{number}", self.epoch));
+        let bytes = args.bytes() + target.bytes();
+        self.bytes += bytes;
+        let (target, args) = (target.clone(), args.clone());
+        self.packets.push_back(Kept { number, at: now, bytes, target, args });
+        self.forget_old(now);
+    }
+
+    /// Remembers a client that went away.
+    pub(super) fn leave(&mut self, now: Instant, left: Left) {
+        self.order.push_back((Arc::clone(&left.pid), now));
+        self.left.insert(Arc::clone(&left.pid), (left, now));
+        self.forget_old(now);
+    }
+
+    /// The client with this `pid` comes back, having seen the packet with this offset last. `None`
+    /// if it is not known any more, or if packets after that one are not.
+    pub(super) fn come_back(&mut self, now: Instant, pid: &str, offset: &str) -> Option<Left> {
+        self.forget_old(now);
+        self.number(offset)?;
+        self.left.remove(pid).map(|(left, _)| left)
+    }
+
+    /// The events after `offset` that clients in these rooms were sent.
+    pub(super) fn missed(&self, offset: &str, is_in: impl Fn(&Target) -> bool) -> Vec<Args> {
+        let Some(seen) = self.number(offset) else { return Vec::new() };
+        let after = self.packets.partition_point(|kept| kept.number <= seen);
+        let missed = self.packets.range(after..).filter(|kept| is_in(&kept.target));
+        missed.map(|kept| kept.args.clone()).collect()
+    }
+
+    /// The number of an offset, unless packets after it are gone.
+    fn number(&self, offset: &str) -> Option<u64> {
+        let (epoch, number) = offset.rsplit_once('.')?;
+        let number = number.parse().ok().filter(|number| *number < self.next)?;
+        let oldest = self.packets.front().map_or(self.next, |kept| kept.number);
+        (epoch == self.epoch && number + 1 >= oldest).then_some(number)
+    }
+
+    fn forget_old(&mut self, now: Instant) {
+        let old = |at: Instant| now.saturating_duration_since(at) > self.limits.max_age;
+        while let Some(oldest) = self.packets.front()
+            && (old(oldest.at)
+                || self.packets.len() > self.limits.max_packets
+                || self.bytes > self.limits.max_bytes)
+        {
+            self.bytes -= oldest.bytes;
+            self.packets.pop_front();
+        }
+        while let Some((pid, at)) = self.order.front()
+            && (old(*at) || self.left.len() > self.limits.max_sessions)
+        {
+            // It may have come back and left again since.
+            if self.left.get(pid).is_some_and(|(_, left_at)| left_at == at) {
+                self.left.remove(pid);
+            }
+            self.order.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits {
+            max_age: Duration::from_secs(10),
+            max_packets: 3,
+            max_bytes: 1 << 20,
+            max_sessions: 2,
+            skip_middlewares: true,
+        }
+    }
+
+    fn keep(recovery: &mut Recovery, now: Instant, event: &str) -> String {
+        let mut args = Args::new();
+        args.push_str(event);
+        recovery.keep(now, &Target::default(), &mut args);
+        args.value(1).and_then(|offset| Some(offset.as_str()?.into_owned())).expect("an offset")
+    }
+
+    fn left(pid: &str) -> Left {
+        Left { sid: "s".into(), pid: pid.into(), rooms: Vec::new(), data: ByType::default() }
+    }
+
+    #[test]
+    fn what_came_after_an_offset_is_missed_as_long_as_it_is_kept() {
+        let now = Instant::now();
+        let mut recovery = Recovery::new(&limits()).expect("it is on");
+        let offsets = ["a", "b", "c"].map(|event| keep(&mut recovery, now, event));
+        let missed = |recovery: &Recovery, offset: &str| {
+            let name = |args: &Args| Some(args.value(0)?.as_str()?.into_owned());
+            recovery.missed(offset, |_| true).iter().filter_map(name).collect::<String>()
+        };
+        assert_eq!(missed(&recovery, &offsets[0]), "bc");
+        assert_eq!(missed(&recovery, &offsets[2]), "");
+        keep(&mut recovery, now, "d");
+        recovery.leave(now, left("p"));
+        assert_eq!(missed(&recovery, &offsets[0]), "bcd", "the oldest one kept comes next");
+        keep(&mut recovery, now, "e");
+        assert!(recovery.come_back(now, "p", &offsets[0]).is_none(), "b is gone");
+        assert!(recovery.come_back(now, "p", "other.1").is_none());
+        assert!(recovery.come_back(now, "p", &offsets[1]).is_some());
+        assert!(recovery.come_back(now, "p", &offsets[1]).is_none(), "it has come back");
+    }
+
+    #[test]
+    fn age_and_number_bound_what_is_remembered() {
+        let now = Instant::now();
+        let mut recovery = Recovery::new(&limits()).expect("it is on");
+        let offset = keep(&mut recovery, now, "a");
+        for pid in ["1", "2", "3"] {
+            recovery.leave(now, left(pid));
+        }
+        assert!(recovery.come_back(now, "1", &offset).is_none(), "two are remembered");
+        assert!(recovery.come_back(now, "2", &offset).is_some());
+        recovery.leave(now + Duration::from_secs(5), left("2"));
+        let later = now + Duration::from_secs(11);
+        assert!(recovery.come_back(later, "3", &offset).is_none());
+        assert!(recovery.come_back(later, "2", &offset).is_some(), "it left later");
+        assert_eq!((recovery.packets.len(), recovery.bytes), (0, 0));
+    }
+}

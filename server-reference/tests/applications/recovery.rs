@@ -1,0 +1,85 @@
+//! Clients that come back to the state they had.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tidings_server::socketio::{Data, Socket};
+
+use crate::client::{Client, bind, serve};
+
+/// The JSON behind a packet's type and namespace.
+fn json(packet: &str) -> Value {
+    let start = packet.find(['[', '{']).expect("JSON");
+    serde_json::from_str(&packet[start..]).expect("JSON")
+}
+
+fn last_argument(packet: &str) -> String {
+    json(packet).as_array().and_then(|args| args.last()?.as_str()).expect("an offset").to_owned()
+}
+
+async fn enter(client: &mut Client, connect: &str) -> Value {
+    client.send(connect).await;
+    json(&client.text().await)
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_has_missed_nothing() {
+    let server = bind(|c| c.recovery.max_age = Duration::from_secs(60)).await;
+    let chat = server.namespace("/chat").expect("a namespace");
+    chat.middleware(|socket: Socket| async move {
+        assert!(!socket.recovered(), "it is known already");
+        socket.set_data(String::from("kept"));
+        Ok(())
+    });
+    chat.on("join", |socket: Socket, Data(room): Data<String>| async move { socket.join(room) });
+    chat.on_connect(|socket: Socket| async move {
+        let data = socket.data::<String>().expect("it is kept");
+        socket.volatile().emit("hello", (socket.recovered(), &*data))
+    });
+    let address = serve(server);
+    let mut client = Client::open(address).await;
+    let connected = enter(&mut client, "40/chat,").await;
+    let (sid, pid) = (connected["sid"].clone(), connected["pid"].clone());
+    assert_ne!(sid, pid);
+    client.reads(r#"42/chat,["hello",false,"kept"]"#).await;
+    client.send(r#"42/chat,["join","room"]"#).await;
+    let (mut other, _) = Client::join(address, "40/chat,").await;
+    other.reads(r#"42/chat,["hello",false,"kept"]"#).await;
+    while chat.to("room").fetch_sockets().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    chat.to("room").emit("seen", 1).expect("sent");
+    let offset = last_argument(&client.text().await);
+    drop(client);
+    while chat.sockets().fetch_sockets().len() > 1 {
+        tokio::task::yield_now().await;
+    }
+    chat.to("room").emit("missed", 2).expect("sent");
+    chat.to("elsewhere").emit("not missed", 3).expect("sent");
+    chat.to("room").volatile().emit("lost", 4).expect("sent");
+    chat.except("room").emit("not for it", 5).expect("sent");
+    chat.emit("missed", 6).expect("sent");
+
+    let mut client = Client::open(address).await;
+    let auth = serde_json::json!({ "pid": pid, "offset": offset });
+    let connected = enter(&mut client, &format!("40/chat,{auth}")).await;
+    assert_eq!((&connected["sid"], &connected["pid"]), (&sid, &pid));
+    for missed in [2, 6] {
+        let event = json(&client.text().await);
+        assert_eq!((&event[0], &event[1]), (&"missed".into(), &missed.into()));
+    }
+    client.reads(r#"42/chat,["hello",true,"kept"]"#).await;
+    chat.to("room").emit("live", 7).expect("sent");
+    let live = client.text().await;
+    assert!(live.starts_with(r#"42/chat,["live",7,"#), "{live}");
+
+    // Leaving is for good, and so is an offset that nobody knows.
+    client.send("41/chat,").await;
+    let mut again = Client::open(address).await;
+    let auth = serde_json::json!({ "pid": pid, "offset": last_argument(&live) });
+    let connected = enter(&mut again, &format!("40/chat,{auth}")).await;
+    assert_ne!(connected["pid"], pid);
+    again.reads(r#"42/chat,["hello",false,"kept"]"#).await;
+    // Acknowledged events have no offset: they cannot be sent again.
+    drop(other);
+}

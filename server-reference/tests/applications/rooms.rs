@@ -1,0 +1,100 @@
+//! Rooms, and emitting to many.
+
+use std::time::Duration;
+
+use tidings_server::socketio::{Data, MissingAcks, Reply, Socket};
+
+use crate::client::{Client, bind, serve};
+
+#[tokio::test]
+async fn broadcasts_reach_whom_they_are_for_once() {
+    let server = bind(|_| {}).await;
+    let chat = server.namespace("/chat").expect("a namespace");
+    chat.on("join", |socket: Socket, Data(rooms): Data<Vec<String>>| async move {
+        socket.join(rooms);
+        Reply(socket.rooms().iter().map(|room| room.to_string()).collect::<Vec<_>>())
+    });
+    chat.on("leave", |socket: Socket, Data(room): Data<String>| async move {
+        socket.leave(&room);
+        Reply(socket.rooms().len())
+    });
+    chat.on("tell", |socket: Socket, Data((room, text)): Data<(String, String)>| async move {
+        socket.to(room).emit("told", text).map(|()| Reply("done"))
+    });
+    chat.on("others", |socket: Socket| async move { socket.broadcast().emit("others", ()) });
+    let address = serve(server);
+    let (mut ann, ann_id) = Client::join(address, "40/chat,").await;
+    let (mut bob, bob_id) = Client::join(address, "40/chat,").await;
+    let (mut cy, _) = Client::join(address, "40/chat,").await;
+    ann.send(r#"42/chat,0["join",["a","both"]]"#).await;
+    ann.reads(&format!(r#"43/chat,0[["{ann_id}","a","both"]]"#)).await;
+    bob.send(r#"42/chat,0["join",["b","both"]]"#).await;
+    bob.reads(&format!(r#"43/chat,0[["{bob_id}","b","both"]]"#)).await;
+
+    chat.to("both").to("a").emit("1", (1, "x")).expect("sent");
+    ann.reads(r#"42/chat,["1",1,"x"]"#).await;
+    bob.reads(r#"42/chat,["1",1,"x"]"#).await;
+    chat.except("a").emit("2", ()).expect("sent");
+    bob.reads(r#"42/chat,["2"]"#).await;
+    cy.reads(r#"42/chat,["2"]"#).await;
+    chat.to(["a", "b"]).except(bob_id.as_str()).emit("3", ()).expect("sent");
+    ann.reads(r#"42/chat,["3"]"#).await;
+    chat.to(bob_id.as_str()).emit("4", ()).expect("sent");
+    bob.reads(r#"42/chat,["4"]"#).await;
+    ann.send(r#"42/chat,1["tell","both","hi"]"#).await;
+    ann.reads(r#"43/chat,1["done"]"#).await;
+    bob.reads(r#"42/chat,["told","hi"]"#).await;
+    ann.send(r#"42/chat,["others"]"#).await;
+    bob.reads(r#"42/chat,["others"]"#).await;
+    cy.reads(r#"42/chat,["others"]"#).await;
+
+    chat.to("b").sockets_join(["late", "later"]);
+    chat.to("late").emit("5", ()).expect("sent");
+    bob.reads(r#"42/chat,["5"]"#).await;
+    chat.sockets().sockets_leave("both");
+    ann.send(r#"42/chat,2["leave","a"]"#).await;
+    ann.reads("43/chat,2[1]").await;
+    let mut rooms = chat.rooms();
+    rooms.sort();
+    assert_eq!(rooms, ["b", "late", "later"].map(Into::into));
+    let ids: Vec<_> = chat.to("b").fetch_sockets().iter().map(|s| s.id().to_owned()).collect();
+    assert_eq!(ids, [bob_id]);
+    chat.to("late").disconnect_sockets(false);
+    bob.reads("41/chat,").await;
+    assert_eq!(chat.rooms(), [] as [std::sync::Arc<str>; 0]);
+    assert_eq!(chat.sockets().fetch_sockets().len(), 2);
+}
+
+#[tokio::test]
+async fn broadcasts_are_acknowledged_by_all_or_say_who_did_not() {
+    let server = bind(|_| {}).await;
+    let main = server.namespace("/").expect("a namespace");
+    let address = serve(server);
+    let (mut ann, _) = Client::join(address, "40").await;
+    let (mut bob, _) = Client::join(address, "40").await;
+    let answers = tokio::spawn({
+        let main = main.clone();
+        async move { main.sockets().emit_with_ack::<u32>("ask", ()).await }
+    });
+    for (client, answer) in [(&mut ann, 1), (&mut bob, 2)] {
+        client.reads(r#"420["ask"]"#).await;
+        client.send(&format!("430[{answer}]")).await;
+    }
+    let mut answers = answers.await.expect("no panic").expect("sent").expect("all");
+    answers.sort_unstable();
+    assert_eq!(answers, [1, 2]);
+
+    let answers = tokio::spawn({
+        let main = main.clone();
+        async move { main.sockets().timeout(Duration::from_secs(60)).emit_with_ack("ask", ()).await }
+    });
+    ann.reads(r#"421["ask"]"#).await;
+    ann.send("431[1]").await;
+    bob.reads(r#"421["ask"]"#).await;
+    drop(bob);
+    let answers = answers.await.expect("no panic").expect("sent");
+    assert_eq!(answers, Err(MissingAcks { received: vec![1_u32], missing: 1 }));
+    // Nobody is in that room: all of them have answered.
+    let nobody = main.to("nobody").emit_with_ack::<u32>("ask", ()).await;
+    assert_eq!(nobody, Ok(Ok(vec![])));
+}
