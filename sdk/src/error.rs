@@ -18,6 +18,9 @@ pub enum BuildError {
     /// The text is not the path of a Socket.IO namespace.
     #[error("not a namespace: {0:?}; it should look like /chat and contain no comma")]
     Namespace(String),
+    /// The text cannot be a header of a request.
+    #[error("not a header: {0:?}; its name is letters, digits and dashes, and it is one line")]
+    Header(String),
     /// Clients run on a tokio runtime, and there was none where the client was built.
     #[error("a client has to be built within a tokio runtime")]
     NoRuntime,

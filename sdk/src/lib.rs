@@ -31,6 +31,7 @@ mod orders;
 mod publish;
 mod request;
 mod runtime;
+pub mod socketio;
 mod subscription;
 
 pub use builder::{AuthError, ClientBuilder};

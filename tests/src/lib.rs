@@ -1,4 +1,5 @@
 //! What needs more than one crate: end to end, interoperability and simulation.
 
+pub mod foreign_server;
 pub mod node;
 pub mod server;

@@ -41,12 +41,12 @@ pub fn program(name: &str, arguments: &[&str]) -> Result<String, String> {
     talk(Command::new(program).args(arguments), |_| {})
 }
 
-fn directory() -> PathBuf {
+pub(crate) fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("node")
 }
 
 /// Installs the packages once.
-fn installed() -> Result<(), String> {
+pub(crate) fn installed() -> Result<(), String> {
     static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
     INSTALLED.get_or_init(install).clone()
 }

@@ -17,6 +17,11 @@ use super::packet::{
     PacketLimits, write_placeholder,
 };
 
+/// How JavaScript's `undefined` begins, an extension of one byte.
+const UNDEFINED: u8 = 0xD4;
+/// How a date begins, an extension of eight bytes.
+const DATE: u8 = 0xD7;
+
 /// The message that a packet is.
 pub fn frame(packet: &Packet) -> Frame {
     let mut out = Vec::with_capacity(64);
@@ -212,11 +217,21 @@ fn first_token(value: &[u8]) -> Token<'_> {
     Reader::new(value).token().unwrap_or(Token::Nil)
 }
 
-/// The data of a packet that has no arguments.
+/// The data of a packet that has no arguments. Node's server leaves members `undefined` in it.
 fn whole_json(data: Option<&[u8]>, limits: &PacketLimits) -> Result<Bytes, DecodeError> {
     let mut json = Vec::new();
     let mut reader = Reader::new(data.unwrap_or_default());
-    msgpack::to_json(&mut reader, &mut json, limits.max_depth, limits.max_bytes)
+    let foreign = |first, token, out: &mut Vec<u8>| match (first, token) {
+        (_, Token::Bin(_)) => Err(Error::Binary),
+        (UNDEFINED, Token::Ext(0, _)) => {
+            out.extend_from_slice(b"null");
+            Ok(())
+        }
+        (DATE, Token::Ext(0, data)) => date::write(out, data).ok_or(Error::Extension(0)),
+        (_, Token::Ext(kind, _)) => Err(Error::Extension(kind)),
+        _ => Err(Error::NotFinite),
+    };
+    msgpack::to_json_with(&mut reader, &mut json, limits.max_depth, limits.max_bytes, foreign)
         .map_err(DecodeError::Msgpack)?;
     Ok(json.into())
 }
@@ -248,11 +263,11 @@ fn read_args(
                 attachments.push(message.slice_ref(data));
                 Ok(())
             }
-            (0xD4, Token::Ext(0, _)) => {
+            (UNDEFINED, Token::Ext(0, _)) => {
                 out.extend_from_slice(b"null");
                 Ok(())
             }
-            (0xD7, Token::Ext(0, data)) => date::write(out, data).ok_or(Error::Extension(0)),
+            (DATE, Token::Ext(0, data)) => date::write(out, data).ok_or(Error::Extension(0)),
             (_, Token::Ext(kind, _)) => Err(Error::Extension(kind)),
             _ => Err(Error::NotFinite),
         };

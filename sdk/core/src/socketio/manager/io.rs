@@ -241,7 +241,7 @@ impl ConnectError {
         let value = json::parse(json, json::MAX_DEPTH).ok();
         let message = value.and_then(|v| v.as_str().or_else(|| v.get("message")?.as_str()));
         let message = message.map_or_else(|| "refused".to_owned(), |said| said.into_owned());
-        let data = value.and_then(|value| value.get("data"));
+        let data = value.and_then(|value| value.get("data")).filter(|data| !data.is_null());
         let told = data.and_then(|data| control::read_close(data, &message));
         let told = told.filter(|close| close.code.0 >= CloseCode::GOING_AWAY.0);
         let advice = match told {

@@ -201,12 +201,13 @@ fn binary_travels_in_either_parser() {
     let id = IoId::first(1);
     let frame = Frame::Text(Bytes::from_static(OPEN.as_bytes()));
     machine.handle_input(at(0), IoEvent::WsFrame { id, frame });
-    let answer = Body::Connect(Some(Bytes::from_static(br#"{"sid":"s"}"#)));
-    for body in [answer, Body::Event { ack: None, args: with_binary.clone() }] {
-        let packet = Packet { namespace: Namespace::MAIN, body };
-        let frame = crate::socketio::msgpack::frame(&packet);
-        machine.handle_input(at(0), IoEvent::WsFrame { id, frame });
-    }
+    // Node's server says so when it keeps no state: {"sid":"s","pid":undefined}.
+    let granted = b"\x83\xa4type\x00\xa4data\x82\xa3sid\xa1s\xa3pid\xd4\x00\x00\xa3nsp\xa1/";
+    let frame = Frame::Binary(Bytes::from_static(granted));
+    machine.handle_input(at(0), IoEvent::WsFrame { id, frame });
+    let body = Body::Event { ack: None, args: with_binary.clone() };
+    let frame = crate::socketio::msgpack::frame(&Packet { namespace: Namespace::MAIN, body });
+    machine.handle_input(at(0), IoEvent::WsFrame { id, frame });
     machine.emit(at(0), key, Emit { args: with_binary.clone(), ..plain("") });
     let mut received = None;
     let mut sent = Vec::new();
