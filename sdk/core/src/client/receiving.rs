@@ -2,7 +2,7 @@
 
 use crate::io::IoId;
 use crate::message::{
-    Advice, Close, CloseCode, ErrorCode, Frame, Gap, Refusal, ServerMessage, SubId,
+    Advice, Close, CloseCode, Delivery, ErrorCode, Frame, Gap, Refusal, ServerMessage, SubId,
 };
 use crate::time::Time;
 
@@ -54,6 +54,9 @@ impl ClientMachine {
             // replaced knows fewer, and must not move the cursor past what it does not know.
             ServerMessage::Event(_) | ServerMessage::Progress(_) | ServerMessage::Gap(_)
                 if !current => {}
+            // Once the next connection has said hello, volatile events come by it as well, and
+            // nothing tells the two apart.
+            ServerMessage::Event(Delivery { position: None, .. }) if self.is_greeting() => {}
             ServerMessage::Event(delivery) => match self.subscriptions.route(&delivery) {
                 Routing::Deliver { to, recovered } => {
                     self.counters.events += 1;
@@ -81,7 +84,7 @@ impl ClientMachine {
             }
             ServerMessage::PublishRefused { .. } => {}
             ServerMessage::Subscribed { id, cursor } if current => {
-                if self.subscriptions.subscribed(id, &cursor) {
+                if let Some(cursor) = self.subscriptions.subscribed(id, cursor) {
                     self.notify(Notice::Subscribed { id, cursor });
                 }
             }
@@ -116,6 +119,11 @@ impl ClientMachine {
             ServerMessage::Welcome(welcome) => self.welcomed(now, io, welcome),
             ServerMessage::Close(close) => self.farewell(now, io, close),
         }
+    }
+
+    /// Whether the next connection has said hello.
+    fn is_greeting(&self) -> bool {
+        self.candidate.as_ref().is_some_and(|next| matches!(next.stage, Stage::Greeting(_)))
     }
 
     fn gap(&mut self, gap: Gap) {

@@ -53,8 +53,9 @@ struct Replay {
     /// Up to here it goes, where the subscription's live events begin; the largest offset as long
     /// as the server has not told.
     until: Offset,
-    /// When the lane goes on after this offset the replay is through; unknown before the server
-    /// has answered on the connection there is.
+    /// Up to here the server replays, and then the lane goes on; unknown before it has answered on
+    /// the connection there is. A server that is behind the one before it goes on with what was
+    /// received already, which only this subscription needs.
     resumes_after: Option<Offset>,
 }
 
@@ -192,48 +193,64 @@ impl Subscriptions {
         }
     }
 
-    /// The server has the subscription; its lanes stand at `cursor`. Returns whether that is new.
-    pub(super) fn subscribed(&mut self, id: SubId, cursor: &Cursor) -> bool {
-        let Some(subscription) = self.table.get_mut(&id) else { return false };
+    /// The server has the subscription; its lanes stand at `cursor`. Returns where it begins, if
+    /// that is new: a connection that has just taken over may still be behind the one before it,
+    /// and what that one has brought does not come again.
+    pub(super) fn subscribed(&mut self, id: SubId, mut cursor: Cursor) -> Option<Cursor> {
+        let subscription = self.table.get_mut(&id)?;
         for replay in &mut subscription.replays {
             // A lane that is not one of the pattern's has nothing to replay.
-            let stands = cursor.get(replay.lane).map_or(Offset(0), |place| place.offset);
-            replay.until = replay.until.min(stands);
-            replay.resumes_after = Some(stands);
+            let stands = cursor.get(replay.lane).unwrap_or_default();
+            replay.resumes_after = Some(stands.offset);
+            if subscription.live.is_none() {
+                let known = self.cursor.get(replay.lane);
+                let known = known.filter(|known| known.epoch == stands.epoch).unwrap_or_default();
+                replay.until = stands.offset.max(known.offset);
+            }
         }
         self.replaying -= usize::from(subscription.end_replays());
         if subscription.live.is_some() {
-            return false;
+            return None;
         }
         subscription.live = Some(self.index.insert(&subscription.pattern, id));
-        for (lane, place) in cursor.iter() {
-            subscription.lanes.push(lane);
-            match self.cursor.get(lane) {
-                None => self.cursor.set(lane, place),
-                Some(known) if known.epoch == place.epoch && known.offset < place.offset => {
-                    subscription.starts.push((lane, place.offset));
+        subscription.lanes.extend(cursor.iter().map(|(lane, _)| lane));
+        for lane in &subscription.lanes {
+            let Some(place) = cursor.get(*lane) else { continue };
+            match self.cursor.get(*lane) {
+                None => self.cursor.set(*lane, place),
+                Some(known) if known.epoch != place.epoch => {}
+                Some(known) if known.offset < place.offset => {
+                    subscription.starts.push((*lane, place.offset));
                 }
-                Some(_) => {}
+                Some(known) => cursor.set(*lane, known),
             }
         }
         self.starting += usize::from(!subscription.starts.is_empty());
-        true
+        Some(cursor)
     }
 
     /// Who gets an event; moves the cursor.
     pub(super) fn route(&mut self, delivery: &Delivery) -> Routing {
+        let name = &delivery.event.name;
         let Some(position) = delivery.position else {
-            return self.matching(&delivery.event.name, None, false);
+            self.matched.clear();
+            self.index.match_into(name, &mut self.matched);
+            return self.routing(false);
         };
         let (lane, offset) = (position.lane, position.offset);
         if let Some(id) = delivery.replay_for {
             return self.replay(id, lane, offset);
         }
-        if !self.cursor.advance(lane, offset) && self.cursor.get(lane).is_some() {
+        let fresh = self.cursor.advance(lane, offset) || self.cursor.get(lane).is_none();
+        if !fresh && self.replaying == 0 {
             return Routing::Duplicate;
         }
-        let recovered = self.passes(lane, offset);
-        self.matching(&delivery.event.name, Some((lane, offset)), recovered)
+        self.matching(name, lane, offset, fresh);
+        if !fresh && self.matched.is_empty() {
+            return Routing::Duplicate;
+        }
+        let recovered = !fresh || self.passes(lane, offset);
+        self.routing(recovered)
     }
 
     /// Everything up to these places was sent.
@@ -250,7 +267,10 @@ impl Subscriptions {
     /// Events are lost. Returns who is concerned, if anybody is.
     pub(super) fn gap(&mut self, gap: &Gap) -> Option<Recipients> {
         if let Some(id) = gap.replay_for {
-            return match self.replay(id, gap.lane, gap.to) {
+            // A log that has gone on meanwhile may have lost more than was still to be replayed.
+            let replays = self.table.get(&id).map(|s| s.replays.iter()).unwrap_or_default();
+            let until = replays.filter(|r| r.lane == gap.lane).map(|r| r.until).next()?;
+            return match self.replay(id, gap.lane, gap.to.min(until)) {
                 Routing::Deliver { to, .. } => Some(to),
                 Routing::Duplicate | Routing::Nobody => None,
             };
@@ -259,7 +279,14 @@ impl Subscriptions {
             && known.epoch == gap.epoch
             && known.offset >= gap.to
         {
-            return None;
+            let Self { table, replaying, matched, .. } = self;
+            matched.clear();
+            for (id, subscription) in table {
+                if subscription.takes(gap.lane, gap.to, replaying) {
+                    matched.push(*id);
+                }
+            }
+            return Recipients::from_slice(matched);
         }
         self.matched.clear();
         let concerned = self.table.iter().filter(|(_, s)| s.lanes.contains(&gap.lane));
@@ -282,17 +309,28 @@ impl Subscriptions {
         }
     }
 
-    fn matching(&mut self, name: &str, at: Option<(Lane, Offset)>, recovered: bool) -> Routing {
+    /// Finds those who get an event of the log. One that is not `fresh` was received before, and is
+    /// only for those whose replay goes on with it.
+    fn matching(&mut self, name: &str, lane: Lane, offset: Offset, fresh: bool) {
         self.matched.clear();
         self.index.match_into(name, &mut self.matched);
-        if self.starting > 0
-            && let Some((lane, offset)) = at
-        {
-            let (table, starting) = (&mut self.table, &mut self.starting);
-            self.matched.retain(|id| {
-                table.get_mut(id).is_none_or(|s| s.has_started(lane, offset, starting))
-            });
+        if fresh && self.starting == 0 && self.replaying == 0 {
+            return;
         }
+        let Self { table, starting, replaying, .. } = self;
+        self.matched.retain(|id| {
+            table.get_mut(id).is_none_or(|subscription| {
+                if subscription.takes(lane, offset, replaying) {
+                    return true;
+                }
+                fresh
+                    && !subscription.waits(lane, offset)
+                    && subscription.has_started(lane, offset, starting)
+            })
+        });
+    }
+
+    fn routing(&self, recovered: bool) -> Routing {
         match Recipients::from_slice(&self.matched) {
             Some(to) => Routing::Deliver { to, recovered },
             None => Routing::Nobody,
@@ -307,7 +345,7 @@ impl Subscriptions {
             for subscription in self.table.values_mut().filter(|s| !s.replays.is_empty()) {
                 for replay in subscription.replays.iter_mut().filter(|r| r.lane == lane) {
                     if replay.resumes_after.is_some_and(|after| offset > after) {
-                        replay.reached = replay.until;
+                        replay.reached = replay.reached.max(offset.min(replay.until));
                     }
                 }
                 self.replaying -= usize::from(subscription.end_replays());
@@ -333,6 +371,31 @@ impl Subscription {
         }
         self.starts.swap_remove(at);
         *starting -= usize::from(self.starts.is_empty());
+        true
+    }
+
+    /// Whether its replay goes on with what is at `offset`, which the server sends as part of the
+    /// lane.
+    fn takes(&mut self, lane: Lane, offset: Offset, replaying: &mut usize) -> bool {
+        let goes_on = |replay: &&mut Replay| {
+            replay.lane == lane
+                && replay.resumes_after.is_some_and(|after| after < offset)
+                && replay.reached < offset
+                && offset <= replay.until
+        };
+        let Some(replay) = self.replays.iter_mut().find(goes_on) else { return false };
+        replay.reached = offset;
+        *replaying -= usize::from(self.end_replays());
+        true
+    }
+
+    /// Whether the event at `offset` was sent before a replay that was asked for again: that brings
+    /// it as well, in its turn.
+    fn waits(&mut self, lane: Lane, offset: Offset) -> bool {
+        let replays =
+            |r: &&mut Replay| r.lane == lane && r.resumes_after.is_none_or(|after| offset <= after);
+        let Some(replay) = self.replays.iter_mut().find(replays) else { return false };
+        replay.until = replay.until.max(offset);
         true
     }
 

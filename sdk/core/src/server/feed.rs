@@ -262,9 +262,9 @@ impl Feed {
         self.watch(lane, now);
         let Ok(at) = self.find(lane) else { return };
         let flow = &mut self.flows[at];
-        let until = if flow.mode == Mode::Live { now.offset } else { flow.place.offset };
+        // Not `now`: a connection that has read the log by itself may be ahead of the host.
+        let until = flow.place.offset;
         if flow.mode == Mode::Live {
-            flow.place = now;
             flow.mode = Mode::Behind;
             self.not_live += 1;
         }
@@ -385,14 +385,12 @@ impl Feed {
     }
 
     fn catch_up_flow(&mut self, at: usize, log: &(impl LogReader + ?Sized)) {
-        if let Mode::Dropping(until) = self.flows[at].mode {
-            self.end_dropping(at, until);
-            return;
-        }
-        while self.flows[at].mode == Mode::Behind && self.has_room(self.flows[at].lane.priority()) {
+        while self.flows[at].mode != Mode::Live && self.has_room(self.flows[at].lane.priority()) {
             let lane = self.flows[at].lane;
             if let Some(next) = self.replays.iter().position(|replay| replay.lane == lane) {
                 self.continue_replay(next, log);
+            } else if let Mode::Dropping(until) = self.flows[at].mode {
+                self.end_dropping(at, until);
             } else {
                 self.continue_flow(at, log);
             }
@@ -402,9 +400,6 @@ impl Feed {
     /// Tells what a full `low` queue made us drop, and goes on live.
     fn end_dropping(&mut self, at: usize, until: Offset) {
         let flow = &mut self.flows[at];
-        if !fits(&self.outbox, &self.config, flow.lane.priority(), 0) {
-            return;
-        }
         let gap = Gap {
             lane: flow.lane,
             from: flow.place.offset,
@@ -413,12 +408,8 @@ impl Feed {
             replay_for: None,
         };
         flow.place.offset = until;
-        if self.replays.iter().any(|replay| replay.lane == flow.lane) {
-            flow.mode = Mode::Behind;
-        } else {
-            flow.mode = Mode::Live;
-            self.not_live -= 1;
-        }
+        flow.mode = Mode::Live;
+        self.not_live -= 1;
         self.tell_gap(gap);
     }
 
@@ -514,7 +505,9 @@ fn fits(outbox: &Outbox, config: &FeedConfig, priority: Priority, len: usize) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Event, Headers, Payload};
     use crate::lane::Epoch;
+    use crate::log::{LaneLog, Retention};
 
     #[test]
     fn a_later_subscription_begins_at_the_present_of_its_lane() {
@@ -526,5 +519,44 @@ mod tests {
         assert_eq!(feed.watch(lane, at(15)), at(20));
         feed.fall_behind(lane, at(20));
         assert_eq!(feed.watch(lane, at(30)), at(20), "what is still to be read comes first");
+    }
+
+    /// A log whose offsets are 1, 2, 3 and so on.
+    struct Numbers(LaneLog);
+
+    impl LogReader for Numbers {
+        fn read(
+            &self,
+            _: Lane,
+            after: Place,
+            limit: usize,
+            out: &mut Vec<Arc<LoggedEvent>>,
+        ) -> Option<Gap> {
+            self.0.read(after, limit, out)
+        }
+    }
+
+    #[test]
+    fn a_replay_goes_as_far_as_the_connection_has_come_by_itself() {
+        let lane = Lane::new(0, Priority::Normal);
+        let at = |offset| Place { epoch: Epoch(1), offset: Offset(offset) };
+        let mut log = Numbers(LaneLog::new(lane, Epoch(1), Retention::default(), 0));
+        for _ in 0..5 {
+            let (name, id, headers) = ("a".into(), Arc::default(), Headers::NONE);
+            let (payload, priority) = (Payload::NULL, Priority::Normal);
+            log.0.append(1, Event { name, payload, id, priority, time: 0, headers }, None);
+        }
+        let mut feed = Feed::new(Wire::WsJson, Arc::new(FeedConfig::default()));
+        let pattern = Pattern::new("a").unwrap();
+        feed.subscribe(SubId(1), pattern.clone());
+        feed.resume(lane, at(3));
+        feed.catch_up(&log);
+        assert_eq!(feed.stats().recovered, 2, "4 and 5");
+        feed.subscribe(SubId(2), pattern.clone());
+        assert_eq!(feed.watch(lane, at(2)), at(5), "the host has come to 2 only");
+        feed.replay(SubId(2), pattern, lane, at(0), at(2));
+        feed.catch_up(&log);
+        assert_eq!(feed.stats().recovered, 2 + 5, "all five replayed, and nothing sent again");
+        assert!(feed.is_live());
     }
 }

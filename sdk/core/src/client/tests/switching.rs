@@ -46,6 +46,46 @@ fn the_old_connection_is_used_until_the_new_one_is_welcomed() {
 }
 
 #[test]
+fn volatile_events_that_come_by_both_connections_are_delivered_once() {
+    let (mut world, old) = World::connected(config());
+    world.subscribed(old, 1, "a.*", 5);
+    world.told();
+    let volatile = || {
+        let ServerMessage::Event(delivery) = event("a.b", 6) else { unreachable!() };
+        ServerMessage::Event(Delivery { position: None, ..delivery })
+    };
+    switch(&mut world, Transport::SocketIo);
+    world.say(old, volatile());
+    assert_eq!(world.events().len(), 1, "the server knows of no other connection yet");
+    let new = world.accept();
+    world.say(old, volatile());
+    world.welcome(new, true, at(5));
+    world.say(new, volatile());
+    world.say(old, volatile());
+    assert_eq!(world.events().len(), 1);
+}
+
+#[test]
+fn a_subscription_does_not_begin_before_what_the_old_connection_has_brought() {
+    let (mut world, old) = World::connected(config());
+    world.subscribed(old, 1, "a.*", 5);
+    switch(&mut world, Transport::SocketIo);
+    let new = world.accept();
+    world.say(old, event("a.b", 6));
+    world.welcome(new, true, at(5));
+    world.told();
+    world.subscribed(new, 2, "*.b", 5);
+    world.say(new, event("a.b", 6));
+    world.say(new, event("a.b", 7));
+    let told = world.told();
+    let [Notice::Subscribed { cursor, .. }, Notice::Event { to, .. }] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(*cursor, at(6), "event 6 does not come again");
+    assert_eq!(to.as_slice().len(), 2);
+}
+
+#[test]
 fn replies_still_to_come_keep_the_old_connection_for_a_while() {
     let (mut world, old) = World::connected(config());
     let ask = |world: &mut World, ticket| {
