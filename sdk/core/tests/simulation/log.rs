@@ -1,0 +1,119 @@
+//! The log that all servers share, and what was ever in it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_core::lane::{Lane, Partitioning, Place};
+use tidings_core::log::{Appended, LaneLog, LoggedEvent, Retention};
+use tidings_core::message::{Gap, Position};
+use tidings_core::rng::Rng;
+use tidings_core::server::LogReader;
+use tidings_core::{Cursor, Epoch, Event, Offset, Pattern, Priority, Time};
+
+/// Microseconds since the Unix epoch at which every world begins.
+const BEGINNING: u64 = 1_700_000_000_000_000;
+
+/// An event that was appended.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) offset: Offset,
+    pub(crate) event: Event,
+    pub(crate) producer: Arc<str>,
+}
+
+/// The lanes, as every instance on one backplane reads them.
+pub(crate) struct Log {
+    pub(crate) partitioning: Partitioning,
+    lanes: Vec<LaneLog>,
+    /// Everything appended, retained or not.
+    pub(crate) history: BTreeMap<Lane, Vec<Entry>>,
+    /// Something was appended that servers have not been told of yet.
+    pub(crate) grown: bool,
+    /// Publishes that were in the log already.
+    pub(crate) repeated: u64,
+}
+
+impl Log {
+    pub(crate) fn new(max_events: usize) -> Self {
+        let partitioning = Partitioning::new(3).with_depth("rooms", 2);
+        let retention =
+            Retention { max_events, max_age: Duration::from_secs(3600), ..Retention::default() };
+        let lanes = (0..u32::from(partitioning.count()) * Priority::COUNT as u32)
+            .filter_map(Lane::from_number)
+            .map(|lane| LaneLog::new(lane, Epoch(1), retention.clone(), BEGINNING))
+            .collect();
+        Self { partitioning, lanes, history: BTreeMap::new(), grown: false, repeated: 0 }
+    }
+
+    pub(crate) fn append(
+        &mut self,
+        now: Time,
+        event: Event,
+        producer: Arc<str>,
+        seq: u64,
+    ) -> Position {
+        let micros = u64::try_from(now.since_start().as_micros()).expect("a short life");
+        let lane = Lane::new(self.partitioning.of_name(&event.name), event.priority);
+        let key = Some((Arc::clone(&producer), seq));
+        match self.lanes[lane.number() as usize].append(BEGINNING + micros, event, key) {
+            Appended::Fresh(logged) => {
+                let event = logged.event().clone();
+                let entry = Entry { offset: logged.offset(), event, producer };
+                self.history.entry(lane).or_default().push(entry);
+                self.grown = true;
+                Position { lane, offset: logged.offset() }
+            }
+            Appended::Duplicate(position) => {
+                self.repeated += 1;
+                position
+            }
+        }
+    }
+
+    pub(crate) fn head(&self, lane: Lane) -> Place {
+        self.lanes[lane.number() as usize].head()
+    }
+
+    /// A place in each lane, at or before its head.
+    pub(crate) fn somewhere(&self, rng: &mut Rng) -> Cursor {
+        let mut cursor = Cursor::new();
+        for lane in self.lanes() {
+            let entries = self.history.get(&lane).map(Vec::as_slice).unwrap_or_default();
+            let at = rng.below(entries.len() as u64 + 1) as usize;
+            let offset = if at == 0 { Offset(BEGINNING) } else { entries[at - 1].offset };
+            cursor.set(lane, Place { epoch: Epoch(1), offset });
+        }
+        cursor
+    }
+
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = Lane> + use<> {
+        (0..self.lanes.len() as u32).filter_map(Lane::from_number)
+    }
+
+    /// The entry at a place.
+    pub(crate) fn entry(&self, lane: Lane, offset: Offset) -> Option<&Entry> {
+        let lane = self.history.get(&lane)?;
+        lane.binary_search_by_key(&offset, |entry| entry.offset).ok().map(|at| &lane[at])
+    }
+
+    /// What was ever appended that a pattern matches.
+    pub(crate) fn matching(&self, pattern: &Pattern) -> impl Iterator<Item = (Lane, &Entry)> {
+        self.history
+            .iter()
+            .flat_map(|(lane, entries)| entries.iter().map(|entry| (*lane, entry)))
+            .filter(|(_, entry)| pattern.matches(&entry.event.name))
+    }
+}
+
+impl LogReader for Log {
+    fn read(
+        &self,
+        lane: Lane,
+        after: Place,
+        limit: usize,
+        out: &mut Vec<Arc<LoggedEvent>>,
+    ) -> Option<Gap> {
+        self.lanes[lane.number() as usize].read(after, limit, out)
+    }
+}

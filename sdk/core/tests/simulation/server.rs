@@ -1,0 +1,419 @@
+//! A server: connections, and the core's parts that serve them, put together as a real one does.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidings_core::link::{ServerLink, ServerLinkConfig, Wire as Encoded, encode_event};
+use tidings_core::message::{
+    ClientMessage, Close, CloseCode, Delivery, Frame, Hello, Publish, ServerMessage, SubId,
+    Subscribe, Welcome,
+};
+use tidings_core::server::{Feed, FeedConfig, FeedStats, Hub, HubKey, LogReader};
+use tidings_core::socketio::{self, Namespace, SocketIds};
+use tidings_core::websocket::{self, Opcode};
+use tidings_core::{Cursor, Event, Lane, Pattern, Place, Priority, Time, ws};
+
+use crate::log::Log;
+use crate::network::Line;
+use crate::world::Sabotage;
+
+const BATCH: usize = 128;
+const PING: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(4));
+/// Bytes of events that may wait for a connection, of each priority.
+const QUEUE: usize = 1500;
+/// Bytes of answers that may wait before nothing more is read.
+const CONTROL: usize = 1000;
+/// More than any frame, notice or answer has in these worlds.
+const FRAME: usize = 1000;
+
+pub(crate) struct Peer {
+    pub(crate) link: ServerLink,
+    pub(crate) feed: Feed,
+    /// What has arrived and was not read yet.
+    unread: VecDeque<Frame>,
+    member: Option<(HubKey, Arc<str>)>,
+}
+
+pub(crate) struct Server {
+    pub(crate) up: bool,
+    /// Something has happened: it may have something to read or to write.
+    pub(crate) stirred: bool,
+    /// It will look for new events at some time.
+    pub(crate) signalled: bool,
+    pub(crate) peers: BTreeMap<Line, Peer>,
+    hub: Hub<Line>,
+    interested: Vec<bool>,
+    /// What the feeds of former connections have been through.
+    pub(crate) past: FeedStats,
+    pub(crate) sabotage: Option<Sabotage>,
+}
+
+impl Server {
+    pub(crate) fn new(log: &Log, sabotage: Option<Sabotage>) -> Self {
+        let partitions = usize::from(log.partitioning.count());
+        Self {
+            up: true,
+            stirred: false,
+            signalled: false,
+            peers: BTreeMap::new(),
+            hub: Hub::new(log.partitioning.clone()),
+            interested: vec![false; partitions],
+            past: FeedStats::default(),
+            sabotage,
+        }
+    }
+
+    /// All that it knows is gone.
+    pub(crate) fn crash(&mut self, log: &Log) {
+        for line in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.lose(line, log);
+        }
+        let past = self.past;
+        *self = Self { up: false, past, ..Self::new(log, self.sabotage) };
+    }
+
+    /// A connection is there. Returns the subprotocol chosen.
+    pub(crate) fn accept(
+        &mut self,
+        now: Time,
+        line: Line,
+        socketio: bool,
+        subprotocol: Option<&'static str>,
+    ) -> Option<String> {
+        let config = ServerLinkConfig {
+            ping_interval: PING.0,
+            ping_timeout: PING.1,
+            ..ServerLinkConfig::default()
+        };
+        let encoding = subprotocol.and_then(ws::Encoding::from_subprotocol);
+        let link = if socketio {
+            let [engine, socket, producer] =
+                ["e", "s", "p"].map(|kind| format!("{kind}{}-{}", line.client, line.io.0));
+            let ids = SocketIds { engine, socket, producer };
+            ServerLink::SocketIo(Box::new(socketio::ServerLink::new(config, ids, now)))
+        } else {
+            let encoding = encoding.expect("a client that asks for an encoding");
+            ServerLink::Ws(Box::new(ws::ServerLink::new(config, encoding, now)))
+        };
+        let config = Arc::new(FeedConfig {
+            event_bytes: [QUEUE; Priority::COUNT],
+            volatile_bytes: QUEUE,
+            control_bytes: CONTROL,
+            ..FeedConfig::default()
+        });
+        let feed = Feed::new(Encoded::WsJson, config);
+        let peer = Peer { link, feed, unread: VecDeque::new(), member: None };
+        self.peers.insert(line, peer);
+        (!socketio).then(|| subprotocol.unwrap_or_default().to_owned())
+    }
+
+    /// A frame has arrived; it is read when the connection is not choked.
+    pub(crate) fn arrived(&mut self, line: Line, frame: Frame) {
+        if let Some(peer) = self.peers.get_mut(&line) {
+            peer.unread.push_back(frame);
+        }
+    }
+
+    /// Reads one frame of what has arrived. Returns its size.
+    ///
+    /// # Errors
+    /// When the connection is to be closed.
+    pub(crate) fn read(
+        &mut self,
+        now: Time,
+        line: Line,
+        log: &mut Log,
+    ) -> Result<Option<usize>, Close> {
+        let Some(peer) = self.peers.get_mut(&line) else { return Ok(None) };
+        if peer.feed.is_choked() {
+            return Ok(None);
+        }
+        let Some(frame) = peer.unread.pop_front() else { return Ok(None) };
+        let size = size(&frame);
+        peer.link.receive(now, frame).map_err(|error| error.close)?;
+        while let Some(message) =
+            self.peers.get_mut(&line).and_then(|peer| peer.link.poll_message())
+        {
+            self.handle(now, line, message, log)?;
+        }
+        Ok(Some(size))
+    }
+
+    fn handle(
+        &mut self,
+        now: Time,
+        line: Line,
+        message: ClientMessage,
+        log: &mut Log,
+    ) -> Result<(), Close> {
+        match message {
+            ClientMessage::Hello(hello) => self.hello(now, line, hello, log),
+            ClientMessage::Subscribe(subscribe) => self.subscribe(now, line, subscribe, log),
+            ClientMessage::Unsubscribe(id) => self.unsubscribe(now, line, id, log),
+            ClientMessage::Publish(publish) => self.publish(now, line, publish, log),
+            ClientMessage::Bye => return Err(Close::new(CloseCode::NORMAL, "goodbye")),
+            other => panic!("nobody says {other:?} here"),
+        }
+        Ok(())
+    }
+
+    fn hello(&mut self, now: Time, line: Line, hello: Hello, log: &Log) {
+        let key = self.hub.insert(line);
+        let peer = self.peers.get_mut(&line).expect("who has just spoken");
+        let wire = peer.link.wire();
+        peer.feed.set_wire(wire);
+        peer.member = Some((key, hello.producer.into()));
+        let mut cursor = Cursor::new();
+        for Subscribe { id, pattern, .. } in hello.subscriptions {
+            let pattern = Pattern::new(pattern).expect("patterns of a plan");
+            self.hub.subscribe(key, id, &pattern);
+            update_interest(&mut self.hub, &mut self.interested, log);
+            for lane in self.hub.lanes_of(&pattern) {
+                let here = self.hub.place(lane);
+                match hello.cursor.get(lane) {
+                    Some(place) => {
+                        cursor.set(lane, here);
+                        peer.feed.resume(lane, place);
+                    }
+                    None => cursor.set(lane, peer.feed.watch(lane, here)),
+                }
+            }
+            peer.feed.subscribe(id, pattern);
+        }
+        let resumed = hello.session.is_some();
+        let welcome = Welcome {
+            session: hello.session.unwrap_or_else(|| format!("session {}", line.client)),
+            resumed,
+            instance: "instance".into(),
+            ping_interval: PING.0,
+            ping_timeout: PING.1,
+            max_payload: 100_000,
+            max_in_flight: 8,
+            cursor,
+            refused: Vec::new(),
+        };
+        peer.link.send(now, &ServerMessage::Welcome(welcome));
+        peer.queue_answers();
+    }
+
+    fn subscribe(&mut self, now: Time, line: Line, subscribe: Subscribe, log: &Log) {
+        let Some(peer) = self.peers.get_mut(&line) else { return };
+        let Some((key, _)) = peer.member else { return };
+        let id = subscribe.id;
+        let pattern = Pattern::new(subscribe.pattern).expect("patterns of a plan");
+        self.hub.subscribe(key, id, &pattern);
+        update_interest(&mut self.hub, &mut self.interested, log);
+        peer.feed.subscribe(id, pattern.clone());
+        let mut cursor = Cursor::new();
+        for lane in self.hub.lanes_of(&pattern) {
+            let here = self.hub.place(lane);
+            cursor.set(lane, peer.feed.watch(lane, here));
+            if let Some(after) = subscribe.since.as_ref().and_then(|since| since.get(lane)) {
+                peer.feed.replay(id, pattern.clone(), lane, after, here);
+            }
+        }
+        peer.link.send(now, &ServerMessage::Subscribed { id, cursor });
+        peer.queue_answers();
+    }
+
+    fn unsubscribe(&mut self, now: Time, line: Line, id: SubId, log: &Log) {
+        let Some(peer) = self.peers.get_mut(&line) else { return };
+        if let Some((key, _)) = peer.member {
+            self.hub.unsubscribe(key, id);
+            update_interest(&mut self.hub, &mut self.interested, log);
+            peer.feed.unsubscribe(id);
+            peer.feed.retain_lanes(|lane| self.hub.needs(key, lane));
+        }
+        peer.link.send(now, &ServerMessage::Unsubscribed(id));
+    }
+
+    fn publish(&mut self, now: Time, line: Line, publish: Publish, log: &mut Log) {
+        let Some(peer) = self.peers.get_mut(&line) else { return };
+        let Some((_, producer)) = &peer.member else { return };
+        let Publish { seq, name, payload, priority, volatile, headers } = publish;
+        let event = Event { name, payload, id: Arc::default(), priority, time: 0, headers };
+        if volatile {
+            self.forward_volatile(event);
+            return;
+        }
+        let mut producer = Arc::clone(producer);
+        if self.sabotage == Some(Sabotage::ForgetProducers) {
+            producer = format!("{producer} on {line:?}").into();
+        }
+        let position = log.append(now, event, producer, seq);
+        peer.link.send(now, &ServerMessage::Published { seq, position });
+    }
+
+    /// Those who are connected here get it, or not.
+    fn forward_volatile(&mut self, event: Event) {
+        let delivery = Delivery { event, position: None, replay_for: None };
+        let peers = &mut self.peers;
+        self.hub.for_each_match(&delivery.event.name, |line| {
+            if let Some(peer) = peers.get_mut(line) {
+                let frame = encode_event(peer.feed.wire(), &Namespace::MAIN, &delivery);
+                peer.feed.offer_volatile(&frame);
+            }
+        });
+    }
+
+    /// Hands out what is new in the log.
+    pub(crate) fn forward(&mut self, log: &Log) {
+        self.signalled = false;
+        for lane in log.lanes() {
+            if !self.interested[usize::from(lane.partition())] {
+                continue;
+            }
+            while self.forward_lane(lane, log) == BATCH {}
+        }
+    }
+
+    fn forward_lane(&mut self, lane: Lane, log: &Log) -> usize {
+        let Self { hub, peers, sabotage, .. } = self;
+        let mut events = Vec::new();
+        let reached = hub.place(lane);
+        if let Some(gap) = log.read(lane, reached, BATCH, &mut events) {
+            for line in hub.handles() {
+                if let Some(peer) = peers.get_mut(line) {
+                    peer.feed.fall_behind(lane, reached);
+                }
+            }
+            hub.set_place(lane, Place { epoch: gap.epoch, offset: gap.to });
+        }
+        match sabotage {
+            Some(Sabotage::LoseEvents) if events.len() > 1 => drop(events.remove(0)),
+            Some(Sabotage::SwapEvents) if events.len() > 1 => events.swap(0, 1),
+            _ => {}
+        }
+        for logged in &events {
+            hub.forward(logged, |line| {
+                if let Some(peer) = peers.get_mut(line) {
+                    peer.feed.offer(logged);
+                }
+            });
+        }
+        events.len()
+    }
+
+    /// When a connection wants to be called.
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        self.peers.values().filter_map(|peer| peer.link.next_timeout()).min()
+    }
+
+    /// Calls the connections whose time has come; returns those that are to be closed.
+    pub(crate) fn handle_timeout(&mut self, now: Time) -> Vec<(Line, Close)> {
+        let mut closing = Vec::new();
+        for (line, peer) in &mut self.peers {
+            if peer.link.next_timeout().is_none_or(|at| at > now) {
+                continue;
+            }
+            match peer.link.handle_timeout(now) {
+                Err(error) => closing.push((*line, error.close)),
+                Ok(()) => peer.feed.tell_progress(|lane| self.hub.place(lane).offset),
+            }
+        }
+        closing
+    }
+
+    /// Tells a client why its connection ends, and forgets it. Returns what is still to be sent.
+    pub(crate) fn close(&mut self, now: Time, line: Line, close: Close, log: &Log) -> Vec<Bytes> {
+        let Some(peer) = self.peers.get_mut(&line) else { return Vec::new() };
+        let mut frame = Vec::new();
+        let payload = websocket::close_payload(close.code, &close.reason);
+        websocket::encode(&mut frame, Opcode::Close, &payload, None);
+        peer.link.send(now, &ServerMessage::Close(close));
+        peer.queue_answers();
+        let outbox = peer.feed.outbox_mut();
+        outbox.push_control(frame.into());
+        let rest = std::iter::from_fn(|| outbox.pop()).collect();
+        self.lose(line, log);
+        rest
+    }
+
+    /// A connection is gone.
+    pub(crate) fn lose(&mut self, line: Line, log: &Log) {
+        let Some(peer) = self.peers.remove(&line) else { return };
+        let stats = peer.feed.stats();
+        self.past.recovered += stats.recovered;
+        self.past.dropped_low += stats.dropped_low;
+        self.past.fell_behind += stats.fell_behind;
+        if let Some((key, _)) = peer.member {
+            self.hub.remove(key);
+            update_interest(&mut self.hub, &mut self.interested, log);
+        }
+    }
+}
+
+impl Peer {
+    fn queue_answers(&mut self) {
+        while let Some(frame) = self.link.poll_frame() {
+            let (opcode, payload) = match &frame {
+                Frame::Text(text) => (Opcode::Text, text),
+                Frame::Binary(bytes) => (Opcode::Binary, bytes),
+            };
+            let mut finished = Vec::new();
+            websocket::encode(&mut finished, opcode, payload, None);
+            self.feed.outbox_mut().push_control(finished.into());
+        }
+    }
+
+    /// Takes up to `room` bytes of what waits, as a socket does.
+    pub(crate) fn write(&mut self, room: usize, log: &Log) -> Vec<u8> {
+        let mut written = Vec::new();
+        loop {
+            self.queue_answers();
+            self.check_bounds();
+            let before = written.len();
+            let mut slices = [std::io::IoSlice::new(&[]); 4];
+            let filled = self.feed.outbox().gather(&mut slices);
+            for slice in &slices[..filled] {
+                let left = room - written.len();
+                written.extend_from_slice(&slice[..slice.len().min(left)]);
+            }
+            self.feed.outbox_mut().advance(written.len() - before);
+            if self.feed.wants_catch_up() {
+                self.feed.catch_up(log);
+            } else if before == written.len() {
+                return written;
+            }
+        }
+    }
+
+    /// Whether everything has been written that this connection should get.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.unread.is_empty() && self.feed.is_live() && self.feed.outbox().is_empty()
+    }
+
+    fn check_bounds(&self) {
+        let outbox = self.feed.outbox();
+        for priority in Priority::URGENT_FIRST {
+            let waiting = outbox.event_bytes(priority);
+            assert!(waiting <= QUEUE + FRAME, "{waiting} bytes of {priority} wait");
+        }
+        let (control, volatile) = (outbox.control_bytes(), outbox.volatile_bytes());
+        assert!(control <= CONTROL + 8 * FRAME, "{control} bytes of answers wait");
+        assert!(volatile <= QUEUE + FRAME, "{volatile} bytes of volatile events wait");
+    }
+}
+
+/// A partition that nobody wanted before begins at the head of its lanes.
+fn update_interest(hub: &mut Hub<Line>, interested: &mut [bool], log: &Log) {
+    for (partition, known) in interested.iter_mut().enumerate() {
+        let partition = u16::try_from(partition).expect("few partitions");
+        let wanted = hub.is_interested(partition);
+        if wanted && !*known {
+            for priority in Priority::URGENT_FIRST {
+                let lane = Lane::new(partition, priority);
+                hub.set_place(lane, log.head(lane));
+            }
+        }
+        *known = wanted;
+    }
+}
+
+pub(crate) fn size(frame: &Frame) -> usize {
+    match frame {
+        Frame::Text(bytes) | Frame::Binary(bytes) => bytes.len(),
+    }
+}
