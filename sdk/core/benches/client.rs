@@ -1,5 +1,6 @@
 //! The client's way from a frame to the recipients of its event, and from a publish to its
 //! acknowledgement, without the network.
+#![allow(clippy::disallowed_methods, reason = "it measures time")]
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! The vectors in tests/vectors/socketio.json, which the parsers of Node are checked against too.
+#![allow(clippy::disallowed_methods, reason = "the vectors are files")]
 
 use bytes::Bytes;
 use serde_json::Value;

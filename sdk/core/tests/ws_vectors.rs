@@ -1,4 +1,5 @@
 //! The vectors in tests/vectors/ws.json, which hold for every implementation of the protocol.
+#![allow(clippy::disallowed_methods, reason = "the vectors are files")]
 
 use serde_json::{Value, json};
 use tidings_core::link::{LinkConfig, ServerLinkConfig};
