@@ -14,7 +14,7 @@ use tidings_core::engineio::{Carrier, PollingError};
 use tidings_core::link::Wire;
 use tidings_core::log::LoggedEvent;
 use tidings_core::message::{Close, CloseCode, LinkError, Refusal};
-use tidings_core::server::{Feed, FeedConfig};
+use tidings_core::server::{Feed, FeedConfig, Mark};
 use tidings_core::{Event, Payload, Time};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -204,17 +204,25 @@ impl Connection {
 
     /// Queues a packet of the application. A volatile one is left out if anything waits already. A
     /// client that does not take what it is sent is given up when its queue is full.
-    pub(crate) fn offer_application(&self, frames: &Bytes, volatile: bool) {
+    pub(crate) fn offer_application(&self, frames: &Bytes, volatile: bool, mark: Option<Mark>) {
         let mut outgoing = self.outgoing.lock();
         if outgoing.overflowed || (volatile && !outgoing.feed.outbox().is_empty()) {
             return;
         }
-        outgoing.overflowed = !outgoing.feed.offer_application(frames.clone());
+        outgoing.overflowed = !outgoing.feed.offer_application(frames.clone(), mark);
         if outgoing.overflowed {
             drop(outgoing);
             let reason = "what was sent was not taken, and its queue is full";
             self.command(Command::Fail(LinkError::new(CloseCode::SLOW, reason)));
         }
+    }
+
+    /// What the application has sent up to this number is none of the client's business.
+    pub(crate) fn begin_application(&self, number: u64) {
+        self.with_feed(|feed| {
+            let ledger = feed.outbox_mut().ledger_mut();
+            ledger.into_iter().for_each(|ledger| ledger.begin_application(number));
+        });
     }
 
     /// Whether no events are read, since others wait for their handlers.

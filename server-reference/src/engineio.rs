@@ -26,7 +26,7 @@ impl Socket {
     /// Sends the client a message. A client that does not take what it is sent is disconnected
     /// when its queue is full (`queues.application`).
     pub fn send(&self, message: Frame) {
-        self.0.offer_application(&finished(&Packet::Message(message).encode()), false);
+        self.0.offer_application(&finished(&Packet::Message(message).encode()), false, None);
         self.0.flush_from_outside();
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tidings_core::message::{ErrorCode, Refusal};
@@ -91,6 +92,10 @@ impl Builder {
         let bridge =
             Bridge::new(bus.clone(), Arc::clone(&backplane), config.queues.volatile_events);
         let app = Arc::new(App::new(config, bus, backplane));
+        if app.config.recovery.max_age > Duration::ZERO {
+            // Clients of Tidings alone may come back, too.
+            app.namespaces.named(app.config.tidings_namespace(), &app.config);
+        }
         Ok(Server { app, bridge, listener, local_addr })
     }
 }

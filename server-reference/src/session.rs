@@ -577,6 +577,9 @@ impl Session {
             Some(reason) => reason,
             None => DisconnectReason::TransportClose,
         };
+        if reason.is_recoverable() {
+            self.leave_session();
+        }
         self.sockets.end(reason);
     }
 

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use tidings_core::link::{LinkConfig, ServerLinkConfig};
 use tidings_core::message::*;
-use tidings_core::socketio::{ClientLink, Namespace, Parser, ServerLink, SocketIds, encode_event};
+use tidings_core::socketio::{
+    ClientLink, EventForm, Namespace, Parser, ServerLink, SocketIds, encode_event,
+};
 use tidings_core::{Cursor, Event, Headers, Lane, Offset, Payload, Priority, Time};
 
 fn delivery(payload: Payload) -> Delivery {
@@ -84,7 +86,9 @@ fn broadcast(c: &mut Criterion) {
         for (name, payload) in payloads() {
             let delivery = delivery(payload);
             group.bench_function(name, |b| {
-                b.iter(|| encode_event(&Namespace::MAIN, parser, true, black_box(&delivery)));
+                b.iter(|| {
+                    encode_event(&Namespace::MAIN, parser, EventForm::Tidings, black_box(&delivery))
+                });
             });
         }
     }

@@ -15,7 +15,7 @@ use crate::message::{
     ClientMessage, Delivery, ErrorCode, Frame, LinkError, Refusal, ServerMessage,
 };
 use crate::name::Name;
-use crate::socketio::{self, Namespace, Parser, SocketIoConfig};
+use crate::socketio::{self, EventForm, Namespace, Parser, SocketIoConfig};
 use crate::ws::{self, Encoding};
 
 /// How a client's link behaves.
@@ -131,11 +131,16 @@ pub enum Wire {
     SocketIoMsgpack,
     /// As [`SocketIoTidings`](Self::SocketIoTidings), for clients with the msgpack parser.
     SocketIoTidingsMsgpack,
+    /// As [`SocketIo`](Self::SocketIo), for clients whose state may be recovered: the last argument
+    /// of an event is its offset, as Socket.IO has it.
+    SocketIoRecoverable,
+    /// As [`SocketIoRecoverable`](Self::SocketIoRecoverable), for clients with the msgpack parser.
+    SocketIoRecoverableMsgpack,
 }
 
 impl Wire {
     /// How many there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 8;
 
     /// All of them, by [`Wire::index`].
     pub const ALL: [Self; Self::COUNT] = [
@@ -145,6 +150,8 @@ impl Wire {
         Self::SocketIoTidings,
         Self::SocketIoMsgpack,
         Self::SocketIoTidingsMsgpack,
+        Self::SocketIoRecoverable,
+        Self::SocketIoRecoverableMsgpack,
     ];
 
     /// Its number, below [`Wire::COUNT`].
@@ -160,10 +167,12 @@ pub fn encode_event(wire: Wire, namespace: &Namespace, delivery: &Delivery) -> B
     match wire {
         Wire::WsJson => ws::encode_event(Encoding::Json, delivery),
         Wire::WsMsgpack => ws::encode_event(Encoding::Msgpack, delivery),
-        Wire::SocketIo => socketio(Parser::Text, false),
-        Wire::SocketIoTidings => socketio(Parser::Text, true),
-        Wire::SocketIoMsgpack => socketio(Parser::Msgpack, false),
-        Wire::SocketIoTidingsMsgpack => socketio(Parser::Msgpack, true),
+        Wire::SocketIo => socketio(Parser::Text, EventForm::Plain),
+        Wire::SocketIoTidings => socketio(Parser::Text, EventForm::Tidings),
+        Wire::SocketIoMsgpack => socketio(Parser::Msgpack, EventForm::Plain),
+        Wire::SocketIoTidingsMsgpack => socketio(Parser::Msgpack, EventForm::Tidings),
+        Wire::SocketIoRecoverable => socketio(Parser::Text, EventForm::Recoverable),
+        Wire::SocketIoRecoverableMsgpack => socketio(Parser::Msgpack, EventForm::Recoverable),
     }
 }
 
@@ -174,10 +183,12 @@ pub fn encode_notice(wire: Wire, namespace: &Namespace, notice: &ServerMessage) 
     match wire {
         Wire::WsJson => Some(ws::encode_message(Encoding::Json, notice)),
         Wire::WsMsgpack => Some(ws::encode_message(Encoding::Msgpack, notice)),
-        Wire::SocketIo => socketio(Parser::Text, false),
-        Wire::SocketIoTidings => socketio(Parser::Text, true),
-        Wire::SocketIoMsgpack => socketio(Parser::Msgpack, false),
-        Wire::SocketIoTidingsMsgpack => socketio(Parser::Msgpack, true),
+        Wire::SocketIo => socketio(Parser::Text, EventForm::Plain),
+        Wire::SocketIoTidings => socketio(Parser::Text, EventForm::Tidings),
+        Wire::SocketIoMsgpack => socketio(Parser::Msgpack, EventForm::Plain),
+        Wire::SocketIoTidingsMsgpack => socketio(Parser::Msgpack, EventForm::Tidings),
+        Wire::SocketIoRecoverable => socketio(Parser::Text, EventForm::Recoverable),
+        Wire::SocketIoRecoverableMsgpack => socketio(Parser::Msgpack, EventForm::Recoverable),
     }
 }
 

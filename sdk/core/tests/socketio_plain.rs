@@ -6,7 +6,7 @@ use tidings_core::link::{ServerLinkConfig, Wire};
 use tidings_core::message::*;
 use tidings_core::msgpack::Writer;
 use tidings_core::socketio::{
-    Namespace, Parser, ServerLink, SocketIds, SocketIoConfig, encode_event,
+    EventForm, Namespace, Parser, ServerLink, SocketIds, SocketIoConfig, encode_event,
 };
 use tidings_core::{Cursor, Epoch, Event, Headers, Lane, Offset, Payload, Place, Priority, Time};
 
@@ -294,11 +294,15 @@ fn events_carry_the_payload_alone() {
             r#"42["tidings:event","tidings:at",2]"#,
         ]
     );
-    let frame =
-        encode_event(&Namespace::MAIN, Parser::Text, false, &delivery("a.b", json(r#"{"x":1}"#)));
+    let frame = encode_event(
+        &Namespace::MAIN,
+        Parser::Text,
+        EventForm::Plain,
+        &delivery("a.b", json(r#"{"x":1}"#)),
+    );
     assert_eq!(frame, [b"\x81\x11".as_slice(), br#"42["a.b",{"x":1}]"#].concat());
     let chat = Namespace::new("/chat").expect("a namespace");
-    let frame = encode_event(&chat, Parser::Text, true, &delivery("a", json("1")));
+    let frame = encode_event(&chat, Parser::Text, EventForm::Tidings, &delivery("a", json("1")));
     let text = r#"42/chat,["a",1,{"l":1,"o":7,"i":"id","t":5}]"#;
     assert_eq!(frame, [&[0x81, text.len() as u8], text.as_bytes()].concat());
 

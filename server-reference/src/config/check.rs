@@ -184,6 +184,7 @@ impl Config {
             ("recovery.max_packets", self.recovery.max_packets),
             ("recovery.max_bytes", self.recovery.max_bytes),
             ("recovery.max_sessions", self.recovery.max_sessions),
+            ("recovery.max_sent", self.recovery.max_sent),
             ("socket.backlog", self.socket.backlog as usize),
         ];
         if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {

@@ -305,8 +305,8 @@ settings! {
 }
 
 settings! {
-    /// What ordinary Socket.IO clients find again after their connection broke: their id, rooms
-    /// and data in the application's namespaces, and the events they have missed there.
+    /// What ordinary Socket.IO clients find again after their connection broke: their id, rooms,
+    /// data and subscriptions, and the events they have missed.
     Recovery {
         /// For how long; 0 turns it off. As in Node, events have an offset as their last argument
         /// when it is on.
@@ -319,6 +319,10 @@ settings! {
         max_bytes: usize = 8 * MIB,
         /// How many clients each namespace expects back.
         max_sessions: usize = 100_000,
+        /// Of how many of the events last sent to a client it is remembered in which order they
+        /// were sent, to know from the last one it has seen what else it has. One that has missed
+        /// more has to begin anew.
+        max_sent: usize = 1024,
         /// Whether clients that come back are not judged by middlewares again.
         skip_middlewares: bool = true,
     }

@@ -4,8 +4,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tidings_core::Pattern;
 use tidings_core::link::ServerLink;
-use tidings_core::message::CloseCode;
+use tidings_core::message::{CloseCode, SubId, Subscribe};
+use tidings_core::server::{Feed, Ledger, Seen};
 use tidings_core::socketio::{self, Args, Body, Grant, INVALID_NAMESPACE, Namespace as Path};
 use tidings_core::socketio::{NamespaceMessage, is_control};
 use tidings_core::websocket::{self, Opcode};
@@ -14,7 +16,8 @@ use super::{Session, encode, queue_frames};
 use crate::connection::Command;
 use crate::ids::random_id;
 use crate::socketio::{
-    ConnectError, Connecting, DisconnectReason, HandledBy, Handshake, Opening, Socket,
+    ConnectError, Connecting, DisconnectReason, HandledBy, Handshake, Opening, SessionLeft,
+    SessionReturned, Socket,
 };
 
 /// The sockets of a connection.
@@ -145,6 +148,10 @@ impl Session {
             claimed: true,
         };
         let path = socket.namespace().wire_path().clone();
+        let ordinary = self.socketio().is_some_and(|link| !link.knows_tidings());
+        if self.is_tidings(&path) && socket.pid().is_some() && ordinary {
+            self.remember_session(socket.take_session());
+        }
         if !self.socketio().is_some_and(|link| link.grant(&path, grant)) {
             socket.end(DisconnectReason::TransportClose);
             return ControlFlow::Continue(());
@@ -156,6 +163,37 @@ impl Session {
         self.sockets.connected.push(socket.clone());
         socket.enter();
         step
+    }
+
+    /// The client of the namespace of Tidings can come back to its session: what is written to it is
+    /// remembered from now on. `returned` is what it comes back to now.
+    fn remember_session(&mut self, returned: Option<SessionReturned>) {
+        let (seen, last) = match returned {
+            Some(SessionReturned { subscriptions, seen, last }) => {
+                let subscribe = |(id, pattern): (SubId, Pattern)| Subscribe {
+                    id,
+                    pattern: pattern.as_str().to_owned(),
+                    since: None,
+                };
+                let subscriptions = subscriptions.into_iter().map(subscribe).collect();
+                if let Some(link) = self.socketio() {
+                    link.restore(subscriptions, seen.cursor.clone());
+                }
+                (seen, Some(last))
+            }
+            None => (Seen::default(), None),
+        };
+        let ledger = Ledger::new(self.app.config.recovery.max_sent, seen, last);
+        self.connection.with_feed(|feed| feed.outbox_mut().remember(ledger));
+    }
+
+    /// A client that goes away may come back to its session.
+    pub(super) fn leave_session(&mut self) {
+        let left = self.connection.with_feed(Feed::remembered);
+        let tidings = self.app.config.tidings_namespace();
+        if let (Some((subscriptions, sent)), Some(socket)) = (left, self.sockets.find(&tidings)) {
+            socket.leave_session(SessionLeft { subscriptions, sent });
+        }
     }
 
     fn event(&mut self, path: &Path, ack: Option<u64>, args: &Args) {
@@ -214,7 +252,7 @@ impl Session {
         }
         self.sockets.end(DisconnectReason::ServerNamespaceDisconnect);
         let close = encode(Opcode::Close, &websocket::close_payload(CloseCode::NORMAL, ""));
-        self.connection.with_feed(|feed| feed.outbox_mut().push_application(close));
+        self.connection.with_feed(|feed| feed.outbox_mut().push_application(close, None));
         self.connection.close_polling();
         self.closing = true;
         ControlFlow::Break(())

@@ -7,7 +7,6 @@ use serde::de::DeserializeOwned;
 use tidings_core::socketio::{Args, Body, Parser, is_reserved};
 use tokio::sync::mpsc;
 
-use super::acks::Answer;
 use super::args::{self, ArgsError, IntoArgs};
 use super::namespace::Namespace;
 use super::socket::Socket;
@@ -172,7 +171,7 @@ impl Broadcast {
     /// it is for one socket, which is gone.
     pub fn emit(&self, event: &str, arguments: impl IntoArgs) -> Result<(), EmitError> {
         let args = event_args(event, arguments)?;
-        self.send(args, None)
+        self.send(args)
     }
 
     /// Sends an event, and waits for the acknowledgements of all clients that get it.
@@ -241,22 +240,21 @@ impl Broadcast {
     }
 
     fn send_to(&self, sockets: &[Socket], args: Args, id: u64) {
-        let mut frames = Frames::new(Body::Event { ack: Some(id), args });
+        let mut frames = Frames::new(Body::Event { ack: Some(id), args }, None);
         for socket in sockets {
             frames.push(socket, self.flags);
         }
         sockets.iter().for_each(Socket::flush);
     }
 
-    fn send(&self, args: Args, id: Option<(u64, Answer)>) -> Result<(), EmitError> {
-        debug_assert!(id.is_none());
+    fn send(&self, args: Args) -> Result<(), EmitError> {
         match &self.only {
             Some(socket) if !self.namespace.recovers() => {
                 if !socket.connected() {
                     return Err(EmitError::Disconnected);
                 }
                 let frames = socket.encode(Body::Event { ack: None, args });
-                socket.push(&frames, self.flags.volatile);
+                socket.push(&frames, self.flags.volatile, None);
                 socket.flush();
             }
             Some(socket) => {
@@ -317,12 +315,14 @@ fn event_args(event: &str, arguments: impl IntoArgs) -> Result<Args, EmitError> 
 /// One packet, encoded at most once for each parser.
 pub(super) struct Frames {
     body: Body,
+    number: Option<u64>,
     encoded: [Option<bytes::Bytes>; 2],
 }
 
 impl Frames {
-    pub(super) const fn new(body: Body) -> Self {
-        Self { body, encoded: [const { None }; 2] }
+    /// `number` is what recovery knows it by.
+    pub(super) const fn new(body: Body, number: Option<u64>) -> Self {
+        Self { body, number, encoded: [const { None }; 2] }
     }
 
     /// Queues the packet for a socket.
@@ -333,6 +333,6 @@ impl Frames {
         };
         let body = &self.body;
         let frames = self.encoded[place].get_or_insert_with(|| socket.encode(body.clone()));
-        socket.push(frames, flags.volatile);
+        socket.push(frames, flags.volatile, self.number);
     }
 }

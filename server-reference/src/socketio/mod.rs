@@ -59,4 +59,5 @@ pub use tidings_core::socketio::Args;
 
 pub(crate) use handshake::Opening;
 pub(crate) use namespaces::Namespaces;
-pub(crate) use socket::{Connecting, HandledBy};
+pub(crate) use recovery::SessionLeft;
+pub(crate) use socket::{Connecting, HandledBy, SessionReturned};

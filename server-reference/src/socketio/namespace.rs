@@ -15,7 +15,7 @@ use super::handler::{Call, ConnectError};
 use super::listeners::{Listeners, adds_handlers};
 use super::namespaces::Namespaces;
 use super::reason::DisconnectReason;
-use super::recovery::Left;
+use super::recovery::Returned;
 use super::socket::{Connecting, Socket};
 use super::table::{Table, Target};
 use crate::config::Config;
@@ -32,6 +32,8 @@ struct Inner {
     next_ack: AtomicU64,
     ack_timeout: Duration,
     recovers: bool,
+    /// Whether Tidings is spoken here.
+    is_tidings: bool,
     skip_middlewares: bool,
     /// Where it is registered if it is one of many that match a pattern: it ends with its last
     /// socket.
@@ -49,6 +51,7 @@ impl Namespace {
     ) -> Self {
         let table = Table::new(&config.recovery);
         Self(Arc::new(Inner {
+            is_tidings: path == config.tidings_namespace(),
             path,
             listeners,
             recovers: table.recovery.is_some(),
@@ -116,6 +119,10 @@ impl Namespace {
         self.0.recovers
     }
 
+    pub(super) fn is_tidings(&self) -> bool {
+        self.0.is_tidings
+    }
+
     pub(super) fn ack_timeout(&self) -> Duration {
         self.0.ack_timeout
     }
@@ -130,12 +137,9 @@ impl Namespace {
         let mut touched = Vec::new();
         {
             let mut table = self.table();
-            if let Some(recovery) = &mut table.recovery
-                && !flags.volatile
-            {
-                recovery.keep(Instant::now(), target, &mut args);
-            }
-            let mut frames = Frames::new(Body::Event { ack: None, args });
+            let recovery = table.recovery.as_mut().filter(|_| !flags.volatile);
+            let number = recovery.map(|it| it.keep(Instant::now(), target, &mut args));
+            let mut frames = Frames::new(Body::Event { ack: None, args }, number);
             // Queued while nobody can come or go: all get events in the same order.
             table.select(target, |socket| {
                 frames.push(socket, flags);
@@ -153,11 +157,9 @@ impl Namespace {
     }
 
     /// What a client left behind that comes back with this `auth`.
-    fn recover(&self, auth: &[u8]) -> Option<(Left, String)> {
+    fn recover(&self, auth: &[u8]) -> Option<Returned> {
         let auth: Returning = serde_json::from_slice(auth).ok()?;
-        let mut table = self.table();
-        let recovery = table.recovery.as_mut()?;
-        Some((recovery.come_back(Instant::now(), &auth.pid, &auth.offset)?, auth.offset))
+        self.table().recovery.as_mut()?.come_back(Instant::now(), &auth.pid, &auth.offset)
     }
 
     /// Asks the middlewares; `None` if there are none to be asked.

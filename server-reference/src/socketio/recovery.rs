@@ -8,6 +8,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tidings_core::Pattern;
+use tidings_core::message::SubId;
+use tidings_core::server::{Ledger, Mark, Seen};
 use tidings_core::socketio::Args;
 
 use super::listeners::ByType;
@@ -22,6 +25,25 @@ pub(super) struct Left {
     pub(super) pid: Arc<str>,
     pub(super) rooms: Vec<Arc<str>>,
     pub(super) data: ByType,
+    /// What it had of Tidings, in the namespace where that is spoken.
+    pub(super) session: Option<SessionLeft>,
+}
+
+/// What a client had of Tidings.
+#[derive(Debug)]
+pub(crate) struct SessionLeft {
+    pub(crate) subscriptions: Vec<(SubId, Pattern)>,
+    pub(crate) sent: Ledger,
+}
+
+/// What a client comes back to.
+#[derive(Debug)]
+pub(super) struct Returned {
+    pub(super) left: Left,
+    /// What it has seen last, by its own account.
+    pub(super) last: Mark,
+    /// What follows from that.
+    pub(super) seen: Seen,
 }
 
 #[derive(Debug)]
@@ -63,8 +85,9 @@ impl Recovery {
         })
     }
 
-    /// Remembers an event. Its offset is appended to its arguments, where clients find it.
-    pub(super) fn keep(&mut self, now: Instant, target: &Target, args: &mut Args) {
+    /// Remembers an event, and returns its number. Its offset is appended to its arguments, where
+    /// clients find it.
+    pub(super) fn keep(&mut self, now: Instant, target: &Target, args: &mut Args) -> u64 {
         let number = self.next;
         self.next += 1;
         args.push_str(&format!("{}.{number}", self.epoch));
@@ -73,6 +96,12 @@ impl Recovery {
         let (target, args) = (target.clone(), args.clone());
         self.packets.push_back(Kept { number, at: now, bytes, target, args });
         self.forget_old(now);
+        number
+    }
+
+    /// The number of the last event.
+    pub(super) const fn last(&self) -> u64 {
+        self.next - 1
     }
 
     /// Remembers a client that went away.
@@ -82,28 +111,39 @@ impl Recovery {
         self.forget_old(now);
     }
 
-    /// The client with this `pid` comes back, having seen the packet with this offset last. `None`
-    /// if it is not known any more, or if packets after that one are not.
-    pub(super) fn come_back(&mut self, now: Instant, pid: &str, offset: &str) -> Option<Left> {
+    /// The client with this `pid` comes back, having seen the event with this offset last. `None`
+    /// if it is not known any more, or if what it has not seen is not.
+    pub(super) fn come_back(&mut self, now: Instant, pid: &str, offset: &str) -> Option<Returned> {
         self.forget_old(now);
-        self.number(offset)?;
-        self.left.remove(pid).map(|(left, _)| left)
+        let last = self.mark(offset)?;
+        let (left, _) = self.left.get(pid)?;
+        let seen = match (&left.session, last) {
+            (Some(session), last) => session.sent.seen(last)?,
+            (None, Mark::Application(application)) => Seen { application, ..Seen::default() },
+            (None, Mark::Event(..)) => return None,
+        };
+        let oldest = self.packets.front().map_or(self.next, |kept| kept.number);
+        if seen.application + 1 < oldest {
+            return None;
+        }
+        let (left, _) = self.left.remove(pid)?;
+        Some(Returned { left, last, seen })
     }
 
-    /// The events after `offset` that clients in these rooms were sent.
-    pub(super) fn missed(&self, offset: &str, is_in: impl Fn(&Target) -> bool) -> Vec<Args> {
-        let Some(seen) = self.number(offset) else { return Vec::new() };
+    /// The events after that with number `seen` that clients in these rooms were sent.
+    pub(super) fn missed(&self, seen: u64, is_in: impl Fn(&Target) -> bool) -> Vec<(u64, Args)> {
         let after = self.packets.partition_point(|kept| kept.number <= seen);
         let missed = self.packets.range(after..).filter(|kept| is_in(&kept.target));
-        missed.map(|kept| kept.args.clone()).collect()
+        missed.map(|kept| (kept.number, kept.args.clone())).collect()
     }
 
-    /// The number of an offset, unless packets after it are gone.
-    fn number(&self, offset: &str) -> Option<u64> {
-        let (epoch, number) = offset.rsplit_once('.')?;
+    /// What an offset names.
+    fn mark(&self, offset: &str) -> Option<Mark> {
+        let Some((epoch, number)) = offset.rsplit_once('.') else {
+            return Mark::parse_event(offset);
+        };
         let number = number.parse().ok().filter(|number| *number < self.next)?;
-        let oldest = self.packets.front().map_or(self.next, |kept| kept.number);
-        (epoch == self.epoch && number + 1 >= oldest).then_some(number)
+        (epoch == self.epoch).then_some(Mark::Application(number))
     }
 
     fn forget_old(&mut self, now: Instant) {
@@ -138,6 +178,7 @@ mod tests {
             max_packets: 3,
             max_bytes: 1 << 20,
             max_sessions: 2,
+            max_sent: 10,
             skip_middlewares: true,
         }
     }
@@ -150,7 +191,8 @@ mod tests {
     }
 
     fn left(pid: &str) -> Left {
-        Left { sid: "s".into(), pid: pid.into(), rooms: Vec::new(), data: ByType::default() }
+        let (rooms, data) = (Vec::new(), ByType::default());
+        Left { sid: "s".into(), pid: pid.into(), rooms, data, session: None }
     }
 
     #[test]
@@ -159,8 +201,9 @@ mod tests {
         let mut recovery = Recovery::new(&limits()).expect("it is on");
         let offsets = ["a", "b", "c"].map(|event| keep(&mut recovery, now, event));
         let missed = |recovery: &Recovery, offset: &str| {
-            let name = |args: &Args| Some(args.value(0)?.as_str()?.into_owned());
-            recovery.missed(offset, |_| true).iter().filter_map(name).collect::<String>()
+            let Some(Mark::Application(seen)) = recovery.mark(offset) else { panic!("{offset}") };
+            let name = |(_, args): &(u64, Args)| Some(args.value(0)?.as_str()?.into_owned());
+            recovery.missed(seen, |_| true).iter().filter_map(name).collect::<String>()
         };
         assert_eq!(missed(&recovery, &offsets[0]), "bc");
         assert_eq!(missed(&recovery, &offsets[2]), "");

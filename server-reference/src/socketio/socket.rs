@@ -9,7 +9,9 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
-use tidings_core::message::Refusal;
+use tidings_core::Pattern;
+use tidings_core::message::{Refusal, SubId};
+use tidings_core::server::{Mark, Seen};
 use tidings_core::socketio::{Args, Body, Packet, Parser, encode_packet, error_event_args};
 
 use super::acks::Acks;
@@ -21,7 +23,7 @@ use super::listeners::{ByType, Listeners};
 use super::mailbox::Mailbox;
 use super::namespace::Namespace;
 use super::reason::DisconnectReason;
-use super::recovery::Left;
+use super::recovery::{Left, Returned, SessionLeft};
 use super::reply::Ack;
 use crate::connection::{Command, Connection};
 
@@ -47,8 +49,20 @@ struct Inner {
     own: Mutex<Option<Box<Listeners>>>,
     /// The rooms it is to be in once it is connected.
     rooms_to_be: Mutex<Vec<Arc<str>>>,
-    /// The offset after which a client that is recovered has missed events.
-    missed_after: Option<String>,
+    /// What a client that is recovered has seen.
+    seen: Option<Seen>,
+    /// What a client that is recovered had of Tidings.
+    session: Mutex<Option<SessionReturned>>,
+    /// What a client that went away had of Tidings.
+    session_left: Mutex<Option<SessionLeft>>,
+}
+
+/// What a client that is recovered comes back to, of Tidings.
+pub(crate) struct SessionReturned {
+    pub(crate) subscriptions: Vec<(SubId, Pattern)>,
+    pub(crate) seen: Seen,
+    /// What it has seen last, by its own account.
+    pub(crate) last: Mark,
 }
 
 /// How far a socket is.
@@ -77,20 +91,25 @@ pub(crate) struct Connecting {
 }
 
 impl Socket {
-    /// A socket that is not connected yet. `recovered` is what the client left behind, and the
-    /// offset of the last event it had.
+    /// A socket that is not connected yet. `recovered` is what the client comes back to.
     pub(super) fn new(
         namespace: Namespace,
         ids: (Arc<str>, Option<Arc<str>>),
         connecting: Connecting,
-        recovered: Option<(Left, String)>,
+        recovered: Option<Returned>,
     ) -> Self {
         let Connecting { connection, parser, handshake } = connecting;
-        let (mut data, mut rooms, mut missed_after) = (ByType::default(), Vec::new(), None);
+        let (mut data, mut rooms) = (ByType::default(), Vec::new());
+        let (mut seen_before, mut session) = (None, None);
         let (mut id, mut pid) = ids;
-        if let Some((left, offset)) = recovered {
+        if let Some(Returned { left, last, seen }) = recovered {
             (id, pid, data, rooms) = (left.sid, Some(left.pid), left.data, left.rooms);
-            missed_after = Some(offset);
+            session = left.session.map(|SessionLeft { subscriptions, .. }| SessionReturned {
+                subscriptions,
+                seen: seen.clone(),
+                last,
+            });
+            seen_before = Some(seen);
         }
         Self(Arc::new(Inner {
             id,
@@ -105,7 +124,9 @@ impl Socket {
             mailbox: Mailbox::default(),
             own: Mutex::default(),
             rooms_to_be: Mutex::new(rooms),
-            missed_after,
+            seen: seen_before,
+            session: Mutex::new(session),
+            session_left: Mutex::default(),
         }))
     }
 
@@ -127,7 +148,7 @@ impl Socket {
     /// Whether the client came back to the state it had before its connection broke: its id, rooms
     /// and [`data`](Self::data), and the events it has missed.
     pub fn recovered(&self) -> bool {
-        self.0.missed_after.is_some()
+        self.0.seen.is_some()
     }
 
     /// Whether it is connected: after the middlewares, and before its end.
@@ -311,11 +332,18 @@ impl Socket {
         }
         let mut table = self.0.namespace.table();
         let rooms = std::mem::take(&mut *self.0.rooms_to_be.lock());
-        if let (Some(offset), Some(recovery)) = (&self.0.missed_after, &table.recovery) {
-            let mut all = rooms.clone();
-            all.push(Arc::clone(&self.0.id));
-            for args in recovery.missed(offset, |target| target.means(&all)) {
-                self.push(&self.encode(Body::Event { ack: None, args }), false);
+        if let Some(recovery) = &table.recovery {
+            match &self.0.seen {
+                Some(seen) => {
+                    let mut all = rooms.clone();
+                    all.push(Arc::clone(&self.0.id));
+                    let missed = recovery.missed(seen.application, |target| target.means(&all));
+                    for (number, args) in missed {
+                        let frames = self.encode(Body::Event { ack: None, args });
+                        self.push(&frames, false, Some(number));
+                    }
+                }
+                None => self.0.connection.begin_application(recovery.last()),
             }
         }
         table.expected -= 1;
@@ -355,7 +383,18 @@ impl Socket {
     pub(super) fn left_behind(&self, rooms: Vec<Arc<str>>) -> Option<Left> {
         let pid = self.0.pid.clone()?;
         let data = self.0.data.lock().clone();
-        Some(Left { sid: Arc::clone(&self.0.id), pid, rooms, data })
+        let session = self.0.session_left.lock().take();
+        Some(Left { sid: Arc::clone(&self.0.id), pid, rooms, data, session })
+    }
+
+    /// What a client that is recovered had of Tidings, once.
+    pub(crate) fn take_session(&self) -> Option<SessionReturned> {
+        self.0.session.lock().take()
+    }
+
+    /// What the client has of Tidings when it goes away.
+    pub(crate) fn leave_session(&self, session: SessionLeft) {
+        *self.0.session_left.lock() = Some(session);
     }
 
     /// Has an event of the client handled. Returns who handles it.
@@ -414,7 +453,7 @@ impl Socket {
 
     /// Sends a packet that is not an event of the application.
     pub(crate) fn send_body(&self, body: Body) {
-        self.push(&self.encode(body), false);
+        self.push(&self.encode(body), false, None);
         self.flush();
     }
 
@@ -424,8 +463,11 @@ impl Socket {
     }
 
     /// Queues finished frames. A volatile one is left out if the client does not take it at once.
-    pub(super) fn push(&self, frames: &Bytes, volatile: bool) {
-        self.0.connection.offer_application(frames, volatile);
+    /// `number` is what recovery knows an event by.
+    pub(super) fn push(&self, frames: &Bytes, volatile: bool, number: Option<u64>) {
+        // Each namespace has numbers of its own; only that of Tidings needs a ledger of them.
+        let number = number.filter(|_| self.0.namespace.is_tidings());
+        self.0.connection.offer_application(frames, volatile, number.map(Mark::Application));
     }
 
     pub(super) fn flush(&self) {

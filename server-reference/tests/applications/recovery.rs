@@ -83,3 +83,73 @@ async fn a_client_that_comes_back_has_missed_nothing() {
     // Acknowledged events have no offset: they cannot be sent again.
     drop(other);
 }
+
+#[tokio::test]
+async fn what_tidings_delivers_is_recovered_without_loss_or_double() {
+    let server = bind(|c| c.recovery.max_age = Duration::from_secs(60)).await;
+    let (main, bus) = (server.namespace("/").expect("a namespace"), server.bus().clone());
+    let emit = |name: &str, n: u32| {
+        let payload = tidings_core::Payload::Json(n.to_string().into());
+        bus.emit(&bus.event(name, payload).expect("a name"));
+    };
+    let address = serve(server);
+    let mut client = Client::open(address).await;
+    let connected = enter(&mut client, "40").await;
+    let (sid, pid) = (connected["sid"].clone(), connected["pid"].clone());
+    for pattern in ["orders.*", "rooms.**"] {
+        client.send(&format!(r#"420["subscribe","{pattern}"]"#)).await;
+        assert!(client.text().await.starts_with(r#"430[{"ok":true"#));
+    }
+    // Events of several lanes and of the application, one after the other.
+    for n in 0..4 {
+        emit("orders.a", n);
+        assert_eq!(json(&client.text().await)[1], n);
+        emit("rooms.1.x", n);
+        assert_eq!(json(&client.text().await)[1], n);
+        main.emit("news", n).expect("sent");
+        assert_eq!(json(&client.text().await)[1], n);
+    }
+    emit("orders.a", 4);
+    let mut seen = client.text().await;
+    // Written to the client, which has not seen it when it goes away.
+    emit("orders.a", 5);
+    main.emit("news", 5).expect("sent");
+    let unseen = [client.text().await, client.text().await];
+    assert!(unseen.iter().all(|packet| json(packet)[1] == 5), "{unseen:?}");
+    for round in 0..3 {
+        drop(client);
+        while !main.sockets().fetch_sockets().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        if round == 0 {
+            emit("orders.b", 6);
+            emit("elsewhere", 6);
+            emit("rooms.2", 6);
+            main.emit("news", 6).expect("sent");
+        }
+        client = Client::open(address).await;
+        let auth = serde_json::json!({ "pid": pid, "offset": last_argument(&seen) });
+        let connected = enter(&mut client, &format!("40{auth}")).await;
+        assert_eq!((&connected["sid"], &connected["pid"]), (&sid, &pid));
+        let mut missed: Vec<(String, u64)> = Vec::new();
+        while missed.len() < 5 {
+            let event = json(&client.text().await);
+            missed.push((
+                event[0].as_str().expect("a name").to_owned(),
+                event[1].as_u64().expect("a number"),
+            ));
+        }
+        missed.sort();
+        let expected = [("news", 5), ("news", 6), ("orders.a", 5), ("orders.b", 6), ("rooms.2", 6)];
+        assert_eq!(missed, expected.map(|(name, n)| (name.to_owned(), n)), "round {round}");
+    }
+    emit("orders.a", 7);
+    seen = client.text().await;
+    assert_eq!(json(&seen)[1], 7);
+    client.send(r#"421["unsubscribe","orders.*"]"#).await;
+    assert!(client.text().await.starts_with(r#"431[{"ok":true"#), "it is known by its pattern");
+    client.send("41").await;
+    let auth = serde_json::json!({ "pid": pid, "offset": last_argument(&seen) });
+    let connected = enter(&mut client, &format!("40{auth}")).await;
+    assert_ne!(connected["pid"], pid, "it has left for good");
+}

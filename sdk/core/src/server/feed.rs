@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::ledger::{Ledger, Mark};
 use super::outbox::Outbox;
 use crate::event::Priority;
 use crate::lane::{Cursor, Lane, Offset, Place};
@@ -160,9 +161,17 @@ impl Feed {
         &self.config.namespace
     }
 
+    /// The subscriptions, and what was sent, of a client that may come back. `None` if nothing was
+    /// remembered, or if a replay was not through: how far it came cannot be told.
+    pub fn remembered(&mut self) -> Option<(Vec<(SubId, Pattern)>, Ledger)> {
+        let ledger = self.outbox.ledger_mut()?.clone();
+        self.replays.is_empty().then(|| (self.subscriptions.clone(), ledger))
+    }
+
     /// Ends all subscriptions, and forgets all lanes and what was counted. What is queued stays.
     pub fn leave(&mut self) {
         self.stats = FeedStats::default();
+        self.outbox.forget();
         self.flows.clear();
         self.replays.clear();
         self.subscriptions.clear();
@@ -191,11 +200,11 @@ impl Feed {
 
     /// Queues a packet of the application. Returns false, and queues nothing, when too much waits
     /// already.
-    pub fn offer_application(&mut self, frames: Bytes) -> bool {
+    pub fn offer_application(&mut self, frames: Bytes, mark: Option<Mark>) -> bool {
         let waiting = self.outbox.application_bytes();
         let fits = waiting == 0 || waiting + frames.len() <= self.config.application_bytes;
         if fits {
-            self.outbox.push_application(frames);
+            self.outbox.push_application(frames, mark);
         }
         fits
     }
@@ -241,6 +250,9 @@ impl Feed {
             Err(at) => {
                 let flow = Flow { lane, place: now, told: now.offset, mode: Mode::Live };
                 self.flows.insert(at, flow);
+                if let Some(ledger) = self.outbox.ledger_mut() {
+                    ledger.watch(lane, now);
+                }
                 now
             }
         }
@@ -252,6 +264,9 @@ impl Feed {
         if let Err(at) = self.find(lane) {
             let flow = Flow { lane, place: after, told: after.offset, mode: Mode::Behind };
             self.flows.insert(at, flow);
+            if let Some(ledger) = self.outbox.ledger_mut() {
+                ledger.watch(lane, after);
+            }
             self.not_live += 1;
         }
     }
@@ -291,7 +306,7 @@ impl Feed {
         let frame = logged.frame(self.wire, &self.config.namespace);
         if fits(&self.outbox, &self.config, priority, frame.len()) {
             flow.place.offset = logged.offset();
-            self.outbox.push_event(priority, frame.clone());
+            self.outbox.push_event(priority, frame.clone(), Some(mark(logged)));
             self.stats.events[priority as usize] += 1;
             return true;
         }
@@ -379,7 +394,7 @@ impl Feed {
             let notice =
                 encode_notice(self.wire, &self.config.namespace, &ServerMessage::Progress(cursor));
             if let Some(frame) = notice {
-                self.outbox.push_event(priority, frame);
+                self.outbox.push_event(priority, frame, None);
             }
         }
     }
@@ -432,8 +447,8 @@ impl Feed {
             }
             let name = &logged.event().name;
             if self.subscriptions.iter().any(|(_, pattern)| pattern.matches(name)) {
-                self.outbox
-                    .push_event(priority, logged.frame(self.wire, &self.config.namespace).clone());
+                let frame = logged.frame(self.wire, &self.config.namespace).clone();
+                self.outbox.push_event(priority, frame, Some(mark(&logged)));
                 self.stats.events[priority as usize] += 1;
                 self.stats.recovered += 1;
             }
@@ -463,10 +478,8 @@ impl Feed {
             }
             if replay.pattern.matches(&logged.event().name) {
                 let delivery = Delivery { replay_for: Some(sub), ..logged.delivery().clone() };
-                self.outbox.push_event(
-                    priority,
-                    encode_event(self.wire, &self.config.namespace, &delivery),
-                );
+                let frame = encode_event(self.wire, &self.config.namespace, &delivery);
+                self.outbox.push_event(priority, frame, None);
                 self.stats.events[priority as usize] += 1;
                 self.stats.recovered += 1;
             }
@@ -482,7 +495,7 @@ impl Feed {
         if let Some(frame) =
             encode_notice(self.wire, &self.config.namespace, &ServerMessage::Gap(gap))
         {
-            self.outbox.push_event(gap.lane.priority(), frame);
+            self.outbox.push_event(gap.lane.priority(), frame, None);
         }
     }
 
@@ -494,6 +507,10 @@ impl Feed {
     fn find(&self, lane: Lane) -> Result<usize, usize> {
         self.flows.binary_search_by_key(&lane, |flow| flow.lane)
     }
+}
+
+fn mark(logged: &LoggedEvent) -> Mark {
+    Mark::Event(logged.lane(), logged.offset())
 }
 
 /// Whether `len` more bytes fit the queue of `priority`; an empty queue takes anything.

@@ -9,8 +9,10 @@
 
 mod feed;
 mod hub;
+mod ledger;
 mod outbox;
 
 pub use feed::{Feed, FeedConfig, FeedStats, LogReader};
 pub use hub::{Hub, HubKey};
+pub use ledger::{Ledger, Mark, Seen};
 pub use outbox::Outbox;

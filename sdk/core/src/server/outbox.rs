@@ -7,6 +7,8 @@ use bytes::Bytes;
 
 use crate::event::Priority;
 
+use super::ledger::{Ledger, Mark};
+
 /// The frames that wait to be written to one connection, in the order in which they are written:
 /// control frames, what an application of Socket.IO sends, volatile events, then critical, high,
 /// normal and low ones.
@@ -24,6 +26,16 @@ pub struct Outbox {
     volatile: Queue,
     /// By priority, `low` first.
     events: [Queue; Priority::COUNT],
+    /// Remembers what is written, if somebody may want to know.
+    marks: Option<Box<Marks>>,
+}
+
+/// What the waiting frames are, and what has been written.
+#[derive(Debug)]
+struct Marks {
+    ledger: Ledger,
+    application: VecDeque<Option<Mark>>,
+    events: [VecDeque<Option<Mark>>; Priority::COUNT],
 }
 
 #[derive(Debug, Default)]
@@ -57,16 +69,41 @@ impl Outbox {
         self.control.push(frame);
     }
 
-    /// Queues a packet of the application: its packets keep their order.
-    pub fn push_application(&mut self, frames: Bytes) {
+    /// Queues a packet of the application: its packets keep their order. `mark` is what the ledger
+    /// remembers once it is written.
+    pub fn push_application(&mut self, frames: Bytes, mark: Option<Mark>) {
         self.len += 1;
         self.application.push(frames);
+        if let Some(marks) = &mut self.marks {
+            marks.application.push_back(mark);
+        }
     }
 
-    /// Queues an event's frame.
-    pub fn push_event(&mut self, priority: Priority, frame: Bytes) {
+    /// Queues an event's frame. `mark` is what the ledger remembers once it is written.
+    pub fn push_event(&mut self, priority: Priority, frame: Bytes, mark: Option<Mark>) {
         self.len += 1;
         self.events[priority as usize].push(frame);
+        if let Some(marks) = &mut self.marks {
+            marks.events[priority as usize].push_back(mark);
+        }
+    }
+
+    /// Remembers what is queued and written from now on.
+    pub fn remember(&mut self, ledger: Ledger) {
+        let unmarked = |queue: &Queue| queue.frames.iter().map(|_| None).collect();
+        let (application, events) =
+            (unmarked(&self.application), self.events.each_ref().map(unmarked));
+        self.marks = Some(Box::new(Marks { ledger, application, events }));
+    }
+
+    /// Remembers nothing any more.
+    pub(super) fn forget(&mut self) {
+        self.marks = None;
+    }
+
+    /// What was written since [`remember`](Self::remember).
+    pub fn ledger_mut(&mut self) -> Option<&mut Ledger> {
+        self.marks.as_mut().map(|marks| &mut marks.ledger)
     }
 
     /// Queues a volatile event's frame; the oldest ones go while more than `limit` bytes of them
@@ -156,10 +193,28 @@ impl Outbox {
             .partial
             .take()
             .or_else(|| self.control.pop())
-            .or_else(|| self.application.pop())
+            .or_else(|| self.pop_application())
             .or_else(|| self.volatile.pop())
-            .or_else(|| self.events.iter_mut().rev().find_map(Queue::pop))?;
+            .or_else(|| (0..Priority::COUNT).rev().find_map(|index| self.pop_event(index)))?;
         self.len -= 1;
+        Some(frame)
+    }
+
+    fn pop_application(&mut self) -> Option<Bytes> {
+        let frames = self.application.pop()?;
+        if let Some(marks) = &mut self.marks {
+            let mark = marks.application.pop_front().flatten();
+            mark.into_iter().for_each(|mark| marks.ledger.written(mark));
+        }
+        Some(frames)
+    }
+
+    fn pop_event(&mut self, index: usize) -> Option<Bytes> {
+        let frame = self.events[index].pop()?;
+        if let Some(marks) = &mut self.marks {
+            let mark = marks.events[index].pop_front().flatten();
+            mark.into_iter().for_each(|mark| marks.ledger.written(mark));
+        }
         Some(frame)
     }
 
@@ -188,10 +243,10 @@ mod tests {
     fn urgent_frames_go_first() {
         let mut outbox = Outbox::new();
         for priority in [Priority::Low, Priority::Critical, Priority::Normal, Priority::High] {
-            outbox.push_event(priority, frame(&priority.as_str()[..1]));
+            outbox.push_event(priority, frame(&priority.as_str()[..1]), None);
         }
         outbox.push_volatile(frame("v"), 100);
-        outbox.push_application(frame("a"));
+        outbox.push_application(frame("a"), None);
         outbox.push_control(frame("!"));
         assert_eq!(gathered(&outbox, 64), "!avchnl");
         assert_eq!(gathered(&outbox, 2), "!a");
@@ -201,7 +256,7 @@ mod tests {
     #[test]
     fn a_frame_begun_is_finished_before_anything_else() {
         let mut outbox = Outbox::new();
-        outbox.push_event(Priority::Low, frame("abc"));
+        outbox.push_event(Priority::Low, frame("abc"), None);
         outbox.advance(1);
         assert_eq!(outbox.only(), Some(&frame("bc")));
         outbox.push_control(frame("!"));

@@ -11,18 +11,28 @@ use super::control::{AT, GAP};
 use super::packet::{Args, Body, Namespace, Packet};
 use super::{control, msgpack, text};
 
-/// Encodes an event into finished, unmasked WebSocket frames. With `metadata` for Tidings clients,
-/// without for ordinary Socket.IO clients.
+/// What an event's arguments are, besides its name and payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventForm {
+    /// Nothing: what ordinary clients of Socket.IO get.
+    Plain,
+    /// Its metadata, for Tidings clients.
+    Tidings,
+    /// Its offset, for ordinary clients whose state may be recovered.
+    Recoverable,
+}
+
+/// Encodes an event into finished, unmasked WebSocket frames.
 ///
 /// The default parser writes a text frame, and a binary frame after it when the payload is binary:
 /// both stand in one buffer, since nothing may come between them.
 pub fn encode_event(
     namespace: &Namespace,
     parser: Parser,
-    metadata: bool,
+    form: EventForm,
     delivery: &Delivery,
 ) -> Bytes {
-    let args = control::delivery_args(delivery, metadata);
+    let args = control::delivery_args(delivery, form);
     encode_args(namespace, parser, args)
 }
 
@@ -31,12 +41,12 @@ pub fn encode_event(
 pub fn encode_notice(
     namespace: &Namespace,
     parser: Parser,
-    metadata: bool,
+    form: EventForm,
     notice: &ServerMessage,
 ) -> Option<Bytes> {
     let mut args = Args::new();
     match notice {
-        ServerMessage::Progress(cursor) if metadata => {
+        ServerMessage::Progress(cursor) if form == EventForm::Tidings => {
             args.push_str(AT);
             args.push_written(|w| spelling::write_cursor(w, cursor));
         }

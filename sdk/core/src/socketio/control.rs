@@ -8,10 +8,12 @@ use crate::lane::{Epoch, Lane, Offset};
 use crate::message::{
     Close, CloseCode, Delivery, ErrorCode, Gap, Position, Refusal, RequestId, SubId,
 };
+use crate::server::Mark;
 use crate::spelling::{
     Misspelled, millis, read_headers, read_refusal, write_headers, write_refusal,
 };
 
+use super::broadcast::EventForm;
 use super::packet::Args;
 
 /// Client: asks for the events of a pattern.
@@ -83,13 +85,18 @@ pub(super) fn request_args(by_server: bool, name: &str, payload: &Payload) -> Ar
 }
 
 /// The arguments of an event for a client.
-pub(super) fn delivery_args(delivery: &Delivery, metadata: bool) -> Args {
+pub(super) fn delivery_args(delivery: &Delivery, form: EventForm) -> Args {
     let event = &delivery.event;
     let mut args = if is_free_for_server(&event.name) { Args::new() } else { control(EVENT) };
     args.push_str(&event.name);
     args.push_payload(&event.payload);
-    if metadata {
-        args.push_written(|w| write_metadata(w, delivery));
+    match (form, delivery.position) {
+        (EventForm::Tidings, _) => args.push_written(|w| write_metadata(w, delivery)),
+        // A replay is not what the client has come to, nor is a volatile event.
+        (EventForm::Recoverable, Some(position)) if delivery.replay_for.is_none() => {
+            args.push_str(&Mark::Event(position.lane, position.offset).to_string());
+        }
+        (EventForm::Recoverable | EventForm::Plain, _) => {}
     }
     args
 }

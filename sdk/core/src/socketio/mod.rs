@@ -20,7 +20,7 @@ mod packet;
 mod server;
 pub mod text;
 
-pub use broadcast::{encode_event, encode_notice, encode_packet};
+pub use broadcast::{EventForm, encode_event, encode_notice, encode_packet};
 pub use client::ClientLink;
 pub use codec::{Parser, SocketIoConfig};
 pub use control::{error_event_args, is_control, is_reserved, refusal_args};

@@ -4,6 +4,7 @@ use crate::json::Writer;
 use crate::message::{Advice, Close, Gap, Refusal, ServerMessage, SubId, Welcome};
 use crate::spelling;
 
+use super::super::broadcast::EventForm;
 use super::super::control::{self, AT, CLOSE, ENDED, ERROR, GAP};
 use super::super::packet::Body;
 use super::ask::AnsweredAs;
@@ -77,7 +78,8 @@ impl ServerLink {
                 }
             }
             ServerMessage::Event(delivery) => {
-                self.send_event(None, control::delivery_args(delivery, self.tidings));
+                let form = if self.tidings { EventForm::Tidings } else { EventForm::Plain };
+                self.send_event(None, control::delivery_args(delivery, form));
             }
             ServerMessage::Progress(cursor) => {
                 // Only of use to those who hold a cursor.

@@ -217,11 +217,13 @@ impl ServerLink {
 
     /// Which broadcast encoding this connection takes. It is known once the hello was polled.
     pub fn wire(&self) -> Wire {
-        match (self.decoder.parser(), self.tidings) {
-            (Parser::Text, false) => Wire::SocketIo,
-            (Parser::Text, true) => Wire::SocketIoTidings,
-            (Parser::Msgpack, false) => Wire::SocketIoMsgpack,
-            (Parser::Msgpack, true) => Wire::SocketIoTidingsMsgpack,
+        match (self.decoder.parser(), self.tidings, self.pid.is_some()) {
+            (Parser::Text, true, _) => Wire::SocketIoTidings,
+            (Parser::Text, false, true) => Wire::SocketIoRecoverable,
+            (Parser::Text, false, false) => Wire::SocketIo,
+            (Parser::Msgpack, true, _) => Wire::SocketIoTidingsMsgpack,
+            (Parser::Msgpack, false, true) => Wire::SocketIoRecoverableMsgpack,
+            (Parser::Msgpack, false, false) => Wire::SocketIoMsgpack,
         }
     }
 

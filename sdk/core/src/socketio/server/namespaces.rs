@@ -5,10 +5,12 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::json::Writer;
-use crate::message::{LinkError, Refusal};
+use crate::lane::Cursor;
+use crate::message::{LinkError, Refusal, Subscribe};
 
 use super::super::control;
 use super::super::packet::{Args, Body, Namespace, Packet};
+use super::ask::FIRST_MADE_UP_SUB;
 use super::{ServerLink, State, uninvited};
 
 /// What a client asks of the application in a namespace.
@@ -130,6 +132,21 @@ impl ServerLink {
         let body = Body::Connect(Some(answer.into()));
         self.send_packet(&Packet { namespace: namespace.clone(), body });
         true
+    }
+
+    /// A client that has asked for the namespace of Tidings comes back to these subscriptions, up to
+    /// which it has seen everything. To be called before [`grant`](Self::grant).
+    pub fn restore(&mut self, subscriptions: Vec<Subscribe>, seen: Cursor) {
+        let State::Asked(hello) = &mut self.state else { return };
+        for Subscribe { id, pattern, .. } in &subscriptions {
+            if id.0 >= self.next_sub {
+                self.next_sub = id.0.checked_add(1).unwrap_or(FIRST_MADE_UP_SUB);
+            }
+            if id.0 >= FIRST_MADE_UP_SUB {
+                self.numbered.insert(*id, pattern.clone());
+            }
+        }
+        (hello.subscriptions, hello.cursor) = (subscriptions, seen);
     }
 
     /// Answers CONNECT_ERROR to a client that has asked for a namespace; `data` is JSON.
