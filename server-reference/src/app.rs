@@ -18,7 +18,7 @@ use crate::ids::random_id;
 use crate::sessions::Sessions;
 use crate::shard::Shard;
 use crate::shutdown::{Phase, Shutdown};
-use crate::socketio::Namespaces;
+use crate::socketio::{Cluster, Namespaces};
 use crate::stats::{Live, ShardStats, Stats};
 
 /// What all connections of a server share.
@@ -62,6 +62,7 @@ impl App {
             application_bytes: queues.application,
             namespace: config.tidings_namespace(),
         };
+        let cluster = Cluster::new(config.instance.clone(), Arc::clone(&backplane));
         Self {
             bus,
             backplane,
@@ -71,7 +72,7 @@ impl App {
             engine_sessions: Arc::default(),
             engines: Endpoints::default(),
             handlers: Handlers::default(),
-            namespaces: Arc::default(),
+            namespaces: Arc::new(Namespaces::new(cluster)),
             connections: Connections::new(config.limits.max_connections),
             stats: Stats::default(),
             shutdown: Shutdown::new(config.timeouts.drain_spread),
@@ -83,6 +84,7 @@ impl App {
 
     /// Starts the tasks that hand events out.
     pub(crate) fn start_forwarding(self: &Arc<Self>) {
+        self.namespaces.listen();
         for shard in &self.shards {
             let (app, shard) = (Arc::clone(self), Arc::clone(shard));
             tokio::spawn(async move {

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tidings_core::lane::{Epoch, Lane, Partitioning, Place};
 use tidings_core::log::{LaneLog, LoggedEvent, Retention};
 use tidings_core::message::{ErrorCode, Gap, Refusal};
 use tidings_core::server::LogReader;
 use tidings_core::{Event, Priority};
+use tokio::sync::mpsc;
 
 use super::{Backplane, LaneStatus, Producer, Published, Signal};
 
@@ -19,6 +21,8 @@ pub struct MemoryBackplane {
     /// By lane number. Each lane has a lock of its own: lanes do not wait for each other.
     lanes: Box<[Mutex<LaneLog>]>,
     signals: RwLock<Vec<Arc<Signal>>>,
+    /// Of the servers in this process that share it.
+    inboxes: RwLock<Vec<mpsc::Sender<Bytes>>>,
 }
 
 impl MemoryBackplane {
@@ -35,7 +39,7 @@ impl MemoryBackplane {
         let lanes = lanes
             .map(|lane| Mutex::new(LaneLog::new(lane, epoch, retention.clone(), now)))
             .collect();
-        Self { partitioning, lanes, signals: RwLock::default() }
+        Self { partitioning, lanes, signals: RwLock::default(), inboxes: RwLock::default() }
     }
 
     fn lane(&self, lane: Lane) -> Option<&Mutex<LaneLog>> {
@@ -87,6 +91,23 @@ impl Backplane for MemoryBackplane {
 
     fn attach(&self, signal: Arc<Signal>) {
         self.signals.write().push(signal);
+    }
+
+    fn has_others(&self) -> bool {
+        self.inboxes.read().len() > 1
+    }
+
+    fn tell_others(&self, message: Bytes) {
+        for inbox in self.inboxes.read().iter() {
+            // As promised: at most once.
+            let _ = inbox.try_send(message.clone());
+        }
+    }
+
+    fn hear_others(&self, inbox: mpsc::Sender<Bytes>) {
+        let mut inboxes = self.inboxes.write();
+        inboxes.retain(|inbox| !inbox.is_closed());
+        inboxes.push(inbox);
     }
 
     fn lanes(&self) -> Vec<LaneStatus> {

@@ -10,10 +10,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tidings_core::lane::{Lane, Place};
 use tidings_core::message::{Position, Refusal};
 use tidings_core::server::LogReader;
 use tidings_core::{Event, Partitioning};
+use tokio::sync::mpsc;
 
 pub use memory::MemoryBackplane;
 pub use signal::Signal;
@@ -46,6 +48,17 @@ pub trait Backplane: LogReader + Send + Sync + 'static {
 
     /// Raises `signal` from now on for each event in a partition the signal is interested in.
     fn attach(&self, signal: Arc<Signal>);
+
+    /// Whether there may be other instances to tell something.
+    fn has_others(&self) -> bool {
+        false
+    }
+
+    /// Hands a message to every instance, at most once; this one may get it, too.
+    fn tell_others(&self, _message: Bytes) {}
+
+    /// Puts what instances tell into `inbox` from now on; what finds it full is lost.
+    fn hear_others(&self, _inbox: mpsc::Sender<Bytes>) {}
 
     /// What each lane that has ever had an event holds in memory.
     fn lanes(&self) -> Vec<LaneStatus>;

@@ -98,6 +98,8 @@ impl<T: IntoRooms, const N: usize> IntoRooms for [T; N] {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Flags {
     pub(super) volatile: bool,
+    /// Not for the sockets of other instances.
+    pub(super) local: bool,
 }
 
 /// Sockets of a namespace, and how to emit to them: Node's `BroadcastOperator`.
@@ -151,9 +153,9 @@ impl Broadcast {
         self
     }
 
-    /// Only to sockets of this instance. It makes no difference: an instance knows no other
-    /// sockets than its own.
-    pub fn local(self) -> Self {
+    /// Only those of this instance, and not those of others on the same backplane.
+    pub fn local(mut self) -> Self {
+        self.flags.local = true;
         self
     }
 
@@ -174,7 +176,8 @@ impl Broadcast {
         self.send(args)
     }
 
-    /// Sends an event, and waits for the acknowledgements of all clients that get it.
+    /// Sends an event to sockets of this instance, and waits for the acknowledgements of all clients
+    /// that get it.
     ///
     /// # Errors
     /// When it cannot be sent, or when not all acknowledge in time; acknowledgements that are no
@@ -271,37 +274,27 @@ impl Broadcast {
         if let Some(socket) = &self.only {
             return if socket.connected() { vec![socket.clone()] } else { Vec::new() };
         }
-        let mut sockets = Vec::new();
-        self.namespace.table().select(&self.target, |socket| sockets.push(socket.clone()));
-        sockets
+        self.namespace.sockets_here(&self.target)
     }
 
-    /// The sockets that are meant; Node's `fetchSockets`.
+    /// The sockets of this instance that are meant; Node's `fetchSockets`.
     pub fn fetch_sockets(&self) -> Vec<Socket> {
         self.sockets()
     }
 
     /// Puts the sockets into rooms; Node's `socketsJoin`.
     pub fn sockets_join(&self, rooms: impl IntoRooms) {
-        let rooms = rooms.into_rooms();
-        for socket in self.sockets() {
-            socket.join(rooms.clone());
-        }
+        self.namespace.join(&self.target, rooms.into_rooms(), self.flags);
     }
 
     /// Takes the sockets out of rooms; Node's `socketsLeave`.
     pub fn sockets_leave(&self, rooms: impl IntoRooms) {
-        let rooms = rooms.into_rooms();
-        for socket in self.sockets() {
-            rooms.iter().for_each(|room| socket.leave(room));
-        }
+        self.namespace.leave(&self.target, rooms.into_rooms(), self.flags);
     }
 
     /// Disconnects the sockets; see [`Socket::disconnect`].
     pub fn disconnect_sockets(&self, close: bool) {
-        for socket in self.sockets() {
-            socket.disconnect(close);
-        }
+        self.namespace.disconnect(&self.target, close, self.flags);
     }
 }
 

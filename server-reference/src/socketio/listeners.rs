@@ -4,6 +4,9 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tidings_core::socketio::Args;
+
+use super::args::ArgsError;
 use super::handler::{ErasedHandler, ErasedMiddleware};
 
 /// Values by their type.
@@ -20,6 +23,9 @@ impl ByType {
     }
 }
 
+/// Handles what another instance sends to the instances.
+pub(super) type ServerSideHandler = Arc<dyn Fn(&Args) -> Result<(), ArgsError> + Send + Sync>;
+
 /// Who handles what. Handlers of the same thing run in the order in which they were added.
 #[derive(Default)]
 pub(super) struct Listeners {
@@ -28,12 +34,21 @@ pub(super) struct Listeners {
     pub(super) disconnect: Vec<ErasedHandler>,
     pub(super) any: Vec<ErasedHandler>,
     by_event: HashMap<String, Vec<ErasedHandler>>,
+    server_side: HashMap<String, Vec<ServerSideHandler>>,
     pub(super) state: ByType,
 }
 
 impl Listeners {
     pub(super) fn add(&mut self, event: String, handler: ErasedHandler) {
         self.by_event.entry(event).or_default().push(handler);
+    }
+
+    pub(super) fn add_server_side(&mut self, event: String, handler: ServerSideHandler) {
+        self.server_side.entry(event).or_default().push(handler);
+    }
+
+    pub(super) fn of_server_side(&self, event: &str) -> &[ServerSideHandler] {
+        self.server_side.get(event).map_or(&[], Vec::as_slice)
     }
 
     /// Ends all handlers of an event.

@@ -32,6 +32,7 @@
 mod acks;
 mod args;
 mod broadcast;
+mod cluster;
 mod handler;
 mod handshake;
 mod listeners;
@@ -57,6 +58,7 @@ pub use reply::Ack;
 pub use socket::{Socket, ToSocket};
 pub use tidings_core::socketio::Args;
 
+pub(crate) use cluster::Cluster;
 pub(crate) use handshake::Opening;
 pub(crate) use namespaces::Namespaces;
 pub(crate) use recovery::SessionLeft;

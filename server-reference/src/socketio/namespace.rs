@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard, RwLock};
+use serde::de::DeserializeOwned;
 use tidings_core::socketio::{Args, Body, FIRST_REQUEST, Namespace as Path};
 
-use super::args::IntoArgs;
+use super::args::{self, ArgsError, IntoArgs, event_args};
 use super::broadcast::{Broadcast, EmitError, Flags, Frames, IntoRooms};
+use super::cluster::{Cluster, What, Written};
 use super::handler::{Call, ConnectError};
 use super::listeners::{Listeners, adds_handlers};
 use super::namespaces::Namespaces;
@@ -29,6 +31,7 @@ struct Inner {
     path: Path,
     listeners: Arc<RwLock<Listeners>>,
     table: Mutex<Table>,
+    cluster: Arc<Cluster>,
     next_ack: AtomicU64,
     ack_timeout: Duration,
     recovers: bool,
@@ -47,6 +50,7 @@ impl Namespace {
         path: Path,
         listeners: Arc<RwLock<Listeners>>,
         config: &Config,
+        cluster: Arc<Cluster>,
         passing: Option<Weak<Namespaces>>,
     ) -> Self {
         let table = Table::new(&config.recovery);
@@ -56,6 +60,7 @@ impl Namespace {
             listeners,
             recovers: table.recovery.is_some(),
             table: Mutex::new(table),
+            cluster,
             next_ack: AtomicU64::new(0),
             ack_timeout: config.timeouts.request,
             skip_middlewares: config.recovery.skip_middlewares,
@@ -95,6 +100,30 @@ impl Namespace {
         self.sockets().emit(event, arguments)
     }
 
+    /// Sends an event to the other instances on the same backplane, which handle it by
+    /// [`on_server_side`](Self::on_server_side); Node's `serverSideEmit`. At most once: what has to
+    /// arrive belongs on the bus.
+    ///
+    /// # Errors
+    /// When the arguments cannot be written.
+    pub fn server_side_emit(&self, event: &str, arguments: impl IntoArgs) -> Result<(), ArgsError> {
+        let args = event_args(event, arguments)?;
+        self.0.cluster.tell(self.path(), || Some(What::ServerSide { event: Written::new(&args)? }));
+        Ok(())
+    }
+
+    /// Handles an event that other instances send to the instances. The handler must not block; it
+    /// is not called with arguments that are no `T`.
+    pub fn on_server_side<T: DeserializeOwned>(
+        &self,
+        event: impl Into<String>,
+        handler: impl Fn(T) + Send + Sync + 'static,
+    ) -> &Self {
+        let handler = move |args: &Args| args::read(args, 1).map(&handler);
+        self.0.listeners.write().add_server_side(event.into(), Arc::new(handler));
+        self
+    }
+
     /// The rooms that there are, those that are named by the id of a socket left out.
     pub fn rooms(&self) -> Vec<Arc<str>> {
         self.table().rooms()
@@ -132,8 +161,73 @@ impl Namespace {
         self.0.next_ack.fetch_add(1, Ordering::Relaxed) % u64::from(FIRST_REQUEST)
     }
 
-    /// Sends an event, and remembers it for those who may come back.
-    pub(super) fn broadcast(&self, target: &Target, mut args: Args, flags: Flags) {
+    /// Sends an event, to the sockets of all instances.
+    pub(super) fn broadcast(&self, target: &Target, args: Args, flags: Flags) {
+        self.tell(flags, || {
+            let (target, event) = (target.clone(), Written::new(&args)?);
+            Some(What::Emit { target, event, volatile: flags.volatile })
+        });
+        self.broadcast_here(target, args, flags);
+    }
+
+    pub(super) fn join(&self, target: &Target, rooms: Vec<Arc<str>>, flags: Flags) {
+        self.tell(flags, || Some(What::Join { target: target.clone(), rooms: rooms.clone() }));
+        self.join_here(target, &rooms);
+    }
+
+    pub(super) fn leave(&self, target: &Target, rooms: Vec<Arc<str>>, flags: Flags) {
+        self.tell(flags, || Some(What::Leave { target: target.clone(), rooms: rooms.clone() }));
+        self.leave_here(target, &rooms);
+    }
+
+    pub(super) fn disconnect(&self, target: &Target, close: bool, flags: Flags) {
+        self.tell(flags, || Some(What::Disconnect { target: target.clone(), close }));
+        self.disconnect_here(target, close);
+    }
+
+    fn tell(&self, flags: Flags, what: impl FnOnce() -> Option<What>) {
+        if !flags.local {
+            self.0.cluster.tell(self.path(), what);
+        }
+    }
+
+    /// The sockets of this instance that are meant.
+    pub(super) fn sockets_here(&self, target: &Target) -> Vec<Socket> {
+        let mut sockets = Vec::new();
+        self.table().select(target, |socket| sockets.push(socket.clone()));
+        sockets
+    }
+
+    pub(super) fn join_here(&self, target: &Target, rooms: &[Arc<str>]) {
+        self.sockets_here(target).iter().for_each(|socket| socket.join(rooms.to_vec()));
+    }
+
+    pub(super) fn leave_here(&self, target: &Target, rooms: &[Arc<str>]) {
+        for socket in self.sockets_here(target) {
+            rooms.iter().for_each(|room| socket.leave(room));
+        }
+    }
+
+    pub(super) fn disconnect_here(&self, target: &Target, close: bool) {
+        self.sockets_here(target).iter().for_each(|socket| socket.disconnect(close));
+    }
+
+    /// Another instance has sent an event to the others.
+    pub(super) fn server_side(&self, args: Args) {
+        let name = args.value(0).and_then(|name| Some(name.as_str()?.into_owned()));
+        let handlers = self.with_listeners(|listeners| {
+            name.as_deref().map_or_else(Vec::new, |name| listeners.of_server_side(name).to_vec())
+        });
+        for handler in handlers {
+            if let Err(error) = handler(&args) {
+                tracing::warn!(namespace = self.path(), event = ?name, %error, "from an instance");
+            }
+        }
+    }
+
+    /// Sends an event to the sockets of this instance, and remembers it for those who may come
+    /// back.
+    pub(super) fn broadcast_here(&self, target: &Target, mut args: Args, flags: Flags) {
         let mut touched = Vec::new();
         {
             let mut table = self.table();

@@ -9,6 +9,7 @@ use tidings_core::socketio::Namespace as Path;
 
 use super::args::IntoArgs;
 use super::broadcast::EmitError;
+use super::cluster::Cluster;
 use super::listeners::{Listeners, adds_handlers};
 use super::namespace::Namespace;
 use crate::config::Config;
@@ -17,17 +18,35 @@ type Matches = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// The namespaces of a server: those named by the application, and those that clients asked for
 /// and a pattern matches.
-#[derive(Default)]
 pub(crate) struct Namespaces {
+    cluster: Arc<Cluster>,
     named: RwLock<HashMap<Path, Namespace>>,
     patterns: RwLock<Vec<NamespacePattern>>,
 }
 
 impl Namespaces {
+    /// None yet; those of the same path on other instances are reached by `cluster`.
+    pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
+        Self { cluster, named: RwLock::default(), patterns: RwLock::default() }
+    }
+
+    /// Does from now on what other instances tell.
+    pub(crate) fn listen(self: &Arc<Self>) {
+        self.cluster.listen(self);
+    }
+
+    /// The namespace with this path, if it is there.
+    pub(super) fn known(&self, path: &Path) -> Option<Namespace> {
+        self.named.read().get(path).cloned()
+    }
+
     /// The namespace with this path, which is there from now on.
     pub(crate) fn named(&self, path: Path, config: &Config) -> Namespace {
         let mut named = self.named.write();
-        let new = || Namespace::new(path.clone(), Arc::default(), config, None);
+        let new = || {
+            let cluster = Arc::clone(&self.cluster);
+            Namespace::new(path.clone(), Arc::default(), config, cluster, None)
+        };
         named.entry(path.clone()).or_insert_with(new).clone()
     }
 
@@ -60,7 +79,8 @@ impl Namespaces {
         let mut named = self.named.write();
         let new = || {
             let (listeners, back) = (Arc::clone(&pattern.listeners), Arc::downgrade(self));
-            let namespace = Namespace::new(path.clone(), listeners, config, Some(back));
+            let cluster = Arc::clone(&self.cluster);
+            let namespace = Namespace::new(path.clone(), listeners, config, cluster, Some(back));
             pattern.namespaces.write().insert(path.clone(), namespace.clone());
             namespace
         };

@@ -3,13 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::recovery::Recovery;
 use super::socket::Socket;
 use crate::config;
 
 /// Whom something is for: everybody in one of the rooms, or everybody if none is named, but for
 /// those in one of the other rooms.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Target {
     pub(super) rooms: Vec<Arc<str>>,
     pub(super) except: Vec<Arc<str>>,

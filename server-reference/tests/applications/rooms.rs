@@ -1,7 +1,9 @@
 //! Rooms, and emitting to many.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tidings_server::backplane::MemoryBackplane;
 use tidings_server::socketio::{Data, MissingAcks, Reply, Socket};
 
 use crate::client::{Client, bind, serve};
@@ -97,4 +99,45 @@ async fn broadcasts_are_acknowledged_by_all_or_say_who_did_not() {
     // Nobody is in that room: all of them have answered.
     let nobody = main.to("nobody").emit_with_ack::<u32>("ask", ()).await;
     assert_eq!(nobody, Ok(Ok(vec![])));
+}
+
+#[tokio::test]
+async fn instances_on_one_backplane_are_one_application() {
+    let config = tidings_server::Config::default();
+    let backplane = Arc::new(MemoryBackplane::new(config.partitioning(), &config.log_retention()));
+    let mut instances = Vec::new();
+    for _ in 0..2 {
+        let config = config.clone().listen(([127, 0, 0, 1], 0).into());
+        let builder = tidings_server::Server::builder().config(config);
+        let server = builder.backplane(backplane.clone()).bind().await.expect("a server");
+        let chat = server.namespace("/chat").expect("a namespace");
+        instances.push((chat, serve(server)));
+    }
+    let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    instances[1].0.on_server_side("hello", move |(n, text): (u32, String)| {
+        told.send((n, text)).expect("heard");
+    });
+    let (mut ann, _) = Client::join(instances[0].1, "40/chat,").await;
+    let (mut bob, bob_id) = Client::join(instances[1].1, "40/chat,").await;
+    let first = &instances[0].0;
+    first.server_side_emit("hello", (1, "there")).expect("sent");
+    first.server_side_emit("hello", "not what is expected").expect("sent");
+    first.server_side_emit("hello", (2, "again")).expect("sent");
+    assert_eq!(hears.recv().await, Some((1, "there".to_owned())));
+    assert_eq!(hears.recv().await, Some((2, "again".to_owned())));
+
+    first.emit("all", (1, tidings_server::socketio::Binary("x".into()))).expect("sent");
+    for client in [&mut ann, &mut bob] {
+        client.reads(r#"451-/chat,["all",1,{"_placeholder":true,"num":0}]"#).await;
+        assert_eq!(client.next().await.expect("binary").into_data(), &b"x"[..]);
+    }
+    first.to(bob_id.as_str()).sockets_join("away");
+    first.to("away").emit("told", 2).expect("sent");
+    bob.reads(r#"42/chat,["told",2]"#).await;
+    first.sockets().local().emit("here", 3).expect("sent");
+    ann.reads(r#"42/chat,["here",3]"#).await;
+    first.to("away").sockets_leave("away");
+    first.to("away").emit("not told", 4).expect("sent");
+    first.to(bob_id.as_str()).disconnect_sockets(false);
+    bob.reads("41/chat,").await;
 }
