@@ -62,7 +62,8 @@ pub(crate) enum Command {
 pub(crate) struct Connection {
     stream: OnceLock<TcpStream>,
     outgoing: Mutex<Outgoing>,
-    commands: Mutex<Vec<Command>>,
+    /// `None` once there is nobody to obey them.
+    commands: Mutex<Option<Vec<Command>>>,
     wake: Notify,
     bytes_written: AtomicU64,
     /// So many events of the client wait for their handlers that no more are read.
@@ -123,7 +124,7 @@ impl Connection {
                 broken: false,
                 overflowed: false,
             }),
-            commands: Mutex::default(),
+            commands: Mutex::new(Some(Vec::new())),
             wake: Notify::new(),
             bytes_written: AtomicU64::new(0),
             crowded: AtomicBool::new(false),
@@ -241,13 +242,20 @@ impl Connection {
 
     /// Asks something of the connection's task.
     pub(crate) fn command(&self, command: Command) {
-        self.commands.lock().push(command);
+        if let Some(commands) = &mut *self.commands.lock() {
+            commands.push(command);
+        }
         self.wake.notify_one();
     }
 
     /// Takes what was asked.
     pub(crate) fn take_commands(&self) -> Vec<Command> {
-        std::mem::take(&mut self.commands.lock())
+        self.commands.lock().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Its task ends: what is asked of it, and whom that would keep, is let go.
+    pub(crate) fn end_commands(&self) {
+        *self.commands.lock() = None;
     }
 
     /// Waits until something was asked, or a write could not be finished.

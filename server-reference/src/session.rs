@@ -63,6 +63,7 @@ pub(crate) async fn serve(app: Arc<App>, accepted: Accepted) {
     session.end_sockets();
     session.leave();
     session.linger().await;
+    session.connection.end_commands();
     drop(transport);
     tracing::debug!(%peer, "connection closed");
 }

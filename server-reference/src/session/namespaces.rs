@@ -23,7 +23,7 @@ use crate::socketio::{
 /// The sockets of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
-    /// The request with which the connection began.
+    /// The request with which the connection began, if there were namespaces then.
     pub(super) opening: Option<Arc<Opening>>,
     connected: Vec<Socket>,
     /// Those that middlewares have not let in yet.
@@ -93,10 +93,11 @@ impl Session {
     fn wants_in(&mut self, path: &Path, auth: Option<Bytes>) -> ControlFlow<()> {
         let app = Arc::clone(&self.app);
         let namespace = app.namespaces.find(path, &app.config);
-        let (is_tidings, opening) = (self.is_tidings(path), self.sockets.opening.clone());
+        let is_tidings = self.is_tidings(path);
+        let opening = self.sockets.opening.clone().unwrap_or_default();
         let connection = Arc::clone(&self.connection);
         let Some(link) = self.socketio() else { return ControlFlow::Continue(()) };
-        let (Some(namespace), Some(opening)) = (namespace, opening) else {
+        let Some(namespace) = namespace else {
             if is_tidings {
                 link.grant(path, Grant { sid: random_id(), pid: None, claimed: false });
             } else {

@@ -1,7 +1,7 @@
 //! What a client said when it connected.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -19,6 +19,15 @@ pub(crate) struct Opening {
     uri: Uri,
     address: SocketAddr,
     at: SystemTime,
+}
+
+impl Default for Opening {
+    /// What is known of a connection that began before there were namespaces.
+    fn default() -> Self {
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let (headers, uri) = Default::default();
+        Self { headers, uri, address, at: SystemTime::now() }
+    }
 }
 
 impl Opening {
@@ -56,7 +65,8 @@ impl Handshake {
         decode_query(query).map(|(key, value)| (key.into_owned(), value.into_owned())).collect()
     }
 
-    /// Where the connection comes from; behind a proxy that is the proxy.
+    /// Where the connection comes from; behind a proxy that is the proxy. 0.0.0.0 if it began
+    /// before the application had a namespace; headers and URL are empty then.
     pub fn address(&self) -> SocketAddr {
         self.opening.address
     }

@@ -1,5 +1,7 @@
 //! Coming into namespaces, and Tidings beside them.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use tidings_server::socketio::{ConnectError, Data, Reply, Socket};
 
@@ -160,4 +162,40 @@ async fn tidings_can_live_in_a_namespace_of_its_own() {
     let event = bus.event("a.b", tidings_core::Payload::Json("1".into())).expect("a name");
     bus.emit(&event);
     client.reads(r#"42/events,["a.b",1]"#).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_it_is_judged_leaves_nothing_behind() {
+    let server = bind(|_| {}).await;
+    let guarded = server.namespaces(|path| path.starts_with("/guarded/"));
+    let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    guarded.middleware({
+        let gate = Arc::clone(&gate);
+        move |socket: Socket| {
+            let kept = Arc::new(());
+            begun.send(Arc::downgrade(&kept)).expect("heard");
+            socket.set_data(kept);
+            let gate = Arc::clone(&gate);
+            async move {
+                gate.acquire().await.expect("it is open").forget();
+                Ok(())
+            }
+        }
+    });
+    let address = serve(server);
+    let mut client = Client::open(address).await;
+    client.send("40/guarded/1,").await;
+    let kept = begins.recv().await.expect("it is judged");
+    drop(client);
+    let ended = async {
+        while !guarded.namespaces().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(1);
+        while kept.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANGS, ended).await.expect("nothing is kept");
 }
