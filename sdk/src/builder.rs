@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tidings_core::client::{ClientConfig, ClientMachine, Endpoint, TokenError, Transport};
+use tidings_core::engineio::Carrier;
 use tidings_core::message::Advice;
 use tidings_core::socketio::{Namespace, Parser};
 use tidings_core::ws::Encoding;
@@ -28,6 +29,7 @@ const PRODUCER_LEN: usize = 20;
 pub struct ClientBuilder {
     url: String,
     transport: Transport,
+    carriers: Option<Vec<Carrier>>,
     encoding: Encoding,
     namespace: Option<String>,
     auth: Option<AuthProvider>,
@@ -79,6 +81,7 @@ impl ClientBuilder {
         Self {
             url: url.into(),
             transport: Transport::default(),
+            carriers: None,
             encoding: Encoding::Json,
             namespace: None,
             auth: None,
@@ -90,6 +93,14 @@ impl ClientBuilder {
     /// How to connect. Default [`Transport::Auto`]: `ws`, or `socketio` where that does not work.
     pub const fn transport(mut self, transport: Transport) -> Self {
         self.transport = transport;
+        self
+    }
+
+    /// What may carry `socketio`; the first one is tried first, the others when it does not work.
+    /// Default: websocket, then polling, so that a network that blocks WebSockets costs a moment and
+    /// nothing more. A session carried by polling moves to a WebSocket when it can.
+    pub fn socketio_transports(mut self, transports: impl Into<Vec<Carrier>>) -> Self {
+        self.carriers = Some(transports.into());
         self
     }
 
@@ -210,6 +221,9 @@ impl ClientBuilder {
             seed,
             ..ClientConfig::new(endpoint, producer)
         });
+        if let Some(carriers) = self.carriers {
+            config.carriers = carriers;
+        }
         if self.encoding == Encoding::Msgpack {
             config.link.socketio.parser = Parser::Msgpack;
         }

@@ -13,7 +13,7 @@ use tidings_core::client::{
     Asked, ClientMachine, Command, Input, Notice, Output, Recipients, RequestError, State, Status,
     Ticket, TokenError, TokenRequest,
 };
-use tidings_core::io::{HttpHeaders, Io, IoEvent};
+use tidings_core::io::IoEvent;
 use tidings_core::message::{Close, CloseCode, Delivery, ErrorCode, Gap, Position, Refusal, SubId};
 use tidings_core::time::earliest;
 use tidings_core::{Payload, Time, client};
@@ -197,16 +197,7 @@ impl Driver {
     }
 
     fn input(&mut self, now: Time, event: IoEvent) {
-        self.machine.handle_input(
-            now,
-            match event {
-                IoEvent::WsFrame { id: io, frame } => Input::Frame { io, frame },
-                IoEvent::WsOpened { id: io, subprotocol } => Input::Opened { io, subprotocol },
-                IoEvent::WsClosed { id: io, close } => Input::Closed { io, close },
-                IoEvent::Writable { id: io, writable } => Input::Writable { io, writable },
-                IoEvent::Http { .. } => return,
-            },
-        );
+        self.machine.handle_input(now, Input::Io(event));
         self.run(now);
     }
 
@@ -215,15 +206,8 @@ impl Driver {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::App(Notice::Event { delivery, to }) => self.event(delivery, &to),
-                Output::Send { io, frame } => self.network.run(now, Io::SendWs { id: io, frame }),
+                Output::Io(io) => self.network.run(now, io),
                 Output::App(notice) => self.notice(notice),
-                Output::Open { io: id, url, subprotocol } => {
-                    let headers = HttpHeaders::default();
-                    self.network.run(now, Io::OpenWs { id, url, subprotocol, headers });
-                }
-                Output::CloseIo { io, close } => {
-                    self.network.run(now, Io::CloseWs { id: io, close });
-                }
                 Output::NeedToken { request } => {
                     if let Some(auth) = self.surroundings.auth.clone() {
                         let token = AssertUnwindSafe(async move { auth().await }).catch_unwind();

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tidings_core::client::{
-    ClientConfig, ClientMachine, Command, Input, IoId, Notice, Output, Ticket, Transport,
+    ClientConfig, ClientMachine, Command, Input, Io, IoEvent, IoId, Notice, Output, Ticket,
+    Transport,
 };
 use tidings_core::link::{ServerLink, ServerLinkConfig};
 use tidings_core::message::{
@@ -48,7 +49,7 @@ impl Connected {
         this.machine.handle_command(NOW, Command::Connect);
         let subprotocol =
             (transport == Transport::Ws).then(|| ws::Encoding::Json.subprotocol().to_owned());
-        this.machine.handle_input(NOW, Input::Opened { io: IO, subprotocol });
+        this.machine.handle_input(NOW, Input::Io(IoEvent::WsOpened { id: IO, subprotocol }));
         this.exchange();
         this.say(&ServerMessage::Welcome(Welcome {
             session: "session".into(),
@@ -82,11 +83,11 @@ impl Connected {
         loop {
             let mut quiet = true;
             while let Some(frame) = self.link.poll_frame() {
-                self.machine.handle_input(NOW, Input::Frame { io: IO, frame });
+                self.machine.handle_input(NOW, Input::Io(IoEvent::WsFrame { id: IO, frame }));
                 quiet = false;
             }
             while let Some(output) = self.machine.poll_output() {
-                if let Output::Send { frame, .. } = output {
+                if let Output::Io(Io::SendWs { frame, .. }) = output {
                     self.link.receive(NOW, frame).expect("the client speaks the protocol");
                     quiet = false;
                 }
@@ -123,7 +124,7 @@ impl Connected {
     fn receive(&mut self, frames: Vec<Frame>) -> usize {
         let mut recipients = 0;
         for frame in frames {
-            self.machine.handle_input(NOW, Input::Frame { io: IO, frame });
+            self.machine.handle_input(NOW, Input::Io(IoEvent::WsFrame { id: IO, frame }));
             while let Some(output) = self.machine.poll_output() {
                 if let Output::App(Notice::Event { delivery, to }) = output {
                     black_box(delivery);

@@ -1,5 +1,6 @@
 //! The client and the server, end to end.
 
+mod blocked;
 mod network;
 
 use std::collections::BTreeMap;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::engineio::Carrier;
 use crate::link::LinkConfig;
 use crate::ws::Encoding;
 
@@ -14,6 +15,10 @@ pub struct ClientConfig {
     pub endpoint: Endpoint,
     /// How to connect. Default [`Transport::Auto`].
     pub transport: Transport,
+    /// What may carry `socketio`; the first one is tried first, the others when it does not work.
+    /// What worked is tried first from then on, and a session carried by polling moves to a
+    /// WebSocket when it can. Default: websocket, then polling.
+    pub carriers: Vec<Carrier>,
     /// How messages are written over `ws`. Default JSON.
     pub encoding: Encoding,
     /// What the links of both transports are told.
@@ -75,6 +80,7 @@ impl ClientConfig {
         Self {
             endpoint,
             transport: Transport::default(),
+            carriers: vec![Carrier::WebSocket, Carrier::Polling],
             encoding: Encoding::Json,
             link: LinkConfig::default(),
             producer: producer.into(),

@@ -27,24 +27,15 @@ impl ClientMachine {
     fn dial(&mut self, now: Time, transport: Transport) -> Connection {
         self.counters.attempts += 1;
         let io = self.new_io();
-        let stage = if self.config.authenticated {
+        let deadline = now + self.config.connect_timeout;
+        if self.config.authenticated {
             let request = self.new_token_request();
             self.outputs.push_back(Output::NeedToken { request });
-            Stage::Token(request)
-        } else {
-            self.open(io, transport);
-            Stage::Opening { token: None }
-        };
-        Connection::new(io, transport, stage, now + self.config.connect_timeout)
-    }
-
-    fn open(&mut self, io: IoId, transport: Transport) {
-        let url = self.config.endpoint.url(transport);
-        let subprotocol = match transport {
-            Transport::SocketIo => None,
-            Transport::Ws | Transport::Auto => Some(self.config.encoding.subprotocol()),
-        };
-        self.outputs.push_back(Output::Open { io, url, subprotocol });
+            return Connection::new(io, transport, Stage::Token(request), deadline);
+        }
+        let engine = self.open(now, io, transport);
+        let stage = Stage::Opening { token: None };
+        Connection { engine, ..Connection::new(io, transport, stage, deadline) }
     }
 
     /// The driver has asked the application for a token.
@@ -70,7 +61,10 @@ impl ClientMachine {
         match result {
             Ok(token) => {
                 connection.stage = Stage::Opening { token };
-                self.open(io, transport);
+                let engine = self.open(now, io, transport);
+                if let Some(connection) = self.connection(io) {
+                    connection.engine = engine;
+                }
             }
             Err(error) => {
                 let code = if error.retryable {
@@ -196,7 +190,7 @@ impl ClientMachine {
     /// The candidate takes over; what it replaces is kept for replies that are still to come.
     fn replace_primary(&mut self, now: Time) {
         if let Some(older) = self.previous.take() {
-            self.end(older, &Close::new(CloseCode::NORMAL, "another switch"));
+            self.end(now, older, &Close::new(CloseCode::NORMAL, "another switch"));
         }
         self.previous = std::mem::replace(&mut self.primary, self.candidate.take());
         if let Some(previous) = &mut self.previous {
@@ -209,9 +203,7 @@ impl ClientMachine {
 
     /// Ends a connection from this side, because of what came or did not come on it.
     pub(super) fn fail(&mut self, now: Time, io: IoId, close: Close) {
-        if self.connection(io).is_some_and(|connection| connection.is_open()) {
-            self.outputs.push_back(Output::CloseIo { io, close: close.clone() });
-        }
+        self.abort(io, &close);
         self.lost(now, io, close);
     }
 
@@ -228,7 +220,7 @@ impl ClientMachine {
             self.publishing.connection_lost();
             self.subscriptions.connection_lost();
             if self.is_final(&connection, &close) {
-                self.finish(close);
+                self.finish(now, close);
             } else if let Some(candidate) = self.candidate.take() {
                 let io = candidate.io;
                 self.primary = Some(candidate);
@@ -295,7 +287,7 @@ impl ClientMachine {
         }
         self.switch_failed(SwitchError::Superseded);
         if let Some(candidate) = self.candidate.take() {
-            self.end(candidate, &Close::new(CloseCode::NORMAL, "another switch"));
+            self.end(now, candidate, &Close::new(CloseCode::NORMAL, "another switch"));
         }
         let in_use = self.primary.as_ref().map(|c| (c.io, c.transport, c.is_live()));
         match in_use {
@@ -312,7 +304,7 @@ impl ClientMachine {
                 let transport = self.dialer.transport();
                 self.switch = Some(Switch { ticket, transport });
                 if let Some(attempt) = self.primary.take_if(|c| c.transport != transport) {
-                    self.end(attempt, &Close::new(CloseCode::NORMAL, "another transport"));
+                    self.end(now, attempt, &Close::new(CloseCode::NORMAL, "another transport"));
                     self.attempt(now);
                 }
             }
@@ -327,6 +319,7 @@ impl ClientMachine {
 
     /// Does what connections have to do by now.
     pub(super) fn expire_connections(&mut self, now: Time) {
+        self.expire_leaving(now);
         let due = [&self.primary, &self.candidate, &self.previous].map(|connection| {
             connection
                 .as_ref()
@@ -334,6 +327,7 @@ impl ClientMachine {
                 .map(|c| c.io)
         });
         for io in due.into_iter().flatten() {
+            self.expire_carrier(now, io);
             let Some(connection) = self.connection(io) else { continue };
             if connection.deadline.is_some_and(|at| at <= now) {
                 let close = match connection.stage {
@@ -355,17 +349,17 @@ impl ClientMachine {
     }
 
     /// Ends everything.
-    pub(super) fn finish(&mut self, close: Close) {
+    pub(super) fn finish(&mut self, now: Time, close: Close) {
         if let Some(link) = self.primary.as_mut().and_then(Connection::live) {
             link.send(ClientMessage::Bye);
         }
-        self.flush();
+        self.flush(now);
         for (ticket, error) in self.requests.close(&close) {
             self.notify(Notice::Reply { ticket, result: Err(error) });
         }
         let connections = [self.primary.take(), self.candidate.take(), self.previous.take()];
         for connection in connections.into_iter().flatten() {
-            self.end(connection, &close);
+            self.end(now, connection, &close);
         }
         (self.retry_at, self.hold_until) = (None, None);
         for (ticket, error) in self.publishing.close(&close) {
@@ -384,13 +378,11 @@ impl ClientMachine {
     }
 
     /// Closes a connection that is not used any more.
-    pub(super) fn end(&mut self, connection: Connection, close: &Close) {
+    pub(super) fn end(&mut self, now: Time, connection: Connection, close: &Close) {
         for (ticket, error) in self.requests.connection_lost(connection.io, close) {
             self.notify(Notice::Reply { ticket, result: Err(error) });
         }
-        if connection.is_open() {
-            self.outputs.push_back(Output::CloseIo { io: connection.io, close: close.clone() });
-        }
+        self.close_io(now, connection, close);
     }
 
     fn report_loss(&mut self, close: &Close, next_attempt: Option<Duration>) {

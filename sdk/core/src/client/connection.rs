@@ -1,5 +1,6 @@
 //! One connection, from the attempt to its end.
 
+use crate::engineio::ClientTransport;
 use crate::io::IoId;
 use crate::link::ClientLink;
 use crate::message::{Frame, SubId, Welcome};
@@ -13,9 +14,12 @@ pub(super) struct Connection {
     pub(super) io: IoId,
     pub(super) transport: Transport,
     pub(super) stage: Stage,
+    /// What carries it; none for a WebSocket of its own.
+    pub(super) engine: Option<Box<ClientTransport>>,
     /// When the attempt has failed; none once it has not; and, once another connection has taken
     /// its place, when it ends.
     pub(super) deadline: Option<Time>,
+    /// Whether the WebSocket takes more frames.
     pub(super) writable: bool,
     /// The subscriptions its hello stated.
     pub(super) stated: Vec<SubId>,
@@ -57,6 +61,7 @@ impl Connection {
             io,
             transport,
             stage,
+            engine: None,
             deadline: Some(deadline),
             writable: true,
             stated: Vec::new(),
@@ -65,12 +70,14 @@ impl Connection {
         }
     }
 
+    /// Whether it takes more frames.
+    pub(super) fn is_writable(&self) -> bool {
+        self.engine.as_ref().map_or(self.writable, |engine| engine.is_writable())
+    }
+
     /// The link, once the hello is sent.
     pub(super) fn link(&mut self) -> Option<&mut ClientLink> {
-        match &mut self.stage {
-            Stage::Greeting(link) | Stage::Live(link) => Some(link),
-            Stage::Token(_) | Stage::Opening { .. } | Stage::Opened { .. } => None,
-        }
+        self.stage.link()
     }
 
     /// The link, if the session can use it.
@@ -104,11 +111,21 @@ impl Connection {
 
     /// When it wants to be looked at.
     pub(super) fn next_timeout(&self) -> Option<Time> {
-        match &self.stage {
-            Stage::Live(link) | Stage::Greeting(link) => {
-                earliest(link.next_timeout(), self.deadline)
-            }
-            Stage::Token(_) | Stage::Opening { .. } | Stage::Opened { .. } => self.deadline,
+        let engine = self.engine.as_ref().and_then(|engine| engine.next_timeout());
+        let link = match &self.stage {
+            Stage::Live(link) | Stage::Greeting(link) => link.next_timeout(),
+            Stage::Token(_) | Stage::Opening { .. } | Stage::Opened { .. } => None,
+        };
+        earliest(earliest(link, engine), self.deadline)
+    }
+}
+
+impl Stage {
+    /// The link, once the hello is sent.
+    pub(super) fn link(&mut self) -> Option<&mut ClientLink> {
+        match self {
+            Self::Greeting(link) | Self::Live(link) => Some(link),
+            Self::Token(_) | Self::Opening { .. } | Self::Opened { .. } => None,
         }
     }
 }

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Payload;
-use crate::io::IoId;
+use crate::io::{Io, IoEvent, IoId};
 use crate::lane::Cursor;
-use crate::message::{
-    Close, Delivery, Frame, Gap, Position, Publish, Refusal, RequestId, SubId, Subscribe,
-};
+use crate::message::{Delivery, Gap, Position, Publish, Refusal, RequestId, SubId, Subscribe};
 
 use super::error::{PublishError, RequestError, SwitchError, TokenError};
 use super::status::Status;
@@ -62,34 +60,8 @@ pub struct Asked {
 /// What the driver observed.
 #[derive(Debug)]
 pub enum Input {
-    /// The WebSocket is open.
-    Opened {
-        /// Which one.
-        io: IoId,
-        /// The subprotocol the server chose, if it chose one.
-        subprotocol: Option<String>,
-    },
-    /// A frame arrived.
-    Frame {
-        /// On which connection.
-        io: IoId,
-        /// The frame.
-        frame: Frame,
-    },
-    /// The connection could not be opened, or has ended.
-    Closed {
-        /// Which one.
-        io: IoId,
-        /// Why; [`CloseCode::ABNORMAL`](crate::message::CloseCode::ABNORMAL) when nobody said.
-        close: Close,
-    },
-    /// Whether the connection takes more frames at the moment. Until told otherwise it does.
-    Writable {
-        /// Which one.
-        io: IoId,
-        /// Whether it does.
-        writable: bool,
-    },
+    /// Something has happened on the network.
+    Io(IoEvent),
     /// The answer to [`Output::NeedToken`].
     Token {
         /// Which request it answers.
@@ -255,29 +227,8 @@ pub enum Notice {
 /// What the driver is to do.
 #[derive(Debug)]
 pub enum Output {
-    /// Open a WebSocket.
-    Open {
-        /// Its id in all that follows.
-        io: IoId,
-        /// Where to.
-        url: String,
-        /// Which subprotocol to ask for.
-        subprotocol: Option<&'static str>,
-    },
-    /// Write a frame.
-    Send {
-        /// To which connection.
-        io: IoId,
-        /// The frame.
-        frame: Frame,
-    },
-    /// Close a connection after what was sent to it is written. Nothing more is expected from it.
-    CloseIo {
-        /// Which one.
-        io: IoId,
-        /// With which code and reason.
-        close: Close,
-    },
+    /// Do this on the network.
+    Io(Io),
     /// Ask the application for a token and answer with [`Input::Token`].
     NeedToken {
         /// Joins the answer.

@@ -1,9 +1,11 @@
 //! The machine itself: inputs, commands and the time go in, outputs come out.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backoff::Backoff;
+use crate::engineio::{Carrier, ClientTransport, TransportConfig};
 use crate::io::IoId;
 use crate::lane::Cursor;
 use crate::message::{
@@ -14,6 +16,7 @@ use crate::pattern::Pattern;
 use crate::rng::Rng;
 use crate::time::{Time, earliest};
 
+use super::carrying;
 use super::config::ClientConfig;
 use super::connection::Connection;
 use super::dialing::Dialer;
@@ -54,6 +57,11 @@ pub struct ClientMachine {
     pub(super) candidate: Option<Connection>,
     /// The connection the session has used last, kept for replies.
     pub(super) previous: Option<Connection>,
+    /// What carried connections that are closed, while it has something to do for that.
+    pub(super) leaving: Vec<ClientTransport>,
+    pub(super) transport: Arc<TransportConfig>,
+    /// What carried Socket.IO last.
+    pub(super) last_carrier: Option<Carrier>,
     /// Who waits for a switch.
     pub(super) switch: Option<Switch>,
     pub(super) session: Option<String>,
@@ -111,6 +119,9 @@ impl ClientMachine {
             primary: None,
             candidate: None,
             previous: None,
+            leaving: Vec::new(),
+            transport: Arc::new(carrying::transport(&config)),
+            last_carrier: None,
             switch: None,
             session: None,
             subscriptions: Subscriptions::new(),
@@ -139,13 +150,15 @@ impl ClientMachine {
             .into_iter()
             .filter_map(|connection| connection.as_ref().and_then(Connection::next_timeout))
             .min();
+        let leaving = self.leaving.iter().filter_map(ClientTransport::next_timeout).min();
         let closing = match self.life {
             Life::Closing { deadline } => Some(deadline),
             _ => None,
         };
         let queues = earliest(self.publishing.next_timeout(), self.requests.next_timeout());
         let waits = earliest(self.retry_at, self.hold_until);
-        earliest(earliest(connections, queues), earliest(waits, closing))
+        let rest = earliest(earliest(waits, closing), leaving);
+        earliest(earliest(connections, queues), rest)
     }
 
     /// How the connection is doing.
@@ -178,14 +191,7 @@ impl ClientMachine {
         // what was left in the buffers.
         self.expire(now);
         match input {
-            Input::Frame { io, frame } => self.frame(now, io, frame),
-            Input::Writable { io, writable } => {
-                if let Some(connection) = self.connection(io) {
-                    connection.writable = writable;
-                }
-            }
-            Input::Opened { io, subprotocol } => self.opened(now, io, subprotocol),
-            Input::Closed { io, close } => self.lost(now, io, close),
+            Input::Io(event) => self.io_event(now, event),
             Input::Token { request, result } => self.token(now, request, result),
             Input::Online(online) => self.network(now, online),
         }
@@ -270,7 +276,7 @@ impl ClientMachine {
         if let Life::Closing { deadline } = self.life
             && deadline <= now
         {
-            self.finish(Close::new(CloseCode::NORMAL, "closed by the application"));
+            self.finish(now, Close::new(CloseCode::NORMAL, "closed by the application"));
         }
     }
 
@@ -309,7 +315,7 @@ impl ClientMachine {
     fn send_volatile(&mut self, publish: Publish) -> Result<(), PublishError> {
         self.check_open().map_err(PublishError::Closed)?;
         check_name(&publish)?;
-        let connection = self.primary.as_mut().filter(|c| c.writable && c.is_live());
+        let connection = self.primary.as_mut().filter(|c| c.is_writable() && c.is_live());
         let connection = connection.ok_or(PublishError::NotConnected)?;
         check_size(&publish.payload, connection.max_payload).map_err(PublishError::Refused)?;
         let link = connection.live().ok_or(PublishError::NotConnected)?;

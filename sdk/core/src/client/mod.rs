@@ -13,6 +13,7 @@
 //! - **Switching** the transport opens the new connection beside the old one and moves when the
 //!   new one is welcomed.
 
+mod carrying;
 mod config;
 mod connecting;
 mod connection;
@@ -32,7 +33,7 @@ mod subscriptions;
 mod tests;
 
 pub use crate::endpoint::{BadUrl, Endpoint};
-pub use crate::io::IoId;
+pub use crate::io::{Io, IoEvent, IoId};
 pub use config::{ClientConfig, QueueLimits};
 pub use error::{PublishError, RequestError, SwitchError, TokenError};
 pub use io::{Asked, Command, Input, Notice, Output, Recipients, Ticket, TokenRequest, Transport};

@@ -160,7 +160,7 @@ impl ClientMachine {
     /// The server is about to close the connection and says why.
     fn farewell(&mut self, now: Time, io: IoId, close: Close) {
         let answer = Close::new(CloseCode::NORMAL, "the server said goodbye");
-        self.outputs.push_back(super::io::Output::CloseIo { io, close: answer });
+        self.abort(io, &answer);
         self.lost(now, io, close);
     }
 }

@@ -1,8 +1,8 @@
 //! What the client says, as far as the connection takes it.
 
 use crate::event::Payload;
-use crate::io::IoId;
-use crate::message::{ClientMessage, Close, CloseCode, ErrorCode, Frame, Refusal};
+use crate::io::{Io, IoId};
+use crate::message::{ClientMessage, Close, CloseCode, ErrorCode, Refusal};
 use crate::time::Time;
 
 use super::connection::{Connection, Stage};
@@ -15,10 +15,10 @@ impl ClientMachine {
     pub(super) fn pump(&mut self, now: Time) {
         self.greet_candidate(now);
         self.send_waiting(now);
-        self.flush();
-        self.end_previous();
+        self.flush(now);
+        self.end_previous(now);
         if matches!(self.life, Life::Closing { .. }) && self.publishing.is_empty() {
-            self.finish(Close::new(CloseCode::NORMAL, "closed by the application"));
+            self.finish(now, Close::new(CloseCode::NORMAL, "closed by the application"));
         }
     }
 
@@ -33,7 +33,7 @@ impl ClientMachine {
     }
 
     fn send_waiting(&mut self, now: Time) {
-        let Some(connection) = self.primary.as_mut().filter(|c| c.writable) else { return };
+        let Some(connection) = self.primary.as_mut().filter(|c| c.is_writable()) else { return };
         let (io, window, max_payload) = (connection.io, connection.window, connection.max_payload);
         let Stage::Live(link) = &mut connection.stage else { return };
         // A subscription begun now would be missing from the hello of a switch under way.
@@ -72,27 +72,30 @@ impl ClientMachine {
         }
     }
 
-    /// Hands the frames of all links to the driver.
-    pub(super) fn flush(&mut self) {
+    /// Hands the frames of all links to the driver, or to what carries them.
+    pub(super) fn flush(&mut self, now: Time) {
         for connection in
             [&mut self.primary, &mut self.candidate, &mut self.previous].into_iter().flatten()
         {
-            let io = connection.io;
-            let Some(link) = connection.link() else { continue };
+            let id = connection.io;
+            let Some(link) = connection.stage.link() else { continue };
             while let Some(frame) = link.poll_frame() {
-                let (Frame::Text(bytes) | Frame::Binary(bytes)) = &frame;
                 self.counters.frames_out += 1;
-                self.counters.bytes_out += bytes.len() as u64;
-                self.outputs.push_back(Output::Send { io, frame });
+                self.counters.bytes_out += frame.len() as u64;
+                match &mut connection.engine {
+                    Some(engine) => engine.send(frame),
+                    None => self.outputs.push_back(Output::Io(Io::SendWs { id, frame })),
+                }
             }
         }
+        self.carry_all(now);
     }
 
     /// Ends the connection used before a switch when no reply is to come on it any more.
-    fn end_previous(&mut self) {
+    fn end_previous(&mut self, now: Time) {
         let requests = &self.requests;
         if let Some(previous) = self.previous.take_if(|previous| !requests.any_on(previous.io)) {
-            self.end(previous, &Close::new(CloseCode::NORMAL, "switched"));
+            self.end(now, previous, &Close::new(CloseCode::NORMAL, "switched"));
         }
     }
 

@@ -8,6 +8,7 @@ use tidings_core::client::{
     ClientConfig, ClientMachine, Command, Notice, PublishError, QueueLimits, State, Ticket,
     Transport,
 };
+use tidings_core::engineio::Carrier;
 use tidings_core::message::{Position, Publish, SubId, Subscribe};
 use tidings_core::ws::Encoding;
 use tidings_core::{Cursor, Event, Headers, Lane, Offset, Payload, Priority};
@@ -51,6 +52,8 @@ impl Client {
         let producer = format!("producer {number}");
         let endpoint = "http://balancer".parse().expect("a URL");
         let config = ClientConfig {
+            // The network of this simulation has nothing else.
+            carriers: vec![Carrier::WebSocket],
             transport,
             encoding,
             seed,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidings_core::client::{Command, Input, Notice, Output};
+use tidings_core::io::{Io, IoEvent};
 use tidings_core::message::{Close, CloseCode, Frame};
 use tidings_core::rng::Rng;
 use tidings_core::time::earliest;
@@ -250,7 +251,7 @@ impl World {
             Happening::Act(act) => self.act(act),
             Happening::Dialled(line) => self.dialled(line),
             Happening::Opened(line, subprotocol) => {
-                self.input(line.client, Input::Opened { io: line.io, subprotocol });
+                self.input(line.client, Input::Io(IoEvent::WsOpened { id: line.io, subprotocol }));
             }
             Happening::Up(line, frame) => {
                 let wire = &self.wires[&line];
@@ -371,7 +372,7 @@ impl World {
             let incoming = wire.decoder.decode(&mut rest).expect("finished frames");
             match incoming {
                 Some(Incoming::Message(frame)) => {
-                    self.input(line.client, Input::Frame { io: line.io, frame });
+                    self.input(line.client, Input::Io(IoEvent::WsFrame { id: line.io, frame }));
                 }
                 Some(Incoming::Close(close)) => {
                     let (code, reason) = close.unwrap_or((CloseCode::ABNORMAL, String::new()));
@@ -389,7 +390,7 @@ impl World {
     fn client_lost(&mut self, line: Line, close: Close) {
         let wire = self.wires.get_mut(&line).expect("a wire that was lost");
         if !std::mem::replace(&mut wire.left, true) {
-            self.input(line.client, Input::Closed { io: line.io, close });
+            self.input(line.client, Input::Io(IoEvent::WsClosed { id: line.io, close }));
         }
     }
 
@@ -427,15 +428,17 @@ impl World {
     fn drain(&mut self, client: usize) {
         while let Some(output) = self.clients[client].machine.poll_output() {
             match output {
-                Output::Open { io, url, subprotocol } => {
+                Output::Io(Io::OpenWs { id: io, url, subprotocol, .. }) => {
                     let server = self.rng.below(self.servers.len() as u64) as usize;
                     let line = Line { client, io };
                     self.wires.insert(line, Wire::new(server, &url, subprotocol));
                     let at = self.soon();
                     self.schedule(at, Happening::Dialled(line));
                 }
-                Output::Send { io, frame } => self.send_up(Line { client, io }, frame),
-                Output::CloseIo { io, .. } => {
+                Output::Io(Io::SendWs { id: io, frame }) => {
+                    self.send_up(Line { client, io }, frame)
+                }
+                Output::Io(Io::CloseWs { id: io, .. }) => {
                     let line = Line { client, io };
                     let wire = self.wires.get_mut(&line).expect("a wire that was opened");
                     wire.left = true;
@@ -444,6 +447,7 @@ impl World {
                         self.schedule(at, Happening::ServerLost(line));
                     }
                 }
+                Output::Io(io) => panic!("{io:?} where everything is a WebSocket"),
                 Output::NeedToken { .. } => panic!("nobody is authenticated"),
                 Output::App(notice) => {
                     if let Notice::Event { delivery, .. } = &notice {
@@ -468,7 +472,7 @@ impl World {
             self.schedule(at, Happening::Up(line, frame));
         }
         if filled {
-            let input = Input::Writable { io: line.io, writable: false };
+            let input = Input::Io(IoEvent::Writable { id: line.io, writable: false });
             self.clients[line.client].machine.handle_input(self.now, input);
         }
     }
@@ -516,7 +520,10 @@ impl World {
         if wire.full && wire.up.in_flight <= UP_WINDOW / 2 {
             wire.full = false;
             if !wire.left {
-                self.input(line.client, Input::Writable { io: line.io, writable: true });
+                self.input(
+                    line.client,
+                    Input::Io(IoEvent::Writable { id: line.io, writable: true }),
+                );
             }
         }
     }

@@ -112,7 +112,7 @@ impl Simulation {
             }
             Step::Writable(writable) => {
                 for io in self.connections.keys().copied().collect::<Vec<_>>() {
-                    self.input(Input::Writable { io, writable });
+                    self.input(Input::Io(IoEvent::Writable { id: io, writable }));
                 }
             }
             Step::Online(online) => self.input(Input::Online(online)),
@@ -135,7 +135,7 @@ impl Simulation {
         for _ in 0..2000 {
             let stuck: Vec<_> = self.connections.keys().copied().collect();
             for io in stuck {
-                self.input(Input::Writable { io, writable: true });
+                self.input(Input::Io(IoEvent::Writable { id: io, writable: true }));
             }
             self.run(100, usize::MAX);
             let stats = self.machine.stats();
@@ -232,8 +232,8 @@ proptest! {
         for (text, io) in texts.into_iter().zip(ios) {
             let io = IoId::first(io);
             let subprotocol = Some("tidings.v1.json".to_owned());
-            machine.handle_input(now, Input::Opened { io, subprotocol });
-            machine.handle_input(now, Input::Frame { io, frame: Frame::Text(text.into()) });
+            machine.handle_input(now, Input::Io(IoEvent::WsOpened { id: io, subprotocol }));
+            machine.handle_input(now, Input::Io(IoEvent::WsFrame { id: io, frame: Frame::Text(text.into()) }));
             while machine.poll_output().is_some() {}
         }
     }

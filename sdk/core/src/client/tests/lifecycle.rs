@@ -77,9 +77,12 @@ fn what_comes_from_an_old_connection_is_ignored() {
     world.pass(config().backoff_min);
     let second = world.accept();
     world.cut(first);
-    world.input(Input::Frame { io: first, frame: Frame::Text(Bytes::from_static(b"nonsense")) });
-    world.input(Input::Opened { io: first, subprotocol: None });
-    world.input(Input::Writable { io: first, writable: false });
+    world.input(Input::Io(IoEvent::WsFrame {
+        id: first,
+        frame: Frame::Text(Bytes::from_static(b"nonsense")),
+    }));
+    world.input(Input::Io(IoEvent::WsOpened { id: first, subprotocol: None }));
+    world.input(Input::Io(IoEvent::Writable { id: first, writable: false }));
     world.welcome(second, true, Cursor::new());
     assert_eq!(world.state(), State::Connected);
 }
@@ -120,7 +123,10 @@ fn the_server_may_ask_for_a_delay() {
 #[test]
 fn a_broken_frame_ends_the_connection() {
     let (mut world, io) = World::connected(config());
-    world.input(Input::Frame { io, frame: Frame::Text(Bytes::from_static(b"nonsense")) });
+    world.input(Input::Io(IoEvent::WsFrame {
+        id: io,
+        frame: Frame::Text(Bytes::from_static(b"nonsense")),
+    }));
     assert_eq!(world.closed[0].0, io);
     assert_eq!(world.state(), State::Closed, "a server that does not speak the protocol");
 }
@@ -230,11 +236,17 @@ fn auto_falls_back_to_socketio_and_stays_with_what_works() {
 fn auto_does_not_give_up_because_one_transport_is_not_spoken() {
     let mut world = World::new(ClientConfig { transport: Transport::Auto, ..config() });
     let (io, _) = world.opening.remove(0);
-    world.input(Input::Closed { io, close: Close::new(CloseCode::UNSUPPORTED, "not here") });
+    world.input(Input::Io(IoEvent::WsClosed {
+        id: io,
+        close: Close::new(CloseCode::UNSUPPORTED, "not here"),
+    }));
     assert_eq!(world.state(), State::Reconnecting);
     assert!(world.opening[0].1.contains("socket.io"));
     let (io, _) = world.opening.remove(0);
-    world.input(Input::Closed { io, close: Close::new(CloseCode::UNSUPPORTED, "nor here") });
+    world.input(Input::Io(IoEvent::WsClosed {
+        id: io,
+        close: Close::new(CloseCode::UNSUPPORTED, "nor here"),
+    }));
     assert_eq!(world.state(), State::Closed);
 }
 

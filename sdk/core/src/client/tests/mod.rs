@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
+use crate::engineio::Carrier;
 use crate::event::{Event, Headers, Payload, Priority};
 use crate::lane::{Cursor, Epoch, Lane, Offset, Place};
 use crate::link::{ServerLink, ServerLinkConfig};
@@ -43,7 +44,9 @@ struct World {
 
 fn config() -> ClientConfig {
     let endpoint = "http://server".parse().unwrap();
-    ClientConfig { transport: Transport::Ws, ..ClientConfig::new(endpoint, "producer") }
+    // What carries Socket.IO when WebSockets do not work is tested apart.
+    let carriers = vec![Carrier::WebSocket];
+    ClientConfig { transport: Transport::Ws, carriers, ..ClientConfig::new(endpoint, "producer") }
 }
 
 impl World {
@@ -86,19 +89,20 @@ impl World {
     fn drain(&mut self) {
         while let Some(output) = self.machine.poll_output() {
             match output {
-                Output::Open { io, url, .. } => self.opening.push((io, url)),
-                Output::Send { io, frame } => {
+                Output::Io(Io::OpenWs { id: io, url, .. }) => self.opening.push((io, url)),
+                Output::Io(Io::SendWs { id: io, frame }) => {
                     let link = self.open.get_mut(&io).expect("sent on a connection that is open");
                     link.receive(self.now, frame).unwrap();
                     while let Some(message) = link.poll_message() {
                         self.heard.push((io, message));
                     }
                 }
-                Output::CloseIo { io, close } => {
+                Output::Io(Io::CloseWs { id: io, close }) => {
                     self.opening.retain(|(opening, _)| *opening != io);
                     self.open.remove(&io);
                     self.closed.push((io, close));
                 }
+                Output::Io(io) => panic!("{io:?} where everything is a WebSocket"),
                 Output::NeedToken { request } => self.tokens.push(request),
                 Output::App(notice) => self.notices.push(notice),
             }
@@ -134,7 +138,7 @@ impl World {
             (ServerLink::Ws(Box::new(link)), Some(encoding.subprotocol().to_owned()))
         };
         self.open.insert(io, link);
-        self.input(Input::Opened { io, subprotocol });
+        self.input(Input::Io(IoEvent::WsOpened { id: io, subprotocol }));
         self.deliver(io);
         io
     }
@@ -142,14 +146,14 @@ impl World {
     fn refuse(&mut self) {
         let (io, _) = self.opening.remove(0);
         let close = Close::new(CloseCode::ABNORMAL, "connection refused");
-        self.input(Input::Closed { io, close });
+        self.input(Input::Io(IoEvent::WsClosed { id: io, close }));
     }
 
     /// Cuts a connection.
     fn cut(&mut self, io: IoId) {
         self.open.remove(&io);
         let close = Close::new(CloseCode::ABNORMAL, "cut");
-        self.input(Input::Closed { io, close });
+        self.input(Input::Io(IoEvent::WsClosed { id: io, close }));
     }
 
     fn welcome(&mut self, io: IoId, resumed: bool, cursor: Cursor) {
@@ -166,7 +170,7 @@ impl World {
     /// Moves the server's frames to the client.
     fn deliver(&mut self, io: IoId) {
         while let Some(frame) = self.open.get_mut(&io).and_then(ServerLink::poll_frame) {
-            self.input(Input::Frame { io, frame });
+            self.input(Input::Io(IoEvent::WsFrame { id: io, frame }));
         }
     }
 

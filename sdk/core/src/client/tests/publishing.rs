@@ -64,11 +64,11 @@ fn no_more_are_in_flight_than_the_server_allows() {
 #[test]
 fn a_connection_that_takes_no_more_is_left_alone() {
     let (mut world, io) = World::connected(config());
-    world.input(Input::Writable { io, writable: false });
+    world.input(Input::Io(IoEvent::Writable { id: io, writable: false }));
     world.publish("later", Priority::Normal);
     world.publish("sooner", Priority::High);
     assert_eq!(world.hear(), []);
-    world.input(Input::Writable { io, writable: true });
+    world.input(Input::Io(IoEvent::Writable { id: io, writable: true }));
     assert_eq!(world.publishes_heard(), [(1, "sooner".into()), (2, "later".into())]);
 }
 
@@ -277,7 +277,7 @@ fn volatile_events_are_sent_now_or_never() {
     world.publish_with(volatile(), None);
     assert_eq!(results(&mut world), [(2, Ok(None))]);
     assert_eq!(numbers(&mut world), [0]);
-    world.input(Input::Writable { io, writable: false });
+    world.input(Input::Io(IoEvent::Writable { id: io, writable: false }));
     world.publish_with(volatile(), None);
     assert_eq!(results(&mut world), [(3, Err(PublishError::NotConnected))]);
     assert_eq!(world.machine.stats().counters.volatile_sent, 1);

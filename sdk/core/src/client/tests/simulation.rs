@@ -80,18 +80,19 @@ impl Simulation {
     pub(super) fn drain(&mut self) {
         while let Some(output) = self.machine.poll_output() {
             match output {
-                Output::Open { io, url, .. } => self.opening.push((io, url)),
-                Output::Send { io, frame } => {
+                Output::Io(Io::OpenWs { id: io, url, .. }) => self.opening.push((io, url)),
+                Output::Io(Io::SendWs { id: io, frame }) => {
                     if let Some(wire) = self.connections.get_mut(&io) {
                         wire.to_server.push_back(frame);
                     }
                 }
-                Output::CloseIo { io, .. } => {
+                Output::Io(Io::CloseWs { id: io, .. }) => {
                     self.opening.retain(|(opening, _)| *opening != io);
                     // What was written before still arrives.
                     self.serve(io, usize::MAX);
                     self.connections.remove(&io);
                 }
+                Output::Io(io) => panic!("{io:?} where everything is a WebSocket"),
                 Output::NeedToken { .. } => unreachable!("nobody is authenticated"),
                 Output::App(notice) => self.notice(notice),
             }
@@ -178,14 +179,14 @@ impl Simulation {
                 producer: String::new(),
             };
             self.connections.insert(io, wire);
-            self.input(Input::Opened { io, subprotocol });
+            self.input(Input::Io(IoEvent::WsOpened { id: io, subprotocol }));
         }
     }
 
     pub(super) fn cut(&mut self) {
         for io in std::mem::take(&mut self.connections).into_keys() {
             let close = Close::new(CloseCode::ABNORMAL, "cut");
-            self.input(Input::Closed { io, close });
+            self.input(Input::Io(IoEvent::WsClosed { id: io, close }));
         }
     }
 
@@ -217,7 +218,7 @@ impl Simulation {
             && let Some(frame) = wire.to_client.pop_front()
         {
             frames -= 1;
-            self.input(Input::Frame { io, frame });
+            self.input(Input::Io(IoEvent::WsFrame { id: io, frame }));
         }
     }
 

@@ -39,6 +39,8 @@ pub struct ClientTransport {
     handshake: Option<Handshake>,
     /// Carriers still to be tried.
     left: VecDeque<Carrier>,
+    /// Why those tried so far do not work.
+    failure: Option<Close>,
     /// Packets to be sent.
     waiting: VecDeque<Frame>,
     waiting_bytes: usize,
@@ -122,6 +124,7 @@ impl ClientTransport {
             stage: Stage::Over,
             handshake: None,
             left,
+            failure: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             outputs: VecDeque::new(),
@@ -276,7 +279,12 @@ impl ClientTransport {
     }
 
     fn attempt_failed(&mut self, now: Time, close: Close) {
+        let close = match self.failure.take() {
+            Some(before) => both(before, close),
+            None => close,
+        };
         if self.config.try_all_transports {
+            self.failure = Some(close.clone());
             self.attempt(now, close);
         } else {
             self.end(CloseReason::TransportError, close);
@@ -371,4 +379,11 @@ impl ClientTransport {
         self.waiting_bytes = 0;
         self.outputs.push_back(TransportOutput::Closed { reason, close });
     }
+}
+
+/// Two failures told as one, by the code of the one that says more.
+fn both(before: Close, after: Close) -> Close {
+    let code = if after.code == CloseCode::ABNORMAL { before.code } else { after.code };
+    let reason = format!("{}; {}", before.reason, after.reason);
+    Close { code, reason, delay: after.delay.or(before.delay) }
 }

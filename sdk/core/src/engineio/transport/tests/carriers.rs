@@ -86,7 +86,8 @@ fn the_next_carrier_is_tried_only_where_that_is_configured() {
     hand.drain();
     assert_eq!(hand.closed, [id], "one that does not open in time is given up");
     hand.answer_get(Err(broken()));
-    assert_eq!(hand.end(), Some((CloseReason::TransportError, "broken")));
+    let both = "websocket did not open within 20s; broken";
+    assert_eq!(hand.end(), Some((CloseReason::TransportError, both)));
 }
 
 #[test]
