@@ -276,18 +276,19 @@ impl Namespace {
         }))
     }
 
-    /// A socket is not connected any more.
-    pub(super) fn left(&self, socket: &Socket, reason: DisconnectReason) {
+    /// A socket is not connected any more. Returns the rooms it was in, without that of its own.
+    pub(super) fn left(&self, socket: &Socket, reason: DisconnectReason) -> Vec<Arc<str>> {
         let mut table = self.table();
         let rooms = table.leave(socket);
         if reason.is_recoverable()
             && let Some(recovery) = &mut table.recovery
-            && let Some(left) = rooms.and_then(|rooms| socket.left_behind(rooms))
+            && let Some(left) = rooms.clone().and_then(|rooms| socket.left_behind(rooms))
         {
             recovery.leave(Instant::now(), left);
         }
         drop(table);
         self.end_if_empty();
+        rooms.unwrap_or_default()
     }
 
     /// A namespace that a pattern has made ends with its last socket.

@@ -47,8 +47,8 @@ struct Inner {
     mailbox: Mailbox,
     /// Handlers of this socket alone; most have none.
     own: Mutex<Option<Box<Listeners>>>,
-    /// The rooms it is to be in once it is connected.
-    rooms_to_be: Mutex<Vec<Arc<str>>>,
+    /// The rooms it is to be in once it is connected, and those it was in when it is gone.
+    rooms_apart: Mutex<Vec<Arc<str>>>,
     /// What a client that is recovered has seen.
     seen: Option<Seen>,
     /// What a client that is recovered had of Tidings.
@@ -123,7 +123,7 @@ impl Socket {
             acks: Acks::default(),
             mailbox: Mailbox::default(),
             own: Mutex::default(),
-            rooms_to_be: Mutex::new(rooms),
+            rooms_apart: Mutex::new(rooms),
             seen: seen_before,
             session: Mutex::new(session),
             session_left: Mutex::default(),
@@ -178,19 +178,23 @@ impl Socket {
             let mut table = self.0.namespace.table();
             rooms.into_iter().for_each(|room| table.join(&self.0.id, room));
         } else {
-            self.0.rooms_to_be.lock().extend(rooms);
+            self.0.rooms_apart.lock().extend(rooms);
         }
     }
 
     /// Takes the socket out of a room.
     pub fn leave(&self, room: &str) {
-        self.0.rooms_to_be.lock().retain(|joined| **joined != *room);
+        self.0.rooms_apart.lock().retain(|joined| **joined != *room);
         self.0.namespace.table().leave_room(&self.0.id, room);
     }
 
-    /// The rooms it is in, the one of its own, named by its id, first.
+    /// The rooms it is in, the one of its own, named by its id, first. When it is gone they are
+    /// those it was in: what is emitted to them in a disconnect handler reaches who is left.
     pub fn rooms(&self) -> Vec<Arc<str>> {
-        self.0.namespace.table().rooms_of(&self.0.id)
+        if self.connected() {
+            return self.0.namespace.table().rooms_of(&self.0.id);
+        }
+        std::iter::once(&self.0.id).chain(&*self.0.rooms_apart.lock()).cloned().collect()
     }
 
     /// Sends the client an event. The arguments are a tuple, or a single value.
@@ -331,7 +335,7 @@ impl Socket {
             return;
         }
         let mut table = self.0.namespace.table();
-        let rooms = std::mem::take(&mut *self.0.rooms_to_be.lock());
+        let rooms = std::mem::take(&mut *self.0.rooms_apart.lock());
         if let Some(recovery) = &table.recovery {
             match &self.0.seen {
                 Some(seen) => {
@@ -368,7 +372,7 @@ impl Socket {
         if before != Stage::Connected as u8 {
             return;
         }
-        self.0.namespace.left(self, reason);
+        *self.0.rooms_apart.lock() = self.0.namespace.left(self, reason);
         let own = self.0.own.lock();
         let mut handlers = own.as_ref().map(|own| own.disconnect.clone()).unwrap_or_default();
         drop(own);
