@@ -6,6 +6,7 @@
 //! ```
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tidings_server::engineio::Socket as EngineSocket;
@@ -18,28 +19,34 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let engine = arguments.iter().any(|argument| argument == "--engine");
     let listen = arguments.iter().find(|argument| !argument.starts_with("--"));
     let listen = listen.map_or("127.0.0.1:3000", String::as_str).parse()?;
-    let config = Config::default().listen(listen).with(|c| {
-        c.heartbeat.ping_interval = Duration::from_millis(300);
-        c.heartbeat.ping_timeout = Duration::from_millis(200);
-        c.limits.max_payload = 1_000_000;
-        c.limits.max_frame = 1_000_000;
-        c.timeouts.hello = Duration::from_secs(1);
-        c.cors.origins = vec!["*".to_owned()];
-    });
+    let config = config(listen);
     let server = if engine { engine_io(config).await? } else { socket_io(config).await? };
     println!("listening on http://{}", server.local_addr());
     server.serve(async { drop(tokio::signal::ctrl_c().await) }).await;
     Ok(())
 }
 
+/// The settings that the suites expect.
+pub(crate) fn config(listen: SocketAddr) -> Config {
+    Config::default().listen(listen).with(|c| {
+        c.heartbeat.ping_interval = Duration::from_millis(300);
+        c.heartbeat.ping_timeout = Duration::from_millis(200);
+        c.limits.max_payload = 1_000_000;
+        c.limits.max_frame = 1_000_000;
+        c.timeouts.hello = Duration::from_secs(1);
+        c.cors.origins = vec!["*".to_owned()];
+    })
+}
+
 /// Sends back what it gets.
-async fn engine_io(config: Config) -> Result<Server, Box<dyn Error>> {
+pub(crate) async fn engine_io(config: Config) -> Result<Server, Box<dyn Error>> {
     let server = Server::builder().config(config).bind().await?;
     server.engine("/engine.io/", |socket: &EngineSocket, message| socket.send(message));
     Ok(server)
 }
 
-async fn socket_io(config: Config) -> Result<Server, Box<dyn Error>> {
+/// Sends back the handshake's `auth` and each `message`, and acknowledges `message-with-ack`.
+pub(crate) async fn socket_io(config: Config) -> Result<Server, Box<dyn Error>> {
     let server = Server::builder().config(config).bind().await?;
     for path in ["/", "/custom"] {
         let namespace = server.namespace(path)?;
