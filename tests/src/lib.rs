@@ -1,5 +1,7 @@
 //! What needs more than one crate: end to end, interoperability and simulation.
 
+pub mod app;
+pub mod example;
 pub mod foreign_server;
 pub mod node;
 pub mod server;

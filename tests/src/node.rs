@@ -30,6 +30,17 @@ pub fn converse(
     talk(Command::new("node").arg(script).args(arguments), serve)
 }
 
+/// A script that is to be run by itself, such as a server.
+///
+/// # Errors
+/// As [`run`].
+pub fn script(script: &str) -> Result<Command, String> {
+    installed()?;
+    let mut command = Command::new("node");
+    command.arg(script).current_dir(directory());
+    Ok(command)
+}
+
 /// Runs a program of one of the npm packages, such as `tsc`, and returns what it wrote to its
 /// standard output.
 ///

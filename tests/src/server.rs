@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 #[derive(Debug)]
 pub struct Restartable {
     runtime: Runtime,
+    prepare: fn(&Server),
     running: Option<Running>,
     address: SocketAddr,
 }
@@ -29,10 +30,18 @@ impl Restartable {
     /// # Panics
     /// When it cannot be started.
     pub fn start() -> Self {
+        Self::with(answer_requests)
+    }
+
+    /// Starts it on a free port, with what `prepare` adds to it. Sessions can be recovered.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn with(prepare: fn(&Server)) -> Self {
         let runtime = Runtime::new().expect("a runtime");
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (running, address) = runtime.block_on(serve(any));
-        Self { runtime, running: Some(running), address }
+        let (running, address) = runtime.block_on(serve(any, prepare));
+        Self { runtime, prepare, running: Some(running), address }
     }
 
     /// Where clients connect.
@@ -46,7 +55,7 @@ impl Restartable {
     /// When that fails.
     pub fn restart(&mut self) {
         self.stop();
-        let (running, _) = self.runtime.block_on(serve(self.address));
+        let (running, _) = self.runtime.block_on(serve(self.address, self.prepare));
         self.running = Some(running);
     }
 
@@ -66,18 +75,23 @@ impl Drop for Restartable {
     }
 }
 
-async fn serve(address: SocketAddr) -> (Running, SocketAddr) {
-    let config = Config::default().listen(address).with(|c| {
-        c.timeouts.drain_spread = Duration::from_millis(10);
-        c.timeouts.closing = Duration::from_millis(200);
-    });
-    let server = Server::builder().config(config).bind().await.expect("a server");
+fn answer_requests(server: &Server) {
     server.handle("echo", |request| async move { Ok(request.payload) });
     let remote = server.remote();
     server.handle("ask me", move |request| {
         let remote = remote.clone();
         async move { remote.request(&request.session, "question", request.payload).await }
     });
+}
+
+async fn serve(address: SocketAddr, prepare: fn(&Server)) -> (Running, SocketAddr) {
+    let config = Config::default().listen(address).with(|c| {
+        c.timeouts.drain_spread = Duration::from_millis(10);
+        c.timeouts.closing = Duration::from_millis(200);
+        c.recovery.max_age = Duration::from_secs(60);
+    });
+    let server = Server::builder().config(config).bind().await.expect("a server");
+    prepare(&server);
     let address = server.local_addr();
     let (stop, stopped) = oneshot::channel();
     let serving = tokio::spawn(server.serve(async { drop(stopped.await) }));

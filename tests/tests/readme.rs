@@ -1,12 +1,6 @@
 //! What the README shows is what runs, and what the documents link to is there.
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
+use tidings_tests::example::{Serving, example, root};
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -94,41 +88,13 @@ fn links_lead_somewhere() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-/// A program that is ended with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Builds an example, so that it can be run (and killed) without cargo in between.
-fn example(package: &str, name: &str) -> Command {
-    let mut build = Command::new(env!("CARGO"));
-    build.current_dir(root()).args(["build", "--quiet", "-p", package, "--example", name]);
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
-    assert!(build.status().expect("cargo").success(), "{name} does not build");
-    let this = std::env::current_exe().expect("the path of this test");
-    let profile = this.ancestors().nth(2).expect("target/PROFILE/deps/THIS");
-    let mut program = Command::new(profile.join("examples").join(name));
-    program.stdout(Stdio::piped());
-    program
-}
-
 #[test]
 fn the_first_client_talks_to_the_first_server() {
     let mut server = example("tidings-server", "quick_start_server");
-    let mut server = Running(server.arg("127.0.0.1:0").spawn().expect("the server"));
-    let mut line = String::new();
-    BufReader::new(server.0.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
-    let url = line.trim().strip_prefix("listening on ").expect("the URL").to_owned();
+    let server = Serving::start(server.arg("127.0.0.1:0"));
 
     let mut client = example("tidings", "quick_start_client");
-    let client = client.arg(&url).output().expect("the client");
+    let client = client.arg(&server.url).output().expect("the client");
     let text = String::from_utf8_lossy(&client.stdout);
     assert!(client.status.success(), "{text}");
     assert!(text.contains("orders.eu.created is No. 17"), "{text}");

@@ -1,8 +1,8 @@
 //! Unmodified Socket.IO clients against the server: every supported line of `socket.io-client`,
 //! over every transport.
 
-use tidings_tests::node;
 use tidings_tests::server::Restartable;
+use tidings_tests::{app, node};
 
 /// How a client connects: its transports, and its parser.
 const MODES: [(&str, &str); 4] = [
@@ -12,10 +12,10 @@ const MODES: [(&str, &str); 4] = [
     ("default", "msgpack"),
 ];
 
-/// Has a script check one version of the client in every mode.
-fn check(script: &str, library: &str) {
+/// Has a script check one version of the client in every mode, each against a server of its own.
+fn check(script: &str, library: &str, start: fn() -> Restartable) {
     for (transports, parser) in MODES {
-        let mut server = Restartable::start();
+        let mut server = start();
         let url = server.url();
         let arguments = [url.as_str(), library, transports, parser];
         let said = node::converse(script, &arguments, |request| match request {
@@ -30,17 +30,36 @@ fn check(script: &str, library: &str) {
 
 #[test]
 fn events_reach_clients_of_4_0() {
-    check("bus.js", "socket.io-client-4.0");
+    check("bus.js", "socket.io-client-4.0", Restartable::start);
 }
 
 #[test]
 fn events_reach_clients_of_4_5() {
-    check("bus.js", "socket.io-client-4.5");
+    check("bus.js", "socket.io-client-4.5", Restartable::start);
 }
 
 #[test]
 fn events_reach_the_newest_clients() {
-    check("bus.js", "socket.io-client");
+    check("bus.js", "socket.io-client", Restartable::start);
+}
+
+fn application() -> Restartable {
+    Restartable::with(app::add)
+}
+
+#[test]
+fn applications_serve_clients_of_4_0() {
+    check("app.js", "socket.io-client-4.0", application);
+}
+
+#[test]
+fn applications_serve_clients_of_4_5() {
+    check("app.js", "socket.io-client-4.5", application);
+}
+
+#[test]
+fn applications_serve_the_newest_clients() {
+    check("app.js", "socket.io-client", application);
 }
 
 #[test]
