@@ -9,8 +9,10 @@ mod raw;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use raw::{Message, Polling, Running, Ws, http, run};
+use raw::{Http, Message, Polling, Running, Ws, http, run};
 use serde_json::Value;
+use tidings_server::socketio::Socket;
+use tidings_server::{Config, Server};
 
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 
@@ -354,6 +356,35 @@ async fn polling_carries_all_of_it() {
         assert!(got.iter().any(|other| other == packet), "{got:?}");
     }
     assert!(got.contains(&r#"44/random,{"message":"Invalid namespace"}"#.to_owned()), "{got:?}");
+    server.stop().await;
+}
+
+/// socket.io-client acts on a close packet before it acts on what stands in front of it in a body.
+#[tokio::test]
+async fn a_disconnect_is_polled_before_the_close() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = Config::default().listen(any);
+    let server = Server::builder().config(config).bind().await.expect("a server");
+    let namespace = server.namespace("/custom").expect("a path");
+    namespace.on("quit", |socket: Socket| async move { socket.disconnect(true) });
+    let server = run(server);
+    let mut poll = Http::connect(server.address).await;
+    // Whether a poll is open or not when it happens.
+    for open in [true, false] {
+        let session = Polling::open(server.address, "/socket.io/").await;
+        assert_eq!(session.post("40/custom,").await.is(), (200, "ok"));
+        assert!(session.poll().await.body.starts_with("40/custom,"));
+        if open {
+            poll.begin("GET", &session.target, "", "").await;
+        }
+        assert_eq!(session.post("42/custom,[\"quit\"]").await.is(), (200, "ok"));
+        if !open {
+            poll.begin("GET", &session.target, "", "").await;
+        }
+        assert_eq!(poll.answer().await.expect("an answer").is(), (200, "41/custom,"));
+        assert_eq!(session.poll().await.is(), (200, "1"));
+        session.becomes_unknown().await;
+    }
     server.stop().await;
 }
 

@@ -7,7 +7,7 @@ use tidings_core::Time;
 use tidings_core::engineio::payload::Messages;
 use tidings_core::engineio::{Polling, PollingError};
 use tidings_core::server::Feed;
-use tidings_core::websocket::Decoder;
+use tidings_core::websocket::{Decoder, Opcode};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::connections::UpgradedPermit;
@@ -77,7 +77,10 @@ impl Poller {
     /// Answers the open poll with what waits in `feed`. Returns how many bytes it gets.
     pub(super) fn flush(&mut self, feed: &mut Feed) -> usize {
         let outbox = feed.outbox_mut();
-        let body = self.polling.answer(self.max_response, || outbox.pop());
+        let body = self.polling.answer(self.max_response, |begun| {
+            let ends = outbox.first().is_some_and(|frame| is_close(frame));
+            if begun && ends { None } else { outbox.pop() }
+        });
         body.map_or(0, |body| self.give(body))
     }
 
@@ -109,4 +112,10 @@ impl Poller {
     pub(super) const fn is_alive(&self) -> bool {
         self.alive.is_some()
     }
+}
+
+/// Whether this is a WebSocket's close frame.
+fn is_close(frame: &[u8]) -> bool {
+    let close = Opcode::Close as u8;
+    frame.first().is_some_and(|first| first & 0x0f == close)
 }

@@ -59,7 +59,7 @@ fuzz_target!(|data: &[u8]| {
             }
             4 => {
                 let max = usize::from(step / 12) + 1;
-                let body = session.answer(max, || outbox.pop_front());
+                let body = session.answer(max, |_| outbox.pop_front());
                 let expected = model.polled && model.fetched < model.queued;
                 assert_eq!(body.is_some(), expected);
                 if let Some(body) = body {

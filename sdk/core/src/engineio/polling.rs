@@ -80,18 +80,20 @@ impl Polling {
 
     /// The body that answers the open poll, made of what `next` gives: finished WebSocket frames
     /// in the order in which they are to be read. It takes no more of them once the body has
-    /// `max_bytes`. `None` if no poll is open or nothing waits.
+    /// `max_bytes`. `next` is told whether the body has begun: a close packet should begin one,
+    /// since socket.io-client acts on it before it acts on what stood in front of it. `None` if no
+    /// poll is open or nothing waits.
     pub fn answer(
         &mut self,
         max_bytes: usize,
-        mut next: impl FnMut() -> Option<Bytes>,
+        mut next: impl FnMut(bool) -> Option<Bytes>,
     ) -> Option<Bytes> {
         if !self.polled {
             return None;
         }
         let mut body = PayloadWriter::new(max_bytes);
         while !body.is_full()
-            && let Some(frames) = next()
+            && let Some(frames) = next(!body.is_empty())
         {
             body.push_frames(&frames);
         }
@@ -179,13 +181,13 @@ mod tests {
     fn a_poll_is_answered_with_all_that_waits() {
         let mut polling = Polling::new();
         let mut waiting = queue(&["4a", "4b"]);
-        assert_eq!(polling.answer(100, || waiting.pop_front()), None, "nobody asks");
+        assert_eq!(polling.answer(100, |_| waiting.pop_front()), None, "nobody asks");
         assert_eq!(polling.poll(NOW), Ok(()));
-        let body = polling.answer(100, || waiting.pop_front());
+        let body = polling.answer(100, |_| waiting.pop_front());
         assert_eq!(body.as_deref(), Some(&b"4a\x1e4b"[..]));
-        assert_eq!(polling.answer(100, || Some(Bytes::new())), None, "it is answered");
+        assert_eq!(polling.answer(100, |_| Some(Bytes::new())), None, "it is answered");
         assert_eq!(polling.poll(NOW), Ok(()));
-        assert_eq!(polling.answer(100, || waiting.pop_front()), None, "nothing waits");
+        assert_eq!(polling.answer(100, |_| waiting.pop_front()), None, "nothing waits");
         assert_eq!(polling.noop().as_deref(), Some(&b"6"[..]));
         assert_eq!(polling.noop(), None);
     }
@@ -195,10 +197,10 @@ mod tests {
         let mut polling = Polling::new();
         let mut waiting = queue(&["4aaaa", "4bbbb", "4cccc"]);
         polling.poll(NOW).expect("nothing is open");
-        let body = polling.answer(6, || waiting.pop_front());
+        let body = polling.answer(6, |_| waiting.pop_front());
         assert_eq!(body.as_deref(), Some(&b"4aaaa\x1e4bbbb"[..]), "begun before it was full");
         polling.poll(NOW).expect("nothing is open");
-        assert_eq!(polling.answer(6, || waiting.pop_front()).as_deref(), Some(&b"4cccc"[..]));
+        assert_eq!(polling.answer(6, |_| waiting.pop_front()).as_deref(), Some(&b"4cccc"[..]));
     }
 
     #[test]
@@ -226,7 +228,7 @@ mod tests {
         assert_eq!(polling.post(NOW), Err(PollingError::Ended));
         assert!(!polling.may_move());
         assert_eq!(polling.poll(NOW), Ok(()));
-        assert!(polling.answer(100, || queue(&["1"]).pop_front()).is_some());
+        assert!(polling.answer(100, |_| queue(&["1"]).pop_front()).is_some());
         polling.end();
         polling.close();
         assert_eq!(polling.poll(NOW), Err(PollingError::Ended));

@@ -155,10 +155,7 @@ impl Outbox {
 
     /// The frame to be written next, if there is exactly one.
     pub fn only(&self) -> Option<&Bytes> {
-        if self.len != 1 {
-            return None;
-        }
-        self.partial.as_ref().or_else(|| self.queues().find_map(|queue| queue.frames.front()))
+        self.first().filter(|_| self.len == 1)
     }
 
     /// Fills `slices` with what is to be written next, in order, for one vectored write. Returns
@@ -185,6 +182,12 @@ impl Outbox {
             }
             written -= frame.len();
         }
+    }
+
+    /// The next frame to write.
+    pub fn first(&self) -> Option<&Bytes> {
+        let first = self.partial.as_ref();
+        first.or_else(|| self.queues().find_map(|queue| queue.frames.front()))
     }
 
     /// Takes the next frame to write.
