@@ -186,7 +186,13 @@ await check("broadcasts collect acknowledgements", async () => {
   const [failed, replies] = await ask(ann, "collect", { to: ["jury"] }, 10_000, "guilty?");
   assert.equal(failed, false);
   assert.deepEqual(replies.sort(), ["guilty? bob", "guilty? eve"]);
-  assert.deepEqual(await ask(ann, "collect", { to: ["jury"] }, 50, "silence?"), [true, ["silence? bob"]]);
+  // Bob answers, but a busy machine may need more patience for that.
+  for (let patience = 50, heard = []; heard.length === 0; patience *= 4) {
+    const [missing, answers] = await ask(ann, "collect", { to: ["jury"] }, patience, "silence?");
+    assert.equal(missing, true);
+    assert.deepEqual(answers, answers.length === 0 ? [] : ["silence? bob"]);
+    heard = answers;
+  }
   assert.deepEqual(await ask(ann, "collect", { to: ["nobody"] }, 10_000, "?"), [false, []]);
   for (const socket of [ann, bob, eve]) socket.disconnect();
 });
