@@ -12,9 +12,16 @@ use tokio::task::JoinHandle;
 #[derive(Debug)]
 pub struct Restartable {
     runtime: Runtime,
-    prepare: fn(&Server),
+    setup: Setup,
     running: Option<Running>,
     address: SocketAddr,
+}
+
+/// How each server in turn is made.
+#[derive(Debug, Clone, Copy)]
+struct Setup {
+    prepare: fn(&Server),
+    recovery: Duration,
 }
 
 #[derive(Debug)]
@@ -30,7 +37,7 @@ impl Restartable {
     /// # Panics
     /// When it cannot be started.
     pub fn start() -> Self {
-        Self::with(answer_requests)
+        Self::set_up(Setup { prepare: answer_requests, recovery: Duration::ZERO })
     }
 
     /// Starts it on a free port, with what `prepare` adds to it. Sessions can be recovered.
@@ -38,10 +45,14 @@ impl Restartable {
     /// # Panics
     /// When it cannot be started.
     pub fn with(prepare: fn(&Server)) -> Self {
+        Self::set_up(Setup { prepare, recovery: Duration::from_secs(60) })
+    }
+
+    fn set_up(setup: Setup) -> Self {
         let runtime = Runtime::new().expect("a runtime");
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (running, address) = runtime.block_on(serve(any, prepare));
-        Self { runtime, prepare, running: Some(running), address }
+        let (running, address) = runtime.block_on(serve(any, setup));
+        Self { runtime, setup, running: Some(running), address }
     }
 
     /// Where clients connect.
@@ -55,7 +66,7 @@ impl Restartable {
     /// When that fails.
     pub fn restart(&mut self) {
         self.stop();
-        let (running, _) = self.runtime.block_on(serve(self.address, self.prepare));
+        let (running, _) = self.runtime.block_on(serve(self.address, self.setup));
         self.running = Some(running);
     }
 
@@ -84,14 +95,14 @@ fn answer_requests(server: &Server) {
     });
 }
 
-async fn serve(address: SocketAddr, prepare: fn(&Server)) -> (Running, SocketAddr) {
+async fn serve(address: SocketAddr, setup: Setup) -> (Running, SocketAddr) {
     let config = Config::default().listen(address).with(|c| {
         c.timeouts.drain_spread = Duration::from_millis(10);
         c.timeouts.closing = Duration::from_millis(200);
-        c.recovery.max_age = Duration::from_secs(60);
+        c.recovery.max_age = setup.recovery;
     });
     let server = Server::builder().config(config).bind().await.expect("a server");
-    prepare(&server);
+    (setup.prepare)(&server);
     let address = server.local_addr();
     let (stop, stopped) = oneshot::channel();
     let serving = tokio::spawn(server.serve(async { drop(stopped.await) }));
