@@ -3,6 +3,10 @@
 //! The memory backplane is made of these; the Redis backplane keeps its recent tail in them. Both
 //! therefore have the same offsets, duplicates, retention and gaps.
 
+mod copy;
+
+pub use copy::{Copied, Entry};
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -138,6 +142,16 @@ impl Appended {
     }
 }
 
+/// What became of a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Read {
+    /// What is there was read. The gap is what is no longer there of what was asked for.
+    Done(Option<Gap>),
+    /// What follows the place is not in memory yet; nothing was read. Ask again when it is.
+    Later,
+}
+
 /// What is known of a producer in one lane.
 #[derive(Debug, Clone, Copy)]
 struct Producer {
@@ -160,6 +174,8 @@ pub struct LaneLog {
     start: Offset,
     /// Everything after this offset is retained.
     floor: Offset,
+    /// Whether what is not retained here is retained nowhere.
+    whole: bool,
     head: Offset,
     producers: HashMap<Arc<str>, Producer>,
     /// When producers were last swept, in milliseconds since the Unix epoch.
@@ -181,6 +197,7 @@ impl LaneLog {
             bytes: 0,
             start,
             floor: start,
+            whole: true,
             head: start,
             producers: HashMap::new(),
             swept: now_us / 1000,
@@ -279,6 +296,7 @@ impl LaneLog {
                 break;
             }
             self.floor = first.offset;
+            self.whole = true;
             self.bytes -= first.weight();
             if let Some((id, seq)) = &first.producer
                 && let Some(known) = self.producers.get_mut(id)
@@ -289,22 +307,27 @@ impl LaneLog {
         }
     }
 
-    /// Reads up to `limit` events after `after` into `out`, oldest first. Returns the gap, if some
-    /// events after that place are no longer here. A place with epoch and offset zero stands for
-    /// the oldest event retained and never gives a gap.
-    pub fn read(&self, after: Place, limit: usize, out: &mut Vec<Arc<LoggedEvent>>) -> Option<Gap> {
+    /// Reads up to `limit` events after `after` into `out`, oldest first, and tells the gap if some
+    /// events after that place are no longer there. A place with epoch and offset zero stands for
+    /// the oldest event retained and never gives a gap. Only a [copy](Self::copy_of) ever answers
+    /// [`Read::Later`].
+    pub fn read(&self, after: Place, limit: usize, out: &mut Vec<Arc<LoggedEvent>>) -> Read {
         let continues = after.epoch == self.epoch;
+        let here = continues && after.offset >= self.floor;
+        if !self.whole && !here {
+            return Read::Later;
+        }
         let from = if continues { after.offset.max(self.floor) } else { self.floor };
         let first = self.first_after(from);
         out.extend(self.events.iter().skip(first).take(limit).cloned());
         let lost = if continues { after.offset < self.floor } else { after != Place::default() };
-        lost.then_some(Gap {
+        Read::Done(lost.then_some(Gap {
             lane: self.lane,
             from: after.offset,
             to: self.floor,
             epoch: self.epoch,
             replay_for: None,
-        })
+        }))
     }
 
     /// Which event is the first after `from`. Readers are mostly at the end: it is looked for there
@@ -372,6 +395,13 @@ mod tests {
         LaneLog::new(Lane::new(0, Priority::Normal), Epoch(7), retention, START)
     }
 
+    fn gap(read: Read) -> Option<Gap> {
+        match read {
+            Read::Done(gap) => gap,
+            Read::Later => panic!("a whole log has everything"),
+        }
+    }
+
     fn names(events: &[Arc<LoggedEvent>]) -> Vec<&str> {
         events.iter().map(|logged| &*logged.event().name).collect()
     }
@@ -428,10 +458,10 @@ mod tests {
         log.append(START + 2, event("b"), None);
         log.append(START + 3, event("c"), None);
         let mut out = Vec::new();
-        assert_eq!(log.read(Place { epoch: Epoch(7), offset: a }, 10, &mut out), None);
+        assert_eq!(log.read(Place { epoch: Epoch(7), offset: a }, 10, &mut out), Read::Done(None));
         assert_eq!(names(&out), ["b", "c"]);
         out.clear();
-        assert_eq!(log.read(Place::default(), 2, &mut out), None, "from the oldest, no gap");
+        assert_eq!(log.read(Place::default(), 2, &mut out), Read::Done(None), "from the oldest");
         assert_eq!(names(&out), ["a", "b"]);
     }
 
@@ -443,12 +473,12 @@ mod tests {
         let third = log.append(START + 3, event("c"), None).position().offset;
         log.append(START + 4, event("d"), None);
         let mut out = Vec::new();
-        let gap = log.read(Place { epoch: Epoch(7), offset: first }, 10, &mut out);
+        let gap = gap(log.read(Place { epoch: Epoch(7), offset: first }, 10, &mut out));
         assert_eq!(gap.map(|g| (g.from, g.to)), Some((first, second)));
         assert_eq!(names(&out), ["c", "d"]);
         out.clear();
         let place = Place { epoch: Epoch(7), offset: third };
-        assert_eq!(log.read(place, 10, &mut out), None);
+        assert_eq!(log.read(place, 10, &mut out), Read::Done(None));
     }
 
     #[test]
@@ -456,7 +486,8 @@ mod tests {
         let mut log = log(Retention::default());
         log.append(START + 1, event("a"), None);
         let mut out = Vec::new();
-        let gap = log.read(Place { epoch: Epoch(6), offset: Offset(START + 9) }, 10, &mut out);
+        let place = Place { epoch: Epoch(6), offset: Offset(START + 9) };
+        let gap = gap(log.read(place, 10, &mut out));
         assert_eq!(gap.map(|g| (g.epoch, g.to)), Some((Epoch(7), Offset(START))));
         assert_eq!(names(&out), ["a"]);
     }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::ledger::{Ledger, Mark};
+use super::log_reader::LogReader;
 use super::outbox::Outbox;
 use crate::event::Priority;
 use crate::lane::{Cursor, Lane, Offset, Place};
 use crate::link::{Wire, encode_event, encode_notice};
-use crate::log::LoggedEvent;
+use crate::log::{LoggedEvent, Read};
 use crate::message::{Delivery, Gap, ServerMessage, SubId};
 use crate::pattern::Pattern;
 use crate::socketio::Namespace;
@@ -66,19 +67,6 @@ pub struct FeedStats {
     pub gaps: u64,
 }
 
-/// Where a feed reads the log from.
-pub trait LogReader {
-    /// Reads up to `limit` events of `lane` after `after` into `out`, oldest first, and returns
-    /// the gap if some are no longer there; see [`LaneLog::read`](crate::log::LaneLog::read).
-    fn read(
-        &self,
-        lane: Lane,
-        after: Place,
-        limit: usize,
-        out: &mut Vec<Arc<LoggedEvent>>,
-    ) -> Option<Gap>;
-}
-
 /// How a lane reaches the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -98,6 +86,14 @@ struct Flow {
     /// The place last told to the client by a progress notice.
     told: Offset,
     mode: Mode,
+    /// What comes next is not in memory yet: reading goes on when it has arrived.
+    awaits: bool,
+}
+
+impl Flow {
+    fn can_catch_up(&self) -> bool {
+        self.mode != Mode::Live && !self.awaits
+    }
 }
 
 /// Older events for one subscription alone, to be read before the lane goes on.
@@ -248,7 +244,8 @@ impl Feed {
                 flow.place
             }
             Err(at) => {
-                let flow = Flow { lane, place: now, told: now.offset, mode: Mode::Live };
+                let flow =
+                    Flow { lane, place: now, told: now.offset, mode: Mode::Live, awaits: false };
                 self.flows.insert(at, flow);
                 if let Some(ledger) = self.outbox.ledger_mut() {
                     ledger.watch(lane, now);
@@ -262,7 +259,8 @@ impl Feed {
     /// comes first.
     pub fn resume(&mut self, lane: Lane, after: Place) {
         if let Err(at) = self.find(lane) {
-            let flow = Flow { lane, place: after, told: after.offset, mode: Mode::Behind };
+            let flow =
+                Flow { lane, place: after, told: after.offset, mode: Mode::Behind, awaits: false };
             self.flows.insert(at, flow);
             if let Some(ledger) = self.outbox.ledger_mut() {
                 ledger.watch(lane, after);
@@ -344,14 +342,20 @@ impl Feed {
         self.stats.dropped_volatile += dropped as u64;
     }
 
-    /// Whether [`catch_up`](Self::catch_up) would find something to do now: a lane is not live and
-    /// its queue is at most half full.
+    /// Whether [`catch_up`](Self::catch_up) would find something to do now: a lane is not live, what
+    /// it needs is in memory, and its queue is at most half full.
     pub fn wants_catch_up(&self) -> bool {
         self.not_live > 0
             && self
                 .flows
                 .iter()
-                .any(|flow| flow.mode != Mode::Live && self.has_room(flow.lane.priority()))
+                .any(|flow| flow.can_catch_up() && self.has_room(flow.lane.priority()))
+    }
+
+    /// What was not in memory of `lane` has come. Returns whether reading goes on because of it.
+    pub fn arrived(&mut self, lane: Lane) -> bool {
+        let Ok(at) = self.find(lane) else { return false };
+        std::mem::take(&mut self.flows[at].awaits)
     }
 
     /// Whether every lane is live.
@@ -400,10 +404,10 @@ impl Feed {
     }
 
     fn catch_up_flow(&mut self, at: usize, log: &(impl LogReader + ?Sized)) {
-        while self.flows[at].mode != Mode::Live && self.has_room(self.flows[at].lane.priority()) {
+        while self.flows[at].can_catch_up() && self.has_room(self.flows[at].lane.priority()) {
             let lane = self.flows[at].lane;
             if let Some(next) = self.replays.iter().position(|replay| replay.lane == lane) {
-                self.continue_replay(next, log);
+                self.flows[at].awaits = !self.continue_replay(next, log);
             } else if let Mode::Dropping(until) = self.flows[at].mode {
                 self.end_dropping(at, until);
             } else {
@@ -431,9 +435,16 @@ impl Feed {
     fn continue_flow(&mut self, at: usize, log: &(impl LogReader + ?Sized)) {
         let lane = self.flows[at].lane;
         let mut events = Vec::new();
-        if let Some(gap) = log.read(lane, self.flows[at].place, READ_AHEAD, &mut events) {
-            self.flows[at].place = Place { epoch: gap.epoch, offset: gap.to };
-            self.tell_gap(gap);
+        match log.read(lane, self.flows[at].place, READ_AHEAD, &mut events) {
+            Read::Done(None) => {}
+            Read::Done(Some(gap)) => {
+                self.flows[at].place = Place { epoch: gap.epoch, offset: gap.to };
+                self.tell_gap(gap);
+            }
+            Read::Later => {
+                self.flows[at].awaits = true;
+                return;
+            }
         }
         if events.is_empty() {
             self.flows[at].mode = Mode::Live;
@@ -456,14 +467,19 @@ impl Feed {
         }
     }
 
-    fn continue_replay(&mut self, index: usize, log: &(impl LogReader + ?Sized)) {
+    /// Returns false if what comes next is not in memory yet.
+    fn continue_replay(&mut self, index: usize, log: &(impl LogReader + ?Sized)) -> bool {
         let replay = &self.replays[index];
         let (sub, lane) = (replay.sub, replay.lane);
         let mut events = Vec::new();
-        if let Some(mut gap) = log.read(lane, replay.after, READ_AHEAD, &mut events) {
-            gap.replay_for = Some(sub);
-            self.replays[index].after = Place { epoch: gap.epoch, offset: gap.to };
-            self.tell_gap(gap);
+        match log.read(lane, replay.after, READ_AHEAD, &mut events) {
+            Read::Done(None) => {}
+            Read::Done(Some(mut gap)) => {
+                gap.replay_for = Some(sub);
+                self.replays[index].after = Place { epoch: gap.epoch, offset: gap.to };
+                self.tell_gap(gap);
+            }
+            Read::Later => return false,
         }
         let replay = &mut self.replays[index];
         let mut finished = events.is_empty();
@@ -474,7 +490,7 @@ impl Feed {
             }
             let priority = logged.event().priority;
             if !fits(&self.outbox, &self.config, priority, 0) {
-                return;
+                return true;
             }
             if replay.pattern.matches(&logged.event().name) {
                 let delivery = Delivery { replay_for: Some(sub), ..logged.delivery().clone() };
@@ -488,6 +504,7 @@ impl Feed {
         if finished {
             self.replays.remove(index);
         }
+        true
     }
 
     fn tell_gap(&mut self, gap: Gap) {
@@ -548,7 +565,7 @@ mod tests {
             after: Place,
             limit: usize,
             out: &mut Vec<Arc<LoggedEvent>>,
-        ) -> Option<Gap> {
+        ) -> Read {
             self.0.read(after, limit, out)
         }
     }

@@ -10,9 +10,11 @@
 mod feed;
 mod hub;
 mod ledger;
+mod log_reader;
 mod outbox;
 
-pub use feed::{Feed, FeedConfig, FeedStats, LogReader};
+pub use feed::{Feed, FeedConfig, FeedStats};
 pub use hub::{Hub, HubKey};
 pub use ledger::{Ledger, Mark, Seen};
+pub use log_reader::LogReader;
 pub use outbox::Outbox;

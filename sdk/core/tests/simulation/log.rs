@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_core::lane::{Lane, Partitioning, Place};
-use tidings_core::log::{Appended, LaneLog, LoggedEvent, Retention};
-use tidings_core::message::{Gap, Position};
+use tidings_core::log::{Appended, LaneLog, LoggedEvent, Read, Retention};
+use tidings_core::message::Position;
 use tidings_core::rng::Rng;
 use tidings_core::server::LogReader;
 use tidings_core::{Cursor, Epoch, Event, Offset, Pattern, Priority, Time};
@@ -113,7 +113,7 @@ impl LogReader for Log {
         after: Place,
         limit: usize,
         out: &mut Vec<Arc<LoggedEvent>>,
-    ) -> Option<Gap> {
+    ) -> Read {
         self.lanes[lane.number() as usize].read(after, limit, out)
     }
 }

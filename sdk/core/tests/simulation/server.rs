@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidings_core::link::{ServerLink, ServerLinkConfig, Wire as Encoded, encode_event};
+use tidings_core::log::Read;
 use tidings_core::message::{
     ClientMessage, Close, CloseCode, Delivery, Frame, Hello, Publish, ServerMessage, SubId,
     Subscribe, Welcome,
@@ -273,7 +274,7 @@ impl Server {
         let Self { hub, peers, sabotage, .. } = self;
         let mut events = Vec::new();
         let reached = hub.place(lane);
-        if let Some(gap) = log.read(lane, reached, BATCH, &mut events) {
+        if let Read::Done(Some(gap)) = log.read(lane, reached, BATCH, &mut events) {
             for line in hub.handles() {
                 if let Some(peer) = peers.get_mut(line) {
                     peer.feed.fall_behind(lane, reached);
