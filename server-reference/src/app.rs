@@ -7,14 +7,13 @@ use tidings_core::server::FeedConfig;
 use tidings_core::{EventBus, Time};
 use tokio::time::Instant;
 
-use crate::backplane::Backplane;
+use crate::backplane::{Backplane, Prepared};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::connections::Connections;
 use crate::engine_sessions::EngineSessions;
 use crate::engineio::Endpoints;
 use crate::handlers::Handlers;
-use crate::ids::random_id;
 use crate::sessions::Sessions;
 use crate::shard::Shard;
 use crate::shutdown::{Phase, Shutdown};
@@ -47,10 +46,7 @@ pub(crate) struct App {
 
 impl App {
     /// The state of a server that has not begun to serve.
-    pub(crate) fn new(mut config: Config, bus: EventBus, backplane: Arc<dyn Backplane>) -> Self {
-        if config.instance.is_empty() {
-            config.instance = random_id();
-        }
+    pub(crate) fn new(config: Config, bus: EventBus, backplane: Arc<dyn Backplane>) -> Self {
         let shards = (0..config.shards)
             .map(|_| Arc::new(Shard::new(&*backplane, config.queues.volatile_events)))
             .collect();
@@ -115,6 +111,17 @@ impl App {
     /// The moment at which the core's `time` comes.
     pub(crate) fn instant(&self, time: Time) -> Instant {
         self.started + time.since_start()
+    }
+
+    /// Makes the partitions that `patterns` need readable here; `None` if they are. To be waited
+    /// for before anybody subscribes to them.
+    pub(crate) fn prepare<'a>(&self, patterns: impl Iterator<Item = &'a str>) -> Option<Prepared> {
+        let partitioning = self.backplane.partitioning();
+        let mut needed = patterns.flat_map(|pattern| match partitioning.of_pattern(pattern) {
+            Some(partition) => partition..partition + 1,
+            None => 0..partitioning.count(),
+        });
+        self.backplane.prepare(&mut needed)
     }
 
     /// What the shards have counted.

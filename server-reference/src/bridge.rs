@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidings_core::bus::{BusConfig, ListenerHandle};
-use tidings_core::log::LoggedEvent;
-use tidings_core::{Event, EventBus, Lane, Place, Priority};
+use tidings_core::bus::{BusConfig, ListenerHandle, Notice};
+use tidings_core::log::{LoggedEvent, Read};
+use tidings_core::{Event, EventBus, Lane, Pattern, Place, Priority};
+use tokio::runtime::Handle;
 
 use crate::app::App;
 use crate::backplane::{Backplane, Published, Signal};
@@ -43,36 +44,93 @@ pub(crate) struct Bridge {
     bus: EventBus,
     /// Marks what came from the bus, so that it is not emitted again.
     producer: Arc<str>,
-    signal: Arc<Signal>,
-    places: BTreeMap<Lane, Place>,
+    interest: Arc<Interest>,
     _forward: ListenerHandle,
+    _watch: Option<ListenerHandle>,
+}
+
+/// Which partitions the bus wants, and up to where their lanes have been emitted.
+struct Interest {
+    backplane: Arc<dyn Backplane>,
+    signal: Arc<Signal>,
+    places: Mutex<BTreeMap<Lane, Place>>,
+    runtime: Handle,
+}
+
+impl Interest {
+    /// Partitions are wanted: their events are emitted from when they can be read.
+    fn want(self: &Arc<Self>, partitions: impl Iterator<Item = u16>) {
+        let new: Vec<u16> = partitions.filter(|n| !self.signal.is_interested(*n)).collect();
+        if new.is_empty() {
+            return;
+        }
+        match self.backplane.prepare(&mut new.iter().copied()) {
+            None => self.begin(&new),
+            Some(prepared) => {
+                let interest = Arc::clone(self);
+                self.runtime.spawn(async move {
+                    prepared.await;
+                    interest.begin(&new);
+                });
+            }
+        }
+    }
+
+    fn begin(&self, partitions: &[u16]) {
+        for partition in partitions {
+            self.signal.set_interest(*partition, true);
+            for priority in Priority::URGENT_FIRST {
+                let lane = Lane::new(*partition, priority);
+                let head = self.backplane.head(lane);
+                self.places.lock().entry(lane).or_insert(head);
+            }
+        }
+    }
+
+    /// What a listener to `pattern` wants; one to everything has none.
+    fn want_pattern(self: &Arc<Self>, pattern: Option<&Pattern>) {
+        let partitioning = self.backplane.partitioning();
+        match pattern.and_then(|pattern| partitioning.of_pattern(pattern.as_str())) {
+            Some(partition) => self.want(std::iter::once(partition)),
+            None => self.want(0..partitioning.count()),
+        }
+    }
 }
 
 impl Bridge {
     /// From now on, what is emitted on the bus is published. What is published from now on is
     /// emitted once [`run`](Self::run) is; up to `max_volatile` volatile events wait until then.
+    ///
+    /// Reading a shared log costs something: there only what somebody listens to is read, from when
+    /// the first such listener is there and its partition can be read.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
     pub(crate) fn new(bus: EventBus, backplane: Arc<dyn Backplane>, max_volatile: usize) -> Self {
         let producer: Arc<str> = random_id().into();
-        let partitioning = backplane.partitioning();
-        let signal = Arc::new(Signal::new(partitioning, max_volatile));
+        let signal = Arc::new(Signal::new(backplane.partitioning(), max_volatile));
         backplane.attach(Arc::clone(&signal));
-        let mut places = BTreeMap::new();
-        for partition in 0..partitioning.count() {
-            signal.set_interest(partition, true);
-            for priority in Priority::URGENT_FIRST {
-                let lane = Lane::new(partition, priority);
-                places.insert(lane, backplane.head(lane));
-            }
-        }
+        let interest = Arc::new(Interest {
+            backplane: Arc::clone(&backplane),
+            signal,
+            places: Mutex::default(),
+            runtime: Handle::current(),
+        });
         let forward = forward(&bus, Arc::clone(&backplane), Arc::clone(&producer));
-        Self { backplane, bus, producer, signal, places, _forward: forward }
+        let watch = if backplane.is_shared() {
+            Some(watch(&bus, &interest))
+        } else {
+            interest.want(0..backplane.partitioning().count());
+            None
+        };
+        Self { backplane, bus, producer, interest, _forward: forward, _watch: watch }
     }
 
     /// Emits what comes, and keeps the bus's time.
-    pub(crate) async fn run(mut self, app: &App) {
+    pub(crate) async fn run(self, app: &App) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let signal = Arc::clone(&self.signal);
+        let signal = Arc::clone(&self.interest.signal);
         let bus = self.bus.clone();
         loop {
             tokio::select! {
@@ -86,14 +144,18 @@ impl Bridge {
         }
     }
 
-    async fn emit_all(&mut self) {
+    async fn emit_all(&self) {
         let mut lanes = Vec::new();
+        let mut loaded = Vec::new();
         let mut events = Vec::new();
+        let signal = &self.interest.signal;
         loop {
-            for event in self.signal.take_volatile() {
+            for event in signal.take_volatile() {
                 emit(&self.bus, &event);
             }
-            self.signal.take_lanes(&mut lanes);
+            signal.take_loaded(&mut loaded);
+            signal.take_lanes(&mut lanes);
+            lanes.append(&mut loaded);
             if lanes.is_empty() {
                 return;
             }
@@ -104,14 +166,19 @@ impl Bridge {
         }
     }
 
-    fn emit_lane(&mut self, lane: Lane, events: &mut Vec<Arc<LoggedEvent>>) {
-        let Some(place) = self.places.get_mut(&lane) else { return };
-        if let Some(gap) = self.backplane.read(lane, *place, BATCH, events) {
-            tracing::warn!(%lane, from = gap.from.0, to = gap.to.0, "the bus has missed events");
-            *place = Place { epoch: gap.epoch, offset: gap.to };
+    fn emit_lane(&self, lane: Lane, events: &mut Vec<Arc<LoggedEvent>>) {
+        let Some(mut place) = self.interest.places.lock().get(&lane).copied() else { return };
+        match self.backplane.read(lane, place, BATCH, events) {
+            Read::Done(None) => {}
+            Read::Done(Some(gap)) => {
+                tracing::warn!(%lane, from = gap.from.0, to = gap.to.0, "the bus has missed events");
+                place = Place { epoch: gap.epoch, offset: gap.to };
+            }
+            // Goes on when it is told that they are in memory.
+            Read::Later => return,
         }
         if events.len() == BATCH {
-            self.signal.raise(lane);
+            self.interest.signal.raise(lane);
         }
         for logged in events.drain(..) {
             place.offset = logged.offset();
@@ -119,7 +186,27 @@ impl Bridge {
                 emit(&self.bus, logged.event());
             }
         }
+        self.interest.places.lock().insert(lane, place);
     }
+}
+
+/// Notes what somebody listens to, now and from now on. The bridge listens already.
+fn watch(bus: &EventBus, interest: &Arc<Interest>) -> ListenerHandle {
+    let noted = Arc::clone(interest);
+    let watch = bus.on_notice(move |notice| {
+        if let Notice::NewListener(listener) = notice {
+            noted.want_pattern(listener.pattern.as_ref());
+        }
+    });
+    for pattern in bus.patterns() {
+        interest.want_pattern(Some(&pattern));
+    }
+    // A listener to everything is offered any name; one is the bridge's own.
+    let listeners = bus.listeners("x");
+    if listeners.iter().filter(|listener| listener.pattern.is_none()).count() > 1 {
+        interest.want_pattern(None);
+    }
+    watch
 }
 
 /// Publishes what is emitted on the bus, unless it comes from the log.

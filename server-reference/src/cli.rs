@@ -20,6 +20,8 @@ Examples:
       http://127.0.0.1:9000
   tidings-server --listen 0.0.0.0:9000 --insecure
       lets everyone in who reaches the machine
+  tidings-server --redis redis://10.0.0.1:6379,redis://10.0.0.2:6379
+      one of many instances that share their events
   tidings-server config > tidings.toml
       a file to start from
   curl http://127.0.0.1:9000/api/websocket/health
@@ -79,8 +81,9 @@ pub struct Options {
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value, global = true)]
     pub set: Vec<(String, String)>,
 
-    /// Not supported by this version.
-    #[arg(long, value_name = "URL", hide = true, global = true)]
+    /// Share events with other instances by Redis: redis://HOST:PORT or rediss://HOST:PORT, with
+    /// commas between several nodes of a cluster [default: the log is in this process's memory].
+    #[arg(long, value_name = "URL[,URL...]", global = true)]
     pub redis: Option<String>,
 
     /// Not supported by this version.
@@ -172,7 +175,7 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_yet_is_refused_by_name() {
-        for flag in ["--redis", "--database", "--auth-secret", "--auth-jwks", "--node-adapter"] {
+        for flag in ["--database", "--auth-secret", "--auth-jwks", "--node-adapter"] {
             let text = resolve(&[flag, "sharded"], &[]).expect_err(flag).to_string();
             assert!(text.starts_with(&format!("{flag} is not supported")), "{text}");
         }

@@ -12,13 +12,14 @@ use tidings_core::{EventBus, Payload, socketio};
 use tokio::sync::oneshot;
 
 use crate::app::App;
-use crate::backplane::{Backplane, MemoryBackplane};
+use crate::backplane::{Backplane, MemoryBackplane, RedisBackplane};
 use crate::bridge::{self, Bridge};
 use crate::config::{Config, ConfigError};
 use crate::connection::Command;
 use crate::engineio;
 use crate::handlers::Request;
 use crate::http;
+use crate::ids::random_id;
 use crate::shutdown::Phase;
 use crate::socketio::{Namespace, NamespacePattern};
 use crate::stats::{EventsStats, WebsocketStats};
@@ -68,7 +69,7 @@ impl Builder {
         self
     }
 
-    /// With this log instead of one in this server's memory.
+    /// With this log instead of the one that the configuration asks for.
     #[must_use]
     pub fn backplane(mut self, backplane: Arc<dyn Backplane>) -> Self {
         self.backplane = Some(backplane);
@@ -84,10 +85,17 @@ impl Builder {
         let listener = listen(&self.config).map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
         let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
-        let config = self.config;
-        let backplane = self.backplane.unwrap_or_else(|| {
-            Arc::new(MemoryBackplane::new(config.partitioning(), &config.log_retention()))
-        });
+        let mut config = self.config;
+        if config.instance.is_empty() {
+            config.instance = random_id();
+        }
+        let backplane: Arc<dyn Backplane> = match self.backplane {
+            Some(backplane) => backplane,
+            None if config.redis.urls.is_empty() => {
+                Arc::new(MemoryBackplane::new(config.partitioning(), &config.log_retention()))
+            }
+            None => Arc::new(RedisBackplane::new(&config)?),
+        };
         let bus = self.bus.unwrap_or_else(bridge::new_bus);
         let bridge =
             Bridge::new(bus.clone(), Arc::clone(&backplane), config.queues.volatile_events);

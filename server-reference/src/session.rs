@@ -1,5 +1,6 @@
 //! The task of one connection: reads what the client sends, does what it asks, keeps its timers.
 
+mod held;
 mod namespaces;
 mod requests;
 
@@ -21,6 +22,7 @@ use tidings_core::websocket::{self, Decoder, Incoming, Opcode, Role};
 use tidings_core::{Cursor, Event, Pattern, ws};
 use tokio::time::Instant;
 
+use self::held::Held;
 use self::namespaces::Sockets;
 use self::requests::{Answer, Requests};
 use crate::accepted::{Accepted, Transport};
@@ -103,6 +105,7 @@ struct Session {
     requests: Requests,
     /// What the client is to the application.
     sockets: Sockets,
+    held: Held,
     publish_rate: Bucket,
     /// Who takes the messages of a client that speaks Engine.IO alone.
     engine: Option<crate::engineio::Handler>,
@@ -141,6 +144,7 @@ impl Session {
             requests: Requests::new(limits.max_requests),
             sockets: Sockets::default(),
             engine: None,
+            held: Held::default(),
             app,
             connection,
             link,
@@ -174,7 +178,7 @@ impl Session {
                     if ready.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
                 }
                 () = connection.woken() => self.obey(),
-                answer = self.requests.next() => { self.answer(answer); ControlFlow::Continue(()) }
+                answer = self.requests.next() => self.answer(answer),
                 () = &mut alarm => self.timeout(),
             };
             if step.is_break() {
@@ -303,7 +307,7 @@ impl Session {
         }
     }
 
-    fn handle(&mut self, message: ClientMessage) -> ControlFlow<()> {
+    fn carry_out(&mut self, message: ClientMessage) -> ControlFlow<()> {
         match message {
             ClientMessage::Hello(hello) => {
                 self.hello(hello);
@@ -477,12 +481,14 @@ impl Session {
         });
     }
 
-    fn answer(&mut self, answer: Answer) {
+    fn answer(&mut self, answer: Answer) -> ControlFlow<()> {
         match answer {
             Answer::Reply(id, result) => self.send(&ServerMessage::Reply { id, result }),
             Answer::Published(seq, result) => self.published(seq, result),
+            Answer::Prepared => return self.prepared(),
             Answer::None => {}
         }
+        ControlFlow::Continue(())
     }
 
     /// Does what others asked of this connection.
@@ -586,6 +592,7 @@ impl Session {
 
     /// Ends the membership: no more events are offered.
     fn leave(&mut self) {
+        self.held = Held::default();
         if let Some(member) = self.member.take() {
             let mut hub = member.shard.hub.lock();
             hub.remove(member.key);

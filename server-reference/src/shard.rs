@@ -5,8 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tidings_core::Priority;
 use tidings_core::lane::{Lane, Place};
-use tidings_core::log::LoggedEvent;
-use tidings_core::message::Gap;
+use tidings_core::log::{LoggedEvent, Read};
 use tidings_core::server::Hub;
 
 use crate::backplane::{Backplane, Signal};
@@ -79,6 +78,7 @@ impl Shard {
             self.signal.raised().await;
             loop {
                 self.forward_volatile(&mut round);
+                self.continue_reading(&mut round);
                 self.signal.take_lanes(&mut round.lanes);
                 if round.lanes.is_empty() {
                     break;
@@ -100,8 +100,16 @@ impl Shard {
                     self.signal.raise(lane);
                     continue;
                 }
-                if let Some(gap) = backplane.read(lane, hub.place(lane), BATCH - before, events) {
-                    leave_to_connections(&mut hub, &gap, touched);
+                match backplane.read(lane, hub.place(lane), BATCH - before, events) {
+                    Read::Done(None) => {}
+                    Read::Done(Some(gap)) => {
+                        let place = Place { epoch: gap.epoch, offset: gap.to };
+                        leave_to_connections(&mut hub, lane, place, touched);
+                    }
+                    Read::Later => {
+                        let place = backplane.head(lane);
+                        leave_to_connections(&mut hub, lane, place, touched);
+                    }
                 }
                 for logged in &events[before..] {
                     hub.forward(logged, |connection| {
@@ -118,6 +126,24 @@ impl Shard {
         let deliveries = touched.len() as u64;
         flush(touched);
         self.stats.forwarded(events.drain(..).map(|logged| logged.offset()), deliveries);
+    }
+
+    /// Tells connections that wait for older events of a lane that these have come into memory.
+    fn continue_reading(&self, round: &mut Round) {
+        self.signal.take_loaded(&mut round.lanes);
+        if round.lanes.is_empty() {
+            return;
+        }
+        let hub = self.hub.lock();
+        for connection in hub.handles() {
+            let goes_on = connection.with_feed(|feed| {
+                // All are told, not only as many as it takes to find one.
+                round.lanes.iter().filter(|lane| feed.arrived(**lane)).count() > 0
+            });
+            if goes_on {
+                connection.flush_from_outside();
+            }
+        }
     }
 
     fn forward_volatile(&self, round: &mut Round) {
@@ -155,18 +181,19 @@ fn flush(touched: &mut Vec<Arc<Connection>>) {
     }
 }
 
-/// Events were gone before this shard came to hand them out. Each connection reads the log itself
-/// and tells its client what is missing.
+/// Events up to `place` are gone, or not in memory, before this shard came to hand them out. Each
+/// connection reads the log itself and tells its client what is missing.
 fn leave_to_connections(
     hub: &mut Hub<Arc<Connection>>,
-    gap: &Gap,
+    lane: Lane,
+    place: Place,
     touched: &mut Vec<Arc<Connection>>,
 ) {
-    let reached = hub.place(gap.lane);
+    let reached = hub.place(lane);
     for connection in hub.handles() {
-        if connection.with_feed(|feed| feed.fall_behind(gap.lane, reached)) {
+        if connection.with_feed(|feed| feed.fall_behind(lane, reached)) {
             touched.push(Arc::clone(connection));
         }
     }
-    hub.set_place(gap.lane, Place { epoch: gap.epoch, offset: gap.to });
+    hub.set_place(lane, place);
 }

@@ -71,7 +71,7 @@ fn help_teaches() {
 fn wrong_settings_end_with_2_and_are_named() {
     assert!(refused(&["--listen", "9000"], &[]).contains("--listen"));
     assert!(refused(&["--listen", "0.0.0.0:9000"], &[]).contains("--insecure"));
-    assert!(refused(&["--redis", "redis://localhost"], &[]).contains("--redis"));
+    assert!(refused(&["--redis", "http://localhost"], &[]).contains("redis.urls"));
     assert!(refused(&["--nonsense"], &[]).contains("--nonsense"));
     assert!(refused(&["--set", "nonsense=1"], &[]).contains("nonsense"));
     assert!(refused(&["--set", "nonsense"], &[]).contains("KEY=VALUE"));

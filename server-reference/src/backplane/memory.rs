@@ -6,13 +6,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tidings_core::lane::{Epoch, Lane, Partitioning, Place};
-use tidings_core::log::{LaneLog, LoggedEvent, Retention};
-use tidings_core::message::{ErrorCode, Gap, Refusal};
+use tidings_core::log::{LaneLog, LoggedEvent, Read, Retention};
+use tidings_core::message::{ErrorCode, Refusal};
 use tidings_core::server::LogReader;
 use tidings_core::{Event, Priority};
 use tokio::sync::mpsc;
 
-use super::{Backplane, LaneStatus, Producer, Published, Signal};
+use super::{Backplane, BackplaneStatus, LaneStatus, Producer, Published, Signal};
 
 /// A log in memory with the same partitions, lanes, offsets, retention and recovery as the shared
 /// one. It ends with the process: after a restart clients are told a gap.
@@ -54,8 +54,8 @@ impl LogReader for MemoryBackplane {
         after: Place,
         limit: usize,
         out: &mut Vec<Arc<LoggedEvent>>,
-    ) -> Option<Gap> {
-        self.lane(lane)?.lock().read(after, limit, out)
+    ) -> Read {
+        self.lane(lane).map_or(Read::Done(None), |log| log.lock().read(after, limit, out))
     }
 }
 
@@ -108,6 +108,10 @@ impl Backplane for MemoryBackplane {
         let mut inboxes = self.inboxes.write();
         inboxes.retain(|inbox| !inbox.is_closed());
         inboxes.push(inbox);
+    }
+
+    fn status(&self) -> BackplaneStatus {
+        BackplaneStatus { kind: "memory", ready: true, trouble: None, redis: None }
     }
 
     fn lanes(&self) -> Vec<LaneStatus> {

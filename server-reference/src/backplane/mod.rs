@@ -1,10 +1,12 @@
 //! What joins instances: the log that every event passes through.
 //!
 //! An instance publishes into its backplane and reads what comes out of it, its own events
-//! included. [`MemoryBackplane`] is the log of a single instance.
+//! included. [`MemoryBackplane`] is the log of a single instance, [`RedisBackplane`] that of many.
 
 mod memory;
+mod redis;
 mod signal;
+mod status;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,8 +19,10 @@ use tidings_core::server::LogReader;
 use tidings_core::{Event, Partitioning};
 use tokio::sync::mpsc;
 
+pub use self::redis::RedisBackplane;
 pub use memory::MemoryBackplane;
 pub use signal::Signal;
+pub use status::{BackplaneStatus, InstanceInfo, RedisStatus, Trouble};
 
 /// Who publishes: the producer's id and the sequence number of this publish. The same pair has
 /// one effect, however often it is published.
@@ -32,6 +36,9 @@ pub enum Published {
     Later(Pin<Box<dyn Future<Output = Result<Position, Refusal>> + Send>>),
 }
 
+/// Completes when partitions can be read.
+pub type Prepared = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A log that all instances share. Reading is from what this instance holds in memory.
 pub trait Backplane: LogReader + Send + Sync + 'static {
     /// Appends an event to its lane; see [`LaneLog::append`](tidings_core::log::LaneLog::append).
@@ -42,6 +49,20 @@ pub trait Backplane: LogReader + Send + Sync + 'static {
 
     /// How names are spread over partitions.
     fn partitioning(&self) -> &Partitioning;
+
+    /// Makes partitions readable here, so that [`head`](Self::head) tells where their lanes stand
+    /// and nothing that is appended afterwards is missed. `None` if they are; otherwise to be
+    /// waited for before anybody's interest in them is set. The wait is bounded where the log
+    /// cannot be reached at the moment: what is appended later is still not missed.
+    fn prepare(&self, _partitions: &mut dyn Iterator<Item = u16>) -> Option<Prepared> {
+        None
+    }
+
+    /// Whether other instances read and write it too. What this instance wants to read costs
+    /// something then.
+    fn is_shared(&self) -> bool {
+        false
+    }
 
     /// The last place of a lane that can be read here.
     fn head(&self, lane: Lane) -> Place;
@@ -59,6 +80,12 @@ pub trait Backplane: LogReader + Send + Sync + 'static {
 
     /// Puts what instances tell into `inbox` from now on; what finds it full is lost.
     fn hear_others(&self, _inbox: mpsc::Sender<Bytes>) {}
+
+    /// Tells the other instances how many sessions and connections this one has.
+    fn tell(&self, _sessions: u64, _connections: u64) {}
+
+    /// How it is.
+    fn status(&self) -> BackplaneStatus;
 
     /// What each lane that has ever had an event holds in memory.
     fn lanes(&self) -> Vec<LaneStatus>;

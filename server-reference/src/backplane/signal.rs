@@ -15,8 +15,10 @@ use tokio::sync::Notify;
 /// that is slow therefore holds no memory, and many events cost one wake-up.
 #[derive(Debug)]
 pub struct Signal {
-    /// One bit per lane.
+    /// One bit per lane: something new is there.
     waiting: Box<[AtomicU64]>,
+    /// One bit per lane: something older has come into memory.
+    loaded: Box<[AtomicU64]>,
     /// By partition: whether the reader wants it.
     interest: Box<[AtomicBool]>,
     notify: Notify,
@@ -31,6 +33,7 @@ impl Signal {
         let lanes = usize::from(partitioning.count()) * tidings_core::Priority::COUNT;
         Self {
             waiting: (0..lanes.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+            loaded: (0..lanes.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
             interest: (0..partitioning.count()).map(|_| AtomicBool::new(false)).collect(),
             notify: Notify::new(),
             volatile: Mutex::default(),
@@ -60,9 +63,18 @@ impl Signal {
         if !self.is_interested(lane.partition()) {
             return;
         }
+        self.set(&self.waiting, lane);
+    }
+
+    /// Something older of `lane`, for which somebody waits, is in memory now.
+    pub fn raise_loaded(&self, lane: Lane) {
+        self.set(&self.loaded, lane);
+    }
+
+    fn set(&self, lanes: &[AtomicU64], lane: Lane) {
         let (word, bit) = (lane.number() as usize / 64, 1 << (lane.number() % 64));
-        if let Some(waiting) = self.waiting.get(word)
-            && waiting.fetch_or(bit, Ordering::AcqRel) & bit == 0
+        if let Some(word) = lanes.get(word)
+            && word.fetch_or(bit, Ordering::AcqRel) & bit == 0
         {
             self.notify.notify_one();
         }
@@ -89,20 +101,30 @@ impl Signal {
 
     /// Takes the lanes raised since the last call, most urgent first, into `lanes`.
     pub fn take_lanes(&self, lanes: &mut Vec<Lane>) {
-        lanes.clear();
-        for (word, waiting) in self.waiting.iter().enumerate() {
-            let mut bits = waiting.swap(0, Ordering::AcqRel);
-            while bits != 0 {
-                let number = word as u32 * 64 + bits.trailing_zeros();
-                lanes.extend(Lane::from_number(number));
-                bits &= bits - 1;
-            }
-        }
-        lanes.sort_by_key(|lane| std::cmp::Reverse(lane.priority()));
+        take(&self.waiting, lanes);
+    }
+
+    /// Takes the lanes of which older events have come into memory since the last call, most
+    /// urgent first, into `lanes`.
+    pub fn take_loaded(&self, lanes: &mut Vec<Lane>) {
+        take(&self.loaded, lanes);
     }
 
     /// Takes the volatile events that have come.
     pub fn take_volatile(&self) -> VecDeque<Arc<Event>> {
         std::mem::take(&mut self.volatile.lock())
     }
+}
+
+fn take(from: &[AtomicU64], lanes: &mut Vec<Lane>) {
+    lanes.clear();
+    for (word, waiting) in from.iter().enumerate() {
+        let mut bits = waiting.swap(0, Ordering::AcqRel);
+        while bits != 0 {
+            let number = word as u32 * 64 + bits.trailing_zeros();
+            lanes.extend(Lane::from_number(number));
+            bits &= bits - 1;
+        }
+    }
+    lanes.sort_by_key(|lane| std::cmp::Reverse(lane.priority()));
 }

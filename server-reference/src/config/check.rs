@@ -6,7 +6,7 @@ use axum::http::{HeaderName, HeaderValue, Uri};
 use tidings_core::json::MAX_DEPTH;
 use tidings_core::socketio::Namespace;
 
-use super::{Config, ConfigError, KIB};
+use super::{Config, ConfigError, KIB, without_password};
 
 type Checked = Result<(), ConfigError>;
 
@@ -24,6 +24,7 @@ impl Config {
         self.check_cookie()?;
         self.check_partitions()?;
         self.check_limits()?;
+        self.check_redis()?;
         self.check_ranges()
     }
 
@@ -141,6 +142,26 @@ impl Config {
         Ok(())
     }
 
+    fn check_redis(&self) -> Checked {
+        let redis = &self.redis;
+        for url in redis.urls.iter() {
+            if !url.starts_with("redis://") && !url.starts_with("rediss://") {
+                let shown = without_password(url);
+                let message =
+                    format!("{shown:?} is none: write redis://HOST:PORT or rediss://HOST:PORT");
+                return invalid("redis.urls", message);
+            }
+        }
+        let plain = |c: char| c.is_ascii_graphic() && c != '{' && c != '}';
+        if redis.prefix.is_empty() || !redis.prefix.chars().all(plain) {
+            return invalid("redis.prefix", "must be letters, digits and signs other than braces");
+        }
+        if redis.replica_timeout >= redis.command_timeout {
+            return invalid("redis.replica_timeout", "must be shorter than redis.command_timeout");
+        }
+        Ok(())
+    }
+
     fn check_limits(&self) -> Checked {
         if self.limits.max_frame < self.limits.max_payload {
             return invalid("limits.max_frame", "must be at least limits.max_payload");
@@ -186,11 +207,12 @@ impl Config {
             ("recovery.max_sessions", self.recovery.max_sessions),
             ("recovery.max_sent", self.recovery.max_sent),
             ("socket.backlog", self.socket.backlog as usize),
+            ("redis.buffer", self.redis.buffer),
         ];
         if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
             return invalid(key, "must be at least 1");
         }
-        let more_than_zero: [(&'static str, Duration); 9] = [
+        let more_than_zero: [(&'static str, Duration); 14] = [
             ("retention.max_age", self.retention.max_age),
             ("producers.ttl", self.producers.ttl),
             ("heartbeat.ping_interval", self.heartbeat.ping_interval),
@@ -200,6 +222,11 @@ impl Config {
             ("timeouts.body_read", self.timeouts.body_read),
             ("timeouts.upgrade", self.timeouts.upgrade),
             ("timeouts.request", self.timeouts.request),
+            ("redis.connect_timeout", self.redis.connect_timeout),
+            ("redis.publish_timeout", self.redis.publish_timeout),
+            ("redis.replica_timeout", self.redis.replica_timeout),
+            ("redis.check_interval", self.redis.check_interval),
+            ("redis.heartbeat", self.redis.heartbeat),
         ];
         if let Some((key, _)) = more_than_zero.iter().find(|(_, value)| value.is_zero()) {
             return invalid(key, "must be longer than zero");
@@ -266,6 +293,12 @@ mod tests {
         assert!(refused(|c| c.paths.socketio = "/a//b".into()).starts_with("paths.socketio:"));
         assert!(refused(|c| c.paths.websocket = "/socket.io".into()).contains("differ"));
         assert!(refused(|c| c.timeouts.hello = Duration::ZERO).starts_with("timeouts.hello:"));
+        assert!(refused(|c| c.redis.prefix = "{x}".into()).starts_with("redis.prefix:"));
+        assert!(refused(|c| c.redis.urls = "http://a".into()).starts_with("redis.urls:"));
+        assert!(
+            refused(|c| c.redis.replica_timeout = Duration::from_secs(9))
+                .starts_with("redis.replica_timeout:")
+        );
         assert!(
             refused(|c| *c.partitions.depths.entry("a".into()).or_default() = 0)
                 .starts_with("partitions.depths:")

@@ -7,13 +7,13 @@ use toml::{Table, Value};
 
 use super::{
     Config, ConfigError, Cookie, Cors, EngineIo, Heartbeat, Limits, Namespaces, Partitions, Paths,
-    Polling, Producers, Queues, Recovery, Retention, Socket, Timeouts,
+    Polling, Producers, Queues, Recovery, Redis, Retention, Socket, Timeouts,
 };
 
 /// A table of settings: its name, and the names and comments of its fields.
 type Section = (&'static str, &'static [(&'static str, &'static [&'static str])]);
 
-const SECTIONS: [Section; 15] = [
+const SECTIONS: [Section; 16] = [
     ("paths", Paths::FIELDS),
     ("partitions", Partitions::FIELDS),
     ("retention", Retention::FIELDS),
@@ -29,11 +29,14 @@ const SECTIONS: [Section; 15] = [
     ("recovery", Recovery::FIELDS),
     ("timeouts", Timeouts::FIELDS),
     ("socket", Socket::FIELDS),
+    ("redis", Redis::FIELDS),
 ];
 
+/// Other names of settings, as flags and variables.
+const ALIASES: [(&str, &str); 1] = [("redis", "redis.urls")];
+
 /// What is planned and refused until then, with what this version does instead.
-const NOT_SUPPORTED: [(&str, &str); 5] = [
-    ("redis", "it is one instance with its log in memory"),
+const NOT_SUPPORTED: [(&str, &str); 4] = [
     ("database", "it stores nothing beyond the log in memory"),
     ("auth_secret", "it authenticates nobody and listens on loopback unless --insecure is given"),
     ("auth_jwks", "it authenticates nobody and listens on loopback unless --insecure is given"),
@@ -103,7 +106,9 @@ impl Layers {
                 continue;
             }
             let lower = rest.to_ascii_lowercase();
-            let planned = NOT_SUPPORTED.iter().any(|(key, _)| *key == lower).then_some(lower);
+            let alias = ALIASES.iter().any(|(alias, _)| *alias == lower);
+            let planned = NOT_SUPPORTED.iter().any(|(key, _)| *key == lower);
+            let planned = (alias || planned).then_some(lower);
             let known = keys().into_iter().find(|key| environment_name(key) == name);
             self = match known.or(planned) {
                 Some(key) => self.set(&key, &value, &name)?,
@@ -119,6 +124,7 @@ impl Layers {
     /// Sets one setting from text. `origin` is what errors call it: a flag or a variable. Sizes
     /// and durations are written as in the file; maps as `rooms=2,users=2`, lists as `a,b`.
     pub fn set(mut self, key: &str, value: &str, origin: &str) -> Result<Self, ConfigError> {
+        let key = ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, name)| name);
         if NOT_SUPPORTED.iter().any(|(planned, _)| *planned == key) {
             let is_off = key == "node_adapter" && value == "off";
             return if is_off { Ok(self) } else { Err(not_supported(key, origin.to_owned())) };
@@ -412,7 +418,6 @@ mod tests {
     #[test]
     fn what_later_versions_will_do_is_refused_not_ignored() {
         for (name, value) in [
-            ("TIDINGS_REDIS", "redis://127.0.0.1"),
             ("TIDINGS_DATABASE", "sqlite::memory:"),
             ("TIDINGS_AUTH_SECRET", "hunter2"),
             ("TIDINGS_AUTH_JWKS", "keys.json"),
@@ -423,8 +428,19 @@ mod tests {
             assert!(!text.contains("hunter2"));
         }
         environment("TIDINGS_NODE_ADAPTER", "off").expect("off is what it does");
-        let text = Layers::new().text("redis = \"x\"", "a.toml").expect_err("refused").to_string();
-        assert!(text.contains("redis in a.toml is not supported"), "{text}");
+        let text =
+            Layers::new().text("database = \"x\"", "a.toml").expect_err("refused").to_string();
+        assert!(text.contains("database in a.toml is not supported"), "{text}");
+    }
+
+    #[test]
+    fn redis_has_a_short_name() {
+        let config =
+            environment("TIDINGS_REDIS", "redis://a:1,redis://b:2").and_then(Layers::finish);
+        let urls = config.expect("a configuration").redis.urls;
+        assert_eq!(urls.iter().collect::<Vec<_>>(), ["redis://a:1", "redis://b:2"]);
+        let config = environment("TIDINGS_REDIS_PREFIX", "x").and_then(Layers::finish);
+        assert_eq!(config.expect("a configuration").redis.prefix, "x");
     }
 
     #[test]

@@ -46,11 +46,16 @@ macro_rules! settings {
         }
 
         impl $name {
-            const FIELDS: &'static [(&'static str, &'static [&'static str])] =
+            pub(crate) const FIELDS: &'static [(&'static str, &'static [&'static str])] =
                 &[$((stringify!($field), &[$($field_doc),*]),)*];
         }
     };
 }
+
+mod redis;
+
+pub(crate) use self::redis::without_password;
+pub use self::redis::{Redis, RedisUrls};
 
 settings! {
     /// Everything the server can be told. [`Config::default`] is what it does when told nothing.
@@ -98,6 +103,8 @@ settings! {
         timeouts: Timeouts = Timeouts::default(),
         /// Options of the TCP sockets.
         socket: Socket = Socket::default(),
+        /// The log that instances share, in Redis.
+        redis: Redis = Redis::default(),
     }
 }
 

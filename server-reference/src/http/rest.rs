@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::problem::Problem;
 use crate::app::App;
+use crate::backplane::Trouble;
 use crate::shutdown::Phase;
 use crate::stats::{EventsStats, WebsocketStats};
 
@@ -21,6 +22,16 @@ struct Health<'a> {
     instance: &'a str,
     version: &'static str,
     uptime_s: u64,
+    backplane: BackplaneHealth,
+}
+
+/// How the log is.
+#[derive(Debug, Serialize)]
+struct BackplaneHealth {
+    kind: &'static str,
+    ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<Trouble>,
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Response {
@@ -45,7 +56,9 @@ pub(super) fn parameter<'a>(query: Option<&'a str>, name: &str) -> Option<&'a st
 }
 
 pub(super) async fn health(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
-    let ready = app.shutdown.phase() == Phase::Running;
+    let backplane = app.backplane.status();
+    let running = app.shutdown.phase() == Phase::Running;
+    let ready = running && backplane.ready;
     let well = match parameter(query.as_deref(), "probe") {
         Some("live") => true,
         Some("ready") | None => ready,
@@ -55,12 +68,22 @@ pub(super) async fn health(State(app): State<Arc<App>>, RawQuery(query): RawQuer
         }
     };
     let health = Health {
-        status: if ready { "ok" } else { "draining" },
+        status: match &backplane.trouble {
+            _ if !running => "draining",
+            _ if !ready => "starting",
+            Some(_) => "degraded",
+            None => "ok",
+        },
         live: true,
         ready,
         instance: &app.config.instance,
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: app.started.elapsed().as_secs(),
+        backplane: BackplaneHealth {
+            kind: backplane.kind,
+            ready: backplane.ready,
+            degraded: backplane.trouble,
+        },
     };
     json(if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &health)
 }

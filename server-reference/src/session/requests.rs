@@ -11,6 +11,7 @@ use tidings_core::Payload;
 use tidings_core::message::{ErrorCode, Position, Refusal, RequestId};
 use tokio::sync::oneshot;
 
+use crate::backplane::Prepared;
 use crate::handlers::{Handlers, Request};
 
 const FIRST_REQUEST: u32 = tidings_core::socketio::FIRST_REQUEST;
@@ -21,6 +22,8 @@ pub(super) enum Answer {
     Reply(RequestId, Result<Payload, Refusal>),
     /// The log has answered the client's publish.
     Published(u64, Result<Position, Refusal>),
+    /// What a message that is held back needs can be read here.
+    Prepared,
     /// A request that was withdrawn meanwhile.
     None,
 }
@@ -98,6 +101,15 @@ impl Requests {
     ) {
         let answers = &self.running().answers;
         answers.push(Box::pin(async move { Answer::Published(seq, answer.await) }));
+    }
+
+    /// What a message that is held back needs will be readable.
+    pub(super) fn preparing(&mut self, prepared: Prepared) {
+        let answers = &self.running().answers;
+        answers.push(Box::pin(async move {
+            prepared.await;
+            Answer::Prepared
+        }));
     }
 
     /// A request to the client begins; `answer` gets its reply.

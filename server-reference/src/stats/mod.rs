@@ -114,6 +114,8 @@ pub(crate) async fn sample(app: Arc<App>) {
     while app.shutdown.phase() < Phase::Over {
         ticks.tick().await;
         app.stats.history.push(rates::Sample::of(&app));
+        let sessions = app.shards.iter().map(|shard| shard.hub.lock().len() as u64).sum();
+        app.backplane.tell(sessions, app.connections.counts().open as u64);
         for shard in app.shard_stats() {
             shard.latency.tick();
         }

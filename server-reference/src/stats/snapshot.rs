@@ -10,7 +10,7 @@ use super::rates::Sample;
 use super::{Latency, Live, Rates, Totals};
 use crate::accepted::TransportKind;
 use crate::app::App;
-use crate::backplane::LaneStatus;
+use crate::backplane::{BackplaneStatus, LaneStatus};
 
 /// One number for each priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -171,6 +171,8 @@ pub struct WebsocketStats {
     pub recovery: RecoveryStats,
     /// Clients' requests.
     pub requests: RequestStats,
+    /// The log, and the instances that share it.
+    pub backplane: BackplaneStatus,
     /// From an event's append to its write to sockets, over the last 10 to 20 seconds.
     pub latency_us: Latency,
     /// The same by shard.
@@ -335,6 +337,7 @@ impl WebsocketStats {
                 gaps: all.totals.gaps,
             },
             requests: RequestStats { total: requests.asked.get(), refused: requests.refused.get() },
+            backplane: app.backplane.status(),
             latency_us: Latency::of(shards.iter().map(|(stats, _)| &stats.latency)),
             shards: shards
                 .iter()

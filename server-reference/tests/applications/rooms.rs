@@ -58,7 +58,7 @@ async fn broadcasts_reach_whom_they_are_for_once() {
     ann.reads("43/chat,2[1]").await;
     let mut rooms = chat.rooms();
     rooms.sort();
-    assert_eq!(rooms, ["b", "late", "later"].map(Into::into));
+    assert_eq!(rooms, ["b", "late", "later"].map(Arc::<str>::from));
     let ids: Vec<_> = chat.to("b").fetch_sockets().iter().map(|s| s.id().to_owned()).collect();
     assert_eq!(ids, [bob_id]);
     chat.to("late").disconnect_sockets(false);

@@ -1,0 +1,89 @@
+//! Which instances are alive, and whether Redis is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cluster::Way;
+use super::script::{BEAT, Call};
+use super::{Inner, entry, keys, reader};
+use crate::backplane::InstanceInfo;
+
+/// An instance that has not said anything for so many heartbeats counts as dead.
+const MISSED: u32 = 4;
+
+/// How many partitions are looked at together.
+const TOGETHER: usize = 64;
+
+/// Pause between attempts to reach Redis for the first time.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Reaches Redis for the first time: finds out where all lanes stand.
+pub(super) async fn reach(inner: Arc<Inner>) {
+    loop {
+        inner.cluster.refresh().await;
+        match look_at_all(&inner).await {
+            Ok(()) => {
+                inner.health.well("Redis");
+                return inner.health.reached();
+            }
+            Err(error) => inner.health.trouble("Redis", &error),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn look_at_all(inner: &Arc<Inner>) -> redis::RedisResult<()> {
+    for together in inner.partitions.chunks(TOGETHER) {
+        let looking = together.iter().map(|partition| reader::look(inner, partition));
+        futures_util::future::try_join_all(looking).await?;
+    }
+    Ok(())
+}
+
+/// Says again and again that this instance is alive, and learns of the others. Notices too when
+/// Redis is away although nobody publishes.
+pub(super) async fn beat(inner: Arc<Inner>) {
+    let mut beats = tokio::time::interval(inner.options.heartbeat);
+    beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        beats.tick().await;
+        match once(&inner).await {
+            Ok(instances) => {
+                inner.health.well("heartbeat");
+                *inner.instances.lock() = instances;
+            }
+            Err(error) => inner.health.trouble("heartbeat", &error),
+        }
+        inner.cluster.refresh().await;
+    }
+}
+
+async fn once(inner: &Inner) -> redis::RedisResult<Vec<InstanceInfo>> {
+    let (sessions, connections) = *inner.figures.lock();
+    let info = InstanceInfo {
+        instance: inner.options.instance.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_ms: inner.started_ms,
+        seen_ms: 0,
+        sessions,
+        connections,
+    };
+    let told = serde_json::to_string(&info).unwrap_or_default();
+    let key = keys::instances(&inner.options.prefix);
+    let slot = keys::slot(&key);
+    let dead_after = inner.options.heartbeat * MISSED;
+    let call =
+        Call::new(&BEAT, [key]).arg(&inner.options.instance).arg(told).arg(dead_after.as_millis());
+    let answer = inner.cluster.call(slot, Way::Commands, &call).await?;
+    let texts = reader::texts(answer.value)?;
+    let mut instances: Vec<InstanceInfo> = texts
+        .chunks_exact(2)
+        .filter_map(|pair| {
+            let mut info: InstanceInfo = serde_json::from_slice(&pair[1]).ok()?;
+            info.seen_ms = entry::parse(&pair[0])?;
+            Some(info)
+        })
+        .collect();
+    instances.sort_by(|a, b| a.instance.cmp(&b.instance));
+    Ok(instances)
+}
