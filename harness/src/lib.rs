@@ -25,3 +25,5 @@ mod score;
 mod sla;
 mod stamp;
 mod verdict;
+
+pub use process::redis_cluster;

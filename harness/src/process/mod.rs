@@ -2,6 +2,7 @@
 
 pub(crate) mod floor;
 mod health;
+pub mod redis_cluster;
 pub(crate) mod serve;
 mod server;
 mod usage;
