@@ -39,10 +39,10 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    /// A proxy on a free port in front of `server`; each connection passes at most
-    /// `bytes_per_second` towards the client.
+    /// A proxy on a free port. Each connection leads to the first of `servers` that takes it, as
+    /// behind a load balancer, and passes at most `bytes_per_second` towards the client.
     pub(crate) async fn start(
-        server: SocketAddr,
+        servers: Vec<SocketAddr>,
         bytes_per_second: Option<u32>,
     ) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -51,7 +51,7 @@ impl Proxy {
         let closed = Arc::new(AtomicBool::new(false));
         let accepting = tokio::spawn(accept(
             listener,
-            Link { server, bytes_per_second },
+            Link { servers: servers.into(), bytes_per_second },
             cuts.clone(),
             closed.clone(),
         ));
@@ -74,9 +74,9 @@ impl Proxy {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Link {
-    server: SocketAddr,
+    servers: Arc<[SocketAddr]>,
     bytes_per_second: Option<u32>,
 }
 
@@ -96,6 +96,7 @@ async fn accept(
             continue;
         }
         let mut cut = cuts.subscribe();
+        let link = link.clone();
         tokio::spawn(async move {
             tokio::select! {
                 _ = cut.changed() => {}
@@ -106,11 +107,7 @@ async fn accept(
 }
 
 async fn relay(client: TcpStream, link: Link) -> std::io::Result<()> {
-    let socket = TcpSocket::new_v4()?;
-    if link.bytes_per_second.is_some() {
-        socket.set_recv_buffer_size(NARROW_BUFFER)?;
-    }
-    let server = socket.connect(link.server).await?;
+    let server = reach(&link).await?;
     server.set_nodelay(true)?;
     client.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
@@ -120,6 +117,22 @@ async fn relay(client: TcpStream, link: Link) -> std::io::Result<()> {
         done = pass(from_client, to_server, None) => done,
         done = pass(from_server, to_client, link.bytes_per_second) => done,
     }
+}
+
+/// A connection to the first server that takes one.
+async fn reach(link: &Link) -> std::io::Result<TcpStream> {
+    let mut refused = std::io::ErrorKind::NotConnected.into();
+    for server in link.servers.iter() {
+        let socket = TcpSocket::new_v4()?;
+        if link.bytes_per_second.is_some() {
+            socket.set_recv_buffer_size(NARROW_BUFFER)?;
+        }
+        match socket.connect(*server).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
 }
 
 async fn pass(
@@ -170,7 +183,7 @@ mod tests {
 
     #[tokio::test]
     async fn passes_cuts_and_lets_in_again() {
-        let proxy = Proxy::start(echo().await, None).await.unwrap();
+        let proxy = Proxy::start(vec![echo().await], None).await.unwrap();
         let mut one = TcpStream::connect(proxy.addr()).await.unwrap();
         assert!(says(&mut one, b"hello").await);
 
@@ -185,9 +198,19 @@ mod tests {
         assert!(says(&mut three, b"hello").await);
     }
 
+    #[tokio::test]
+    async fn who_finds_no_server_gets_to_the_next() {
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let nobody = gone.local_addr().unwrap();
+        drop(gone);
+        let proxy = Proxy::start(vec![nobody, echo().await], None).await.unwrap();
+        let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
+        assert!(says(&mut client, b"hello").await);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_narrow_link_takes_its_time() {
-        let proxy = Proxy::start(echo().await, Some(1000)).await.unwrap();
+        let proxy = Proxy::start(vec![echo().await], Some(1000)).await.unwrap();
         let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
         let start = tokio::time::Instant::now();
         assert!(says(&mut client, &[7; 500]).await);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::client::Stack;
-use crate::scenario::{Mix, Span};
+use crate::scenario::{Mix, Redis, Span};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -75,12 +75,12 @@ pub(super) struct RunArgs {
     /// How many events per second are published in all.
     #[arg(long, value_name = "R")]
     pub(super) rate: Option<f64>,
-    /// How many servers to start; more than one need --redis.
+    /// How many servers to start; more than one need --redis [default: the scenario's].
     #[arg(long, value_name = "K")]
     pub(super) instances: Option<usize>,
-    /// What joins the servers: none, a private cluster, or redis:// URLs.
-    #[arg(long, value_name = "none|cluster|URL", default_value = "none")]
-    pub(super) redis: String,
+    /// What joins the servers: none, a private cluster, or redis:// URLs [default: the scenario's].
+    #[arg(long, value_name = "none|cluster|URL")]
+    pub(super) redis: Option<Redis>,
     /// Servers that run already, instead of starting any; may be given several times.
     #[arg(long, value_name = "URL", num_args = 1.., value_delimiter = ',')]
     pub(super) target: Vec<String>,
@@ -113,12 +113,12 @@ pub(super) struct UpArgs {
     /// A built-in scenario or a TOML file, for its server settings.
     #[arg(value_name = "SCENARIO | FILE.toml", default_value = "rooms")]
     pub(super) scenario: String,
-    /// How many servers to start; more than one need --redis.
+    /// How many servers to start; more than one need --redis [default: the scenario's].
     #[arg(long, value_name = "K")]
     pub(super) instances: Option<usize>,
-    /// What joins the servers: none, a private cluster, or redis:// URLs.
-    #[arg(long, value_name = "none|cluster|URL", default_value = "none")]
-    pub(super) redis: String,
+    /// What joins the servers: none, a private cluster, or redis:// URLs [default: the scenario's].
+    #[arg(long, value_name = "none|cluster|URL")]
+    pub(super) redis: Option<Redis>,
 }
 
 #[derive(Debug, Args)]

@@ -14,7 +14,7 @@ use crate::live::Progress;
 use crate::process::{Program, floor as floor_process, serve as serve_process};
 use crate::report::{self, Paint, Report};
 use crate::run::{Fleet, Options, drive};
-use crate::scenario::{BUILT_IN, Mix, Scenario};
+use crate::scenario::{BUILT_IN, Mix, Redis, Scenario};
 use crate::verdict;
 
 /// Between a run and the one beside it: the machine comes to rest.
@@ -69,8 +69,9 @@ async fn runs(
 
 /// The same scenario for the bare write loop, which speaks ws alone.
 fn beside(options: &Options) -> Options {
-    let mut beside =
-        Options { program: Program::Floor, instances: 1, targets: Vec::new(), ..options.clone() };
+    let mut beside = Options { program: Program::Floor, targets: Vec::new(), ..options.clone() };
+    beside.scenario.instances = 1;
+    beside.scenario.redis = Redis::None;
     beside.scenario.transport = Mix::Ws;
     beside.scenario.step.clear();
     for group in &mut beside.scenario.group {
@@ -114,10 +115,16 @@ fn options(args: &RunArgs) -> Result<Options, Trouble> {
     if !args.target.is_empty() && args.instances.is_some() {
         return Err("--instances: no servers are started with --target".into());
     }
+    if args.target.is_empty() {
+        servers(&mut scenario, args.instances, args.redis.as_ref())?;
+    } else if scenario.step.iter().any(|step| step.action.is_about_redis()) {
+        return Err(
+            "--target: the scenario breaks Redis, which the harness must have started".into()
+        );
+    }
     Ok(Options {
         scenario,
         stack: args.client,
-        instances: instances(args.instances, &args.redis)?,
         targets: args.target.clone(),
         program: Program::Serve,
     })
@@ -137,21 +144,42 @@ fn only_socketio(scenario: &mut Scenario, args: &RunArgs) -> Result<(), Trouble>
     Ok(())
 }
 
-fn instances(asked: Option<usize>, redis: &str) -> Result<usize, Trouble> {
-    if redis != "none" {
-        return Err(format!(
-            "--redis {redis}: this version has the memory backplane alone, use --redis none"
-        )
-        .into());
+/// What the command line says about servers, put into the scenario.
+fn servers(
+    scenario: &mut Scenario,
+    instances: Option<usize>,
+    redis: Option<&Redis>,
+) -> Result<(), Trouble> {
+    if let Some(redis) = redis {
+        scenario.redis = redis.clone();
     }
-    match asked.unwrap_or(1) {
-        0 => Err("--instances: must be at least 1".into()),
-        1 => Ok(1),
-        more => Err(format!(
-            "--instances {more}: servers share events by Redis, which this version does not have \
-             yet; use one instance"
+    match (instances, &scenario.redis) {
+        (Some(0), _) => return Err("--instances: must be at least 1".into()),
+        (Some(more @ 2..), Redis::None) => {
+            return Err(format!(
+                "--instances {more}: servers share events by Redis, add --redis cluster"
+            )
+            .into());
+        }
+        (Some(instances), _) => scenario.instances = instances,
+        (None, Redis::None) if scenario.instances > 1 => {
+            return Err(format!(
+                "--redis none: the scenario has {} servers, add --instances 1",
+                scenario.instances
+            )
+            .into());
+        }
+        (None, _) => {}
+    }
+    let about_redis = scenario.step.iter().find(|step| step.action.is_about_redis());
+    match about_redis {
+        Some(step) if scenario.redis != Redis::Cluster => Err(format!(
+            "--redis {}: step {} needs a cluster of the harness",
+            scenario.redis,
+            step.action.as_str()
         )
         .into()),
+        _ => Ok(()),
     }
 }
 
@@ -190,10 +218,10 @@ pub(super) fn list(args: ListArgs) -> Result<End, Trouble> {
 }
 
 pub(super) fn up(args: UpArgs) -> Result<End, Trouble> {
-    let scenario = Scenario::load(&args.scenario)?;
-    let instances = instances(args.instances, &args.redis)?;
+    let mut scenario = Scenario::load(&args.scenario)?;
+    servers(&mut scenario, args.instances, args.redis.as_ref())?;
     runtime()?.block_on(async {
-        let mut fleet = Fleet::start(Program::Serve, instances, &scenario.server).await?;
+        let mut fleet = Fleet::start(Program::Serve, &scenario).await?;
         for url in (0..fleet.len()).filter_map(|n| fleet.url(n)) {
             println!("{url}");
         }

@@ -21,7 +21,6 @@ use crate::live::Progress;
 use crate::population::Population;
 use crate::process::{ProcessReport, Usage, raise_open_files};
 use crate::report::{Connections, HarnessLag, LossReport, Mark, MarkKind, Publishes, Recovery};
-use crate::scenario::Action;
 use crate::schedule::Schedule;
 use crate::score::{Counters, Score};
 
@@ -52,7 +51,7 @@ pub(crate) async fn drive(
     check_steps(options)?;
     let fleet = if options.targets.is_empty() {
         progress.phase(&format!("starting {}", options.program.subcommand()));
-        Fleet::start(options.program, options.instances, &scenario.server).await?
+        Fleet::start(options.program, &scenario).await?
     } else {
         Fleet::given(&options.targets).await?
     };
@@ -72,9 +71,8 @@ pub(crate) async fn drive(
 
 /// Steps about servers only work on servers that the run has started.
 fn check_steps(options: &Options) -> Result<(), RunError> {
-    let about_servers = options.scenario.step.iter().find(|step| {
-        matches!(step.action, Action::KillServer | Action::StopServer | Action::RestartServer)
-    });
+    let scenario = &options.scenario;
+    let about_servers = scenario.step.iter().find(|step| step.action.is_about_servers());
     let Some(step) = about_servers else { return Ok(()) };
     let action = step.action.as_str();
     if !options.targets.is_empty() {
@@ -83,9 +81,9 @@ fn check_steps(options: &Options) -> Result<(), RunError> {
         )));
     }
     match step.server {
-        Some(n) if n >= options.instances => Err(RunError::Environment(format!(
+        Some(n) if n >= scenario.instances => Err(RunError::Environment(format!(
             "step {action}: there is no server {n}, they are counted from 0 and there are {}",
-            options.instances
+            scenario.instances
         ))),
         _ => Ok(()),
     }

@@ -4,14 +4,17 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use super::RunError;
-use crate::process::{Program, ServerProcess, StartError, Usage, check_health};
+use crate::process::redis_cluster::RedisCluster;
+use crate::process::{Program, ServerProcess, Usage, check_health};
+use crate::scenario::{Redis, Scenario};
 
 /// How long a server that was given may take to answer that it is well.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
 
-/// All servers of a run.
+/// All servers of a run, and the Redis that joins them if the run has started it.
 pub(crate) struct Fleet {
     servers: Vec<Member>,
+    redis: Option<RedisCluster>,
 }
 
 enum Member {
@@ -20,22 +23,32 @@ enum Member {
 }
 
 impl Fleet {
-    /// Starts `count` servers with these settings.
-    pub(crate) async fn start(
-        program: Program,
-        count: usize,
-        settings: &toml::Table,
-    ) -> Result<Self, StartError> {
-        let mut servers = Vec::with_capacity(count);
-        for n in 0..count {
+    /// Starts the servers of a scenario, and first what joins them.
+    pub(crate) async fn start(program: Program, scenario: &Scenario) -> Result<Self, RunError> {
+        let redis = match &scenario.redis {
+            Redis::Cluster => Some(RedisCluster::start().await?),
+            Redis::None | Redis::At(_) => None,
+        };
+        let urls = match (&scenario.redis, &redis) {
+            (Redis::At(urls), _) => Some(urls.clone()),
+            (_, cluster) => cluster.as_ref().map(RedisCluster::urls),
+        };
+        let mut servers = Vec::with_capacity(scenario.instances);
+        for n in 0..scenario.instances {
             let role = match program {
                 Program::Serve => format!("server {n}"),
                 Program::Floor => "floor".to_owned(),
             };
+            let settings = settings(scenario, n, urls.as_deref());
             let server = ServerProcess::start(role, program, settings.to_string()).await?;
             servers.push(Member::Own(Box::new(server)));
         }
-        Ok(Self { servers })
+        Ok(Self { servers, redis })
+    }
+
+    /// The Redis that the run has started.
+    pub(crate) fn redis(&mut self) -> Option<&mut RedisCluster> {
+        self.redis.as_mut()
     }
 
     /// Servers that run already; each must answer that it is well.
@@ -50,7 +63,7 @@ impl Fleet {
             }
             servers.push(Member::Given { url: url.trim_end_matches('/').to_owned(), addr });
         }
-        Ok(Self { servers })
+        Ok(Self { servers, redis: None })
     }
 
     /// How many there are.
@@ -114,6 +127,21 @@ impl Fleet {
             server.stop().await;
         }
     }
+}
+
+/// The settings of the n-th server.
+fn settings(scenario: &Scenario, n: usize, redis: Option<&str>) -> toml::Table {
+    let mut settings = scenario.server.clone();
+    let Some(urls) = redis else { return settings };
+    settings.entry("instance").or_insert_with(|| format!("server-{n}").into());
+    let section = settings.entry("redis").or_insert_with(|| toml::Table::new().into());
+    if let Some(section) = section.as_table_mut() {
+        section.insert("urls".to_owned(), urls.into());
+        // What earlier runs left in a Redis that lives on is not this run's.
+        let prefix = || format!("tidings-harness-{}", std::process::id()).into();
+        section.entry("prefix").or_insert_with(prefix);
+    }
+    settings
 }
 
 /// The address of `http://` and `ws://` URLs; `None` for the encrypted ones.

@@ -18,23 +18,30 @@ impl Links {
     pub(super) async fn start(scenario: &Scenario, fleet: &Fleet) -> Result<Self, RunError> {
         let mut proxies = BTreeMap::new();
         for (number, group) in scenario.group.iter().enumerate() {
+            // Whoever is left without a server goes to another one.
+            let may_lose_server =
+                fleet.len() > 1 && scenario.step.iter().any(|step| step.action.is_about_servers());
             let is_cut = scenario.step.iter().any(|step| {
                 step.action == Action::CutClients
                     && step.group.as_ref().is_none_or(|name| *name == group.name)
             });
-            if !is_cut && group.bytes_per_second.is_none() {
+            if !is_cut && !may_lose_server && group.bytes_per_second.is_none() {
                 continue;
             }
             for server in 0..fleet.len() {
-                let addr = fleet.addr(server).ok_or_else(|| RunError::Target {
-                    url: fleet.url(server).unwrap_or_default(),
-                    problem: format!(
-                        "is encrypted; group {} needs links that can be cut or narrowed, \
-                         which works with http:// alone",
-                        group.name
-                    ),
-                })?;
-                let proxy = Proxy::start(addr, group.bytes_per_second)
+                let mut servers = Vec::with_capacity(fleet.len());
+                for n in 0..fleet.len() {
+                    let n = (server + n) % fleet.len();
+                    servers.push(fleet.addr(n).ok_or_else(|| RunError::Target {
+                        url: fleet.url(n).unwrap_or_default(),
+                        problem: format!(
+                            "is encrypted; group {} needs links that can be cut or narrowed, \
+                             which works with http:// alone",
+                            group.name
+                        ),
+                    })?);
+                }
+                let proxy = Proxy::start(servers, group.bytes_per_second)
                     .await
                     .map_err(|e| RunError::Environment(format!("no proxy: {e}")))?;
                 proxies.insert((number, server), proxy);

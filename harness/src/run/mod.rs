@@ -15,6 +15,7 @@ pub(crate) use outcome::Outcome;
 
 use crate::client::Stack;
 use crate::population::PopulationError;
+use crate::process::redis_cluster::RedisError;
 use crate::process::{Program, StartError};
 use crate::scenario::Scenario;
 
@@ -25,8 +26,6 @@ pub(crate) struct Options {
     pub(crate) scenario: Scenario,
     /// The client crate.
     pub(crate) stack: Stack,
-    /// How many servers to start.
-    pub(crate) instances: usize,
     /// Servers that run already; none are started then.
     pub(crate) targets: Vec<String>,
     /// What is started.
@@ -42,6 +41,9 @@ pub(crate) enum RunError {
     /// A server did not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Redis did not start.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
     /// A server that was given cannot be used.
     #[error("target {url}: {problem}")]
     Target {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidings_core::Partitioning;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -10,8 +11,9 @@ use super::connect::Seated;
 use super::fleet::Fleet;
 use super::links::Links;
 use crate::population::{Population, Wire};
+use crate::process::redis_cluster::{RedisCluster, RedisError};
 use crate::report::{Mark, MarkKind};
-use crate::scenario::{Action, Scenario, Step};
+use crate::scenario::{Action, Scenario, Span, Step};
 use crate::score::Score;
 
 /// Clients that move to another transport at the same time.
@@ -52,6 +54,10 @@ impl Steps {
                 Action::KillServer | Action::StopServer | Action::RestartServer => {
                     self.servers(&step).await;
                 }
+                Action::KillRedisMaster
+                | Action::PauseRedis
+                | Action::RestartRedis
+                | Action::MoveSlot => self.redis(&step).await,
             }
         }
     }
@@ -123,6 +129,17 @@ impl Steps {
         }
     }
 
+    async fn redis(&self, step: &Step) {
+        let mut fleet = self.fleet.lock().await;
+        let Some(redis) = fleet.redis() else {
+            return self.mark(MarkKind::Fault, "the run has not started a Redis".to_owned());
+        };
+        match break_redis(&self.scenario, step, redis).await {
+            Ok(text) => self.mark(MarkKind::Step, text),
+            Err(error) => self.mark(MarkKind::Fault, error.to_string()),
+        }
+    }
+
     fn groups(&self, step: &Step) -> Vec<usize> {
         let named = |n: &usize| {
             let name = self.scenario.group.get(*n).map(|group| group.name.as_str());
@@ -140,6 +157,66 @@ impl Steps {
             text,
         });
     }
+}
+
+/// Does to Redis what the step says; tells what that was.
+async fn break_redis(
+    scenario: &Scenario,
+    step: &Step,
+    redis: &mut RedisCluster,
+) -> Result<String, RedisError> {
+    match step.action {
+        Action::PauseRedis => {
+            let nodes = 0..redis.len();
+            nodes.clone().for_each(|n| redis.pause(n));
+            tokio::time::sleep(step.lasting.map(Span::duration).unwrap_or_default()).await;
+            nodes.for_each(|n| redis.resume(n));
+            Ok("Redis goes on".to_owned())
+        }
+        Action::RestartRedis => {
+            for n in 0..redis.len() {
+                if !redis.is_up(n) {
+                    redis.restart(n).await?;
+                }
+            }
+            Ok("all nodes of Redis are up".to_owned())
+        }
+        Action::MoveSlot => {
+            let slot = slot(scenario, redis).await?;
+            let owner = redis.owner(slot).await?;
+            let masters = redis.masters().await?;
+            if let Some(other) = masters.into_iter().find(|n| *n != owner) {
+                redis.move_slot(slot, other).await?;
+            }
+            Ok(format!("slot {slot} is elsewhere"))
+        }
+        _ => {
+            let master = redis.owner(slot(scenario, redis).await?).await?;
+            redis.kill(master);
+            Ok(format!("node {master} of Redis is dead"))
+        }
+    }
+}
+
+/// The hash slot of the first thing that is published.
+async fn slot(scenario: &Scenario, redis: &RedisCluster) -> Result<u16, RedisError> {
+    let setting =
+        |section: &str, key: &str| scenario.server.get(section)?.as_table()?.get(key).cloned();
+    let count = setting("partitions", "count").and_then(|count| count.as_integer());
+    let count = count.and_then(|count| u16::try_from(count).ok());
+    let mut partitioning = Partitioning::new(count.unwrap_or(Partitioning::DEFAULT_COUNT));
+    if let Some(toml::Value::Table(depths)) = setting("partitions", "depths") {
+        for (root, depth) in depths {
+            let depth = depth.as_integer().and_then(|depth| usize::try_from(depth).ok());
+            partitioning = partitioning.with_depth(root, depth.unwrap_or(1));
+        }
+    }
+    let name = scenario.publish.first().map(|publish| publish.name.as_str()).unwrap_or_default();
+    let name = name.replace("{client}", "0").replace("{room}", "0");
+    // The prefix does not count: the braces do.
+    let key = format!("{{p{}}}", partitioning.of_name(&name));
+    let node = redis.masters().await?.first().copied().unwrap_or(0);
+    redis.ask(node, &["CLUSTER", "KEYSLOT", &key]).await
 }
 
 fn describe(step: &Step) -> String {

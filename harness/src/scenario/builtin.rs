@@ -10,6 +10,11 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("reconnect-storm", include_str!("../../scenarios/reconnect-storm.toml")),
     ("transport-switch", include_str!("../../scenarios/transport-switch.toml")),
     ("priorities", include_str!("../../scenarios/priorities.toml")),
+    ("cluster-fanout", include_str!("../../scenarios/cluster-fanout.toml")),
+    ("instance-kill", include_str!("../../scenarios/instance-kill.toml")),
+    ("rolling-restart", include_str!("../../scenarios/rolling-restart.toml")),
+    ("redis-failover", include_str!("../../scenarios/redis-failover.toml")),
+    ("redis-outage", include_str!("../../scenarios/redis-outage.toml")),
     ("smoke", include_str!("../../scenarios/smoke.toml")),
     ("soak", include_str!("../../scenarios/soak.toml")),
 ];

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tidings_core::Priority;
 
-use super::{Action, Group, Publish, Scenario, Step};
+use super::{Action, Group, Publish, Redis, Scenario, Step};
 use crate::stamp;
 
 /// The largest payload a scenario may ask for.
@@ -30,6 +30,14 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), Problem> {
     }
     if scenario.connections == 0 {
         return Err(problem("connections", "must be at least 1"));
+    }
+    match (scenario.instances, &scenario.redis) {
+        (0, _) => return Err(problem("instances", "must be at least 1")),
+        (2.., Redis::None) => {
+            let text = "servers share events by Redis: add redis = \"cluster\"";
+            return Err(problem("instances", text));
+        }
+        _ => {}
     }
     if scenario.duration.duration().is_zero() {
         return Err(problem("duration", "must be longer than 0s"));
@@ -117,15 +125,26 @@ fn happening(scenario: &Scenario, step: &Step, at: &str) -> Result<(), Problem> 
             format!("{} is after the end, {}", step.at, scenario.duration),
         ));
     }
-    let about_servers =
-        matches!(step.action, Action::KillServer | Action::StopServer | Action::RestartServer);
+    let about_servers = step.action.is_about_servers();
+    let about_redis = step.action.is_about_redis();
     if step.server.is_some() && !about_servers {
+        let problem_text = if about_redis {
+            format!("{} happens to Redis", step.action.as_str())
+        } else {
+            format!("{} happens to clients: give a group", step.action.as_str())
+        };
+        return Err(problem(format!("{at}.server"), problem_text));
+    }
+    if about_redis && scenario.redis != Redis::Cluster {
         return Err(problem(
-            format!("{at}.server"),
-            format!("{} happens to clients: give a group", step.action.as_str()),
+            format!("{at}.action"),
+            format!("{} needs redis = \"cluster\"", step.action.as_str()),
         ));
     }
-    if step.lasting.is_some() && step.action != Action::CutClients {
+    if step.action == Action::PauseRedis && step.lasting.is_none() {
+        return Err(problem(format!("{at}.for"), "say how long Redis is paused"));
+    }
+    if step.lasting.is_some() && !step.action.lasts() {
         return Err(problem(
             format!("{at}.for"),
             format!("{} happens at once", step.action.as_str()),
@@ -135,6 +154,10 @@ fn happening(scenario: &Scenario, step: &Step, at: &str) -> Result<(), Problem> 
         Some(_) if about_servers => Err(problem(
             format!("{at}.group"),
             format!("{} happens to servers: give a server's number", step.action.as_str()),
+        )),
+        Some(_) if about_redis => Err(problem(
+            format!("{at}.group"),
+            format!("{} happens to Redis", step.action.as_str()),
         )),
         Some(group) => known_group(scenario, group, &format!("{at}.group")),
         None => Ok(()),

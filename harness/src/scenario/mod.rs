@@ -5,6 +5,7 @@
 
 mod builtin;
 mod check;
+mod redis;
 mod sla;
 mod span;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tidings_core::Priority;
 
 pub use builtin::BUILT_IN;
+pub use redis::Redis;
 pub use sla::{Scoped, Sla};
 pub use span::Span;
 
@@ -42,6 +44,12 @@ pub struct Scenario {
     /// The size of every event's JSON payload, in bytes.
     #[serde(default = "defaults::payload_bytes")]
     pub payload_bytes: usize,
+    /// How many servers are started.
+    #[serde(default = "defaults::instances")]
+    pub instances: usize,
+    /// What joins them.
+    #[serde(default)]
+    pub redis: Redis,
     /// Settings for the servers the harness starts, as in a file for `tidings-server --config`.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub server: toml::Table,
@@ -142,7 +150,8 @@ pub struct Step {
     /// The group it happens to; without it, all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// How long it lasts, where that means something (`cut-clients`: nobody can connect so long).
+    /// How long it lasts, where that means something (`cut-clients`: nobody can connect so long;
+    /// `pause-redis`).
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub lasting: Option<Span>,
 }
@@ -162,6 +171,14 @@ pub enum Action {
     /// Starts servers that were stopped or killed again, at the same address; one that is up is
     /// stopped first.
     RestartServer,
+    /// Kills the master (SIGKILL) that has the partition of the first thing that is published.
+    KillRedisMaster,
+    /// Stops all nodes of Redis for a while (SIGSTOP, then SIGCONT).
+    PauseRedis,
+    /// Starts the nodes of Redis that were killed again.
+    RestartRedis,
+    /// Moves the slot of that partition to another master.
+    MoveSlot,
 }
 
 impl Action {
@@ -173,7 +190,29 @@ impl Action {
             Self::KillServer => "kill-server",
             Self::StopServer => "stop-server",
             Self::RestartServer => "restart-server",
+            Self::KillRedisMaster => "kill-redis-master",
+            Self::PauseRedis => "pause-redis",
+            Self::RestartRedis => "restart-redis",
+            Self::MoveSlot => "move-slot",
         }
+    }
+
+    /// Whether it happens to servers.
+    pub const fn is_about_servers(self) -> bool {
+        matches!(self, Self::KillServer | Self::StopServer | Self::RestartServer)
+    }
+
+    /// Whether it happens to Redis.
+    pub const fn is_about_redis(self) -> bool {
+        matches!(
+            self,
+            Self::KillRedisMaster | Self::PauseRedis | Self::RestartRedis | Self::MoveSlot
+        )
+    }
+
+    /// Whether it lasts for a time that can be given.
+    pub const fn lasts(self) -> bool {
+        matches!(self, Self::CutClients | Self::PauseRedis)
     }
 }
 
@@ -271,6 +310,10 @@ impl Scenario {
 
 mod defaults {
     use super::Span;
+
+    pub(super) fn instances() -> usize {
+        1
+    }
 
     pub(super) fn connections() -> usize {
         1000
