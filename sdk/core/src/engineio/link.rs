@@ -78,3 +78,49 @@ impl ServerLink {
         self.session.dead_at()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::from_start(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn messages_come_out_and_the_rest_is_kept_to_itself() {
+        let config = ServerLinkConfig {
+            max_frame: 8,
+            ping_interval: Duration::from_millis(300),
+            ping_timeout: Duration::from_millis(200),
+            ..ServerLinkConfig::default()
+        };
+        let mut link = ServerLink::new(&config, "sid", &[Carrier::WebSocket], at(0));
+        let open = link.poll_frame().map(|frame| match frame {
+            Frame::Text(text) => String::from_utf8_lossy(&text).into_owned(),
+            Frame::Binary(_) => String::new(),
+        });
+        assert!(
+            open.is_some_and(|open| open.starts_with(r#"0{"sid":"sid","upgrades":["websocket"]"#))
+        );
+        for frame in [Frame::Text("4hello".into()), Frame::Binary("data".into())] {
+            assert_eq!(link.receive(at(1), frame), Ok(()));
+        }
+        assert_eq!(link.poll_engine(), Some(Frame::Text("hello".into())));
+        assert_eq!(link.poll_engine(), Some(Frame::Binary("data".into())));
+        assert_eq!(link.poll_engine(), None);
+        assert_eq!((link.next_timeout(), link.dead_at()), (at(300), None));
+        assert_eq!(link.handle_timeout(at(300)), Ok(()));
+        assert_eq!(link.poll_frame(), Some(Frame::Text("2".into())));
+        assert_eq!(link.dead_at(), Some(at(500)));
+        assert_eq!(link.receive(at(400), Frame::Text("3".into())), Ok(()));
+        assert_eq!((link.poll_engine(), link.dead_at()), (None, None));
+        let code = |result: Result<(), LinkError>| result.map_err(|error| error.close.code);
+        let large = Frame::Text("4too large".into());
+        assert_eq!(code(link.receive(at(400), large)), Err(CloseCode::TOO_LARGE));
+        assert_eq!(code(link.receive(at(400), Frame::Text("x".into()))), Err(CloseCode::BAD_FRAME));
+        assert_eq!(code(link.receive(at(400), Frame::Text("1".into()))), Err(CloseCode::NORMAL));
+    }
+}

@@ -133,7 +133,9 @@ impl ServerSession {
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), LinkError> {
         match self.heartbeat {
             Heartbeat::PingDue(at) if at <= now => {
-                self.out.push_front(Packet::Ping(bytes::Bytes::new()));
+                // Before messages, but nothing comes before the open packet.
+                let opens = matches!(self.out.front(), Some(Packet::Open(_)));
+                self.out.insert(usize::from(opens), Packet::Ping(bytes::Bytes::new()));
                 let late = (now - at).min(self.config.ping_timeout / LATENESS_SHARE);
                 let timeout = self.config.ping_timeout.saturating_sub(late);
                 self.heartbeat = Heartbeat::AnswerDue(now + timeout);
@@ -209,6 +211,16 @@ mod tests {
         session.poll_packet();
         session.send(Frame::Text("a".into()));
         session.handle_timeout(at(300)).expect("a ping is due");
+        assert!(matches!(session.poll_packet(), Some(Packet::Ping(_))));
+        assert!(matches!(session.poll_packet(), Some(Packet::Message(_))));
+    }
+
+    #[test]
+    fn nothing_comes_before_the_open_packet() {
+        let mut session = ServerSession::new("s", &[], CONFIG, at(0));
+        session.send(Frame::Text("a".into()));
+        session.handle_timeout(at(300)).expect("a ping is due");
+        assert!(matches!(session.poll_packet(), Some(Packet::Open(_))));
         assert!(matches!(session.poll_packet(), Some(Packet::Ping(_))));
         assert!(matches!(session.poll_packet(), Some(Packet::Message(_))));
     }
