@@ -351,6 +351,11 @@ impl Connection {
         answer.unwrap_or(Err(PollingError::Ended))
     }
 
+    /// Whether a poll is open.
+    pub(crate) fn is_polled(&self) -> bool {
+        self.with_poller(|poller| poller.is_polled()) == Some(true)
+    }
+
     /// The client went away while its poll was open.
     pub(crate) fn poll_abandoned(&self) {
         self.with_poller(|poller| poller.polling.poll_abandoned());
@@ -435,6 +440,11 @@ impl Connection {
     /// Nothing is taken from the client of a polling session any more; it may fetch what waits.
     pub(crate) fn close_polling(&self) {
         self.with_poller(|poller| poller.polling.close());
+    }
+
+    /// As [`close_polling`](Self::close_polling), but for one poll that may be on its way.
+    pub(crate) fn close_but_for_one_poll(&self) {
+        self.with_poller(|poller| poller.polling.close_but_for_one_poll());
     }
 
     /// A polling session ends: what waits goes to the open poll, if there is one, or nowhere.

@@ -551,6 +551,13 @@ impl Session {
         if self.ended_by_client && self.connection.carrier() == Some(Carrier::Polling) {
             // It has said so itself: there is nothing to tell.
             self.connection.with_feed(|feed| *feed.outbox_mut() = Outbox::new());
+            if !self.connection.is_polled() {
+                // A poll may be on its way, on another connection than what closed the session: it
+                // was sent before, and is answered as if it had come before.
+                self.connection.push_control(finished(&engineio::Packet::Noop.encode()));
+                self.connection.close_but_for_one_poll();
+                return ControlFlow::Break(());
+            }
         } else {
             self.app.stats.closed_for(error.close.code);
             self.begin_close(error.close.clone());

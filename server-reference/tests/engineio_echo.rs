@@ -9,16 +9,20 @@ mod raw;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use raw::{Http, Message, Polling, Running, Ws, http, run};
+use raw::{HANGS, Http, Message, Polling, Running, Ws, http, run};
 use serde_json::{Value, json};
 
 const PATH: &str = "/engine.io/";
 const WEBSOCKET: &str = "/engine.io/?EIO=4&transport=websocket";
 
 async fn server() -> Running {
-    let config = conformance::config(SocketAddr::from(([127, 0, 0, 1], 0)));
     // None of these clients agrees to being closed: stopping need not wait for it.
-    let config = config.with(|c| c.timeouts.closing = Duration::from_millis(50));
+    server_closing_within(Duration::from_millis(50)).await
+}
+
+async fn server_closing_within(limit: Duration) -> Running {
+    let config = conformance::config(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let config = config.with(|c| c.timeouts.closing = limit);
     run(conformance::engine_io(config).await.expect("a server"))
 }
 
@@ -166,9 +170,12 @@ async fn the_heartbeat_keeps_who_answers_and_ends_who_does_not() {
 
 #[tokio::test]
 async fn close_packets_end_the_session() {
-    let server = server().await;
+    let server = server_closing_within(HANGS).await;
     let session = Polling::open(server.address, PATH).await;
     assert_eq!(session.post("1").await.is(), (200, "ok"));
+    assert_eq!(session.post("40").await.status, 400);
+    // A poll may have been overtaken; no other is answered.
+    assert_eq!(session.poll().await.is(), (200, "6"));
     session.is_unknown().await;
     let mut ws = websocket(&server).await;
     ws.text("1").await;

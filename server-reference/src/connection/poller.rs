@@ -100,6 +100,10 @@ impl Poller {
         len
     }
 
+    pub(super) const fn is_polled(&self) -> bool {
+        self.waiting.is_some()
+    }
+
     /// Nothing is sent or taken any more.
     pub(super) fn end(&mut self) {
         self.polling.end();

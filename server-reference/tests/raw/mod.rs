@@ -27,9 +27,13 @@ pub(crate) struct Running {
 
 /// A server on a free port.
 pub(crate) async fn start(config: Config) -> Running {
-    let config = config.listen(SocketAddr::from(([127, 0, 0, 1], 0))).instance("test");
     // None of these clients agrees to being closed: stopping need not wait for it.
-    let config = config.with(|c| c.timeouts.closing = Duration::from_millis(50));
+    start_closing_within(Duration::from_millis(50), config).await
+}
+
+pub(crate) async fn start_closing_within(limit: Duration, config: Config) -> Running {
+    let config = config.listen(SocketAddr::from(([127, 0, 0, 1], 0))).instance("test");
+    let config = config.with(|c| c.timeouts.closing = limit);
     let server = Server::builder().config(config).bind().await.expect("a server");
     run(server)
 }

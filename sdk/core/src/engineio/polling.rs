@@ -27,6 +27,8 @@ pub struct Polling {
     posting: bool,
     probing: bool,
     stage: Stage,
+    /// The next poll is the last one.
+    last_poll: bool,
     dead_at: Option<Time>,
 }
 
@@ -69,6 +71,9 @@ impl Polling {
             return Err(PollingError::Overlap);
         }
         self.polled = true;
+        if self.last_poll {
+            self.stage = Stage::Ended;
+        }
         Ok(())
     }
 
@@ -152,6 +157,13 @@ impl Polling {
         }
     }
 
+    /// As [`close`](Self::close), for the client has closed the session itself, while no poll was
+    /// open: one may be on its way that was sent before, on another connection.
+    pub fn close_but_for_one_poll(&mut self) {
+        self.close();
+        self.last_poll = true;
+    }
+
     /// The session has ended.
     pub const fn end(&mut self) {
         self.stage = Stage::Ended;
@@ -231,6 +243,18 @@ mod tests {
         assert!(polling.answer(100, |_| queue(&["1"]).pop_front()).is_some());
         polling.end();
         polling.close();
+        assert_eq!(polling.poll(NOW), Err(PollingError::Ended));
+    }
+
+    #[test]
+    fn a_poll_that_was_overtaken_by_the_end_is_answered() {
+        let mut polling = Polling::new();
+        polling.close_but_for_one_poll();
+        assert_eq!(polling.post(NOW), Err(PollingError::Ended));
+        assert_eq!(polling.poll(NOW), Ok(()));
+        let mut waiting = queue(&["6"]);
+        let answer = polling.answer(100, |_| waiting.pop_front());
+        assert_eq!(answer.as_deref(), Some(&b"6"[..]));
         assert_eq!(polling.poll(NOW), Err(PollingError::Ended));
     }
 
