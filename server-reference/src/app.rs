@@ -80,7 +80,6 @@ impl App {
 
     /// Starts the tasks that hand events out.
     pub(crate) fn start_forwarding(self: &Arc<Self>) {
-        self.namespaces.listen();
         for shard in &self.shards {
             let (app, shard) = (Arc::clone(self), Arc::clone(shard));
             tokio::spawn(async move {

@@ -187,6 +187,7 @@ impl Server {
         &self,
         matches: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> NamespacePattern {
+        self.app.namespaces.listen();
         self.app.namespaces.matching(matches)
     }
 
@@ -293,6 +294,7 @@ impl Remote {
     pub fn namespace(&self, path: &str) -> Result<Namespace, BadNamespace> {
         let app = &self.app;
         let parsed = socketio::Namespace::new(path).ok_or_else(|| BadNamespace(path.into()))?;
+        app.namespaces.listen();
         Ok(app.namespaces.named(parsed, &app.config))
     }
 

@@ -3,6 +3,7 @@
 //! Instances tell each other over the backplane, each message at most once: what has to arrive
 //! belongs on the bus.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tidings_core::base64;
 use tidings_core::socketio::{Args, Namespace as Path};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::broadcast::Flags;
@@ -24,6 +26,9 @@ const MAX_WAITING: usize = 4096;
 pub(crate) struct Cluster {
     instance: String,
     backplane: Arc<dyn Backplane>,
+    /// Where what other instances tell is done.
+    runtime: Option<Handle>,
+    listens: AtomicBool,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -92,7 +97,8 @@ impl Written {
 
 impl Cluster {
     pub(crate) fn new(instance: String, backplane: Arc<dyn Backplane>) -> Arc<Self> {
-        Arc::new(Self { instance, backplane })
+        let (runtime, listens) = (Handle::try_current().ok(), AtomicBool::new(false));
+        Arc::new(Self { instance, backplane, runtime, listens })
     }
 
     /// Tells the other instances, if there can be any. `what` is made only then.
@@ -112,13 +118,17 @@ impl Cluster {
         }
     }
 
-    /// Does what other instances tell, for as long as `namespaces` are there.
-    pub(crate) fn listen(&self, namespaces: &Arc<Namespaces>) {
+    /// Does what other instances tell, for as long as `namespaces` are there. The first call counts.
+    pub(super) fn listen(&self, namespaces: &Arc<Namespaces>) {
+        let Some(runtime) = &self.runtime else { return };
+        if self.listens.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let (sender, mut told) = mpsc::channel::<Bytes>(MAX_WAITING);
         self.backplane.hear_others(sender);
         let instance = self.instance.clone();
         let namespaces: Weak<Namespaces> = Arc::downgrade(namespaces);
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             while let Some(message) = told.recv().await {
                 let Some(namespaces) = namespaces.upgrade() else { return };
                 match serde_json::from_slice::<Message>(&message) {

@@ -30,7 +30,7 @@ impl Namespaces {
         Self { cluster, named: RwLock::default(), patterns: RwLock::default() }
     }
 
-    /// Does from now on what other instances tell.
+    /// Does from now on what other instances tell, for the application has namespaces.
     pub(crate) fn listen(self: &Arc<Self>) {
         self.cluster.listen(self);
     }

@@ -231,3 +231,57 @@ async fn a_thousand_clients_that_come_back_cost_redis_no_more_reads_than_one() {
         assert_eq!(client.stats().await.counters.gaps, 0);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_of_socket_io_spans_the_instances() {
+    let redis = RedisCluster::single().await.unwrap();
+    let (a, b) = (Instance::start(&redis, "a").await, Instance::start(&redis, "b").await);
+    let chats = [&a, &b].map(|instance| instance.remote.namespace("/chat").unwrap());
+    for chat in &chats {
+        chat.on("join", |socket: tidings_server::socketio::Socket| async move {
+            socket.join("room");
+            tidings_server::socketio::Reply(())
+        });
+    }
+    let heard = Arc::new(Mutex::new(0_u32));
+    chats[1].on_server_side("count", {
+        let heard = heard.clone();
+        move |n: u32| *heard.lock().unwrap() = n
+    });
+    let mut clients = Vec::new();
+    for instance in [&a, &b] {
+        let manager = tidings::socketio::Manager::builder(instance.url()).build().unwrap();
+        let socket = manager.socket("/chat").unwrap();
+        let received = Arc::new(Mutex::new(Vec::<u32>::new()));
+        socket.on("news", {
+            let received = received.clone();
+            move |event| received.lock().unwrap().push(event.args.parse::<(u32,)>().unwrap().0)
+        });
+        within(socket.emit_with_ack("join", ())).await.unwrap();
+        clients.push((manager, received));
+    }
+    // At most once: what is told before the other instance listens is lost.
+    let mut sent = 0;
+    within(async {
+        while clients[1].1.lock().unwrap().is_empty() || *heard.lock().unwrap() == 0 {
+            sent += 1;
+            chats[0].to("room").emit("news", sent).unwrap();
+            chats[0].server_side_emit("count", sent).unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    for n in sent + 1..=sent + 20 {
+        chats[0].to("room").emit("news", n).unwrap();
+    }
+    let last = sent + 20;
+    for (index, (_, received)) in clients.iter().enumerate() {
+        until("all has come", || received.lock().unwrap().last() == Some(&last)).await;
+        let received = received.lock().unwrap().clone();
+        let mut once = received.clone();
+        once.dedup();
+        assert_eq!(received, once, "once each");
+        assert!(received.is_sorted(), "in order");
+        assert!(index == 1 || received.len() == last as usize, "its own instance loses nothing");
+    }
+}

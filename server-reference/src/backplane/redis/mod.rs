@@ -23,6 +23,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use redis::{PushInfo, PushKind, Value};
 use tidings_core::lane::{Lane, Place};
@@ -30,6 +31,7 @@ use tidings_core::log::{LoggedEvent, Read};
 use tidings_core::message::{ErrorCode, Refusal};
 use tidings_core::server::LogReader;
 use tidings_core::{Event, Partitioning};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use self::cluster::Cluster;
@@ -63,6 +65,7 @@ struct Inner {
     cluster: Cluster,
     partitions: Arc<Partitions>,
     signals: Arc<RwLock<Vec<Arc<Signal>>>>,
+    inboxes: Arc<Inboxes>,
     health: Arc<Health>,
     counts: Arc<Counts>,
     waiting: AtomicUsize,
@@ -105,6 +108,7 @@ impl RedisBackplane {
         let partition = |number| Arc::new(Partition::new(&options.prefix, number));
         let partitions: Arc<Partitions> = Arc::new((0..count).map(partition).collect());
         let signals = Arc::<RwLock<Vec<Arc<Signal>>>>::default();
+        let inboxes = Arc::<Inboxes>::default();
         let counts = Arc::new(Counts::default());
         let health = Arc::new(Health::new());
         let ears = Ears {
@@ -112,6 +116,7 @@ impl RedisBackplane {
             tag: options.tag.clone(),
             partitions: Arc::clone(&partitions),
             signals: Arc::clone(&signals),
+            inboxes: Arc::clone(&inboxes),
             counts: Arc::clone(&counts),
         };
         let pushed = Arc::new(move |info| ears.hear(info));
@@ -122,6 +127,7 @@ impl RedisBackplane {
             cluster,
             partitions,
             signals,
+            inboxes,
             health,
             counts,
             waiting: AtomicUsize::new(0),
@@ -194,8 +200,16 @@ struct Ears {
     tag: String,
     partitions: Arc<Partitions>,
     signals: Arc<RwLock<Vec<Arc<Signal>>>>,
+    inboxes: Arc<Inboxes>,
     counts: Arc<Counts>,
 }
+
+/// Who hears what instances tell.
+type Inboxes = RwLock<Vec<mpsc::Sender<Bytes>>>;
+
+/// The partition whose channel carries what instances tell each other. Who hears that reads this
+/// partition, too, whether anybody wants its events or not.
+const TOLD_IN: u16 = 0;
 
 impl Ears {
     fn hear(&self, info: PushInfo) {
@@ -218,6 +232,12 @@ impl Ears {
                     Some(Notice::Volatile { sender, event }) => {
                         if sender != self.tag {
                             raise_volatile(&self.signals, partition, event);
+                        }
+                    }
+                    Some(Notice::Told(message)) => {
+                        for inbox in self.inboxes.read().iter() {
+                            // As promised: at most once.
+                            let _ = inbox.try_send(Bytes::copy_from_slice(message));
                         }
                     }
                     None => tracing::error!("a notice of Redis cannot be read"),
@@ -333,6 +353,21 @@ impl Backplane for RedisBackplane {
 
     fn attach(&self, signal: Arc<Signal>) {
         self.inner.signals.write().push(signal);
+    }
+
+    fn has_others(&self) -> bool {
+        true
+    }
+
+    fn tell_others(&self, message: Bytes) {
+        self.inner.volatile.push(TOLD_IN, Notice::told(&message));
+    }
+
+    fn hear_others(&self, inbox: mpsc::Sender<Bytes>) {
+        self.inner.inboxes.write().push(inbox);
+        if let Some(partition) = self.inner.partitions.get(usize::from(TOLD_IN)) {
+            reader::want(&self.inner, partition);
+        }
     }
 
     fn tell(&self, sessions: u64, connections: u64) {
