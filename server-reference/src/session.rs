@@ -1,6 +1,8 @@
 //! The task of one connection: reads what the client sends, does what it asks, keeps its timers.
 
+mod ending;
 mod held;
+mod membership;
 mod namespaces;
 mod requests;
 
@@ -10,16 +12,16 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidings_core::engineio::{self, Carrier};
+use tidings_core::engineio;
 use tidings_core::link::ServerLink;
 use tidings_core::message::{
-    ClientMessage, Close, CloseCode, ErrorCode, Frame, Hello, LinkError, Position, Publish,
-    Refusal, ServerMessage, SubId, Subscribe, Welcome,
+    ClientMessage, Close, CloseCode, ErrorCode, Frame, LinkError, Position, Publish, Refusal,
+    ServerMessage,
 };
-use tidings_core::server::{HubKey, Outbox};
+use tidings_core::server::HubKey;
 use tidings_core::socketio::{self, SocketIds};
 use tidings_core::websocket::{self, Decoder, Incoming, Opcode, Role};
-use tidings_core::{Cursor, Event, Pattern, ws};
+use tidings_core::{Event, ws};
 use tokio::time::Instant;
 
 use self::held::Held;
@@ -36,8 +38,6 @@ use crate::ids::random_id;
 use crate::rate::Bucket;
 use crate::shard::Shard;
 use crate::shutdown::Phase;
-use crate::socketio::DisconnectReason;
-use crate::stats::Totals;
 
 /// Bytes read from a socket at once, into a buffer shared by all connections of a thread: an idle
 /// connection holds none.
@@ -340,113 +340,6 @@ impl Session {
         ControlFlow::Continue(())
     }
 
-    /// Takes the session up: from now on the connection gets what its subscriptions match, and
-    /// first what it has missed of them.
-    fn hello(&mut self, hello: Hello) {
-        let resumed = hello.session.is_some();
-        let session: Arc<str> = hello.session.unwrap_or_else(random_id).into();
-        let shard = self.app.next_shard();
-        let mut cursor = Cursor::new();
-        let mut refused = Vec::new();
-        let mut hub = shard.hub.lock();
-        let key = hub.insert(Arc::clone(&self.connection));
-        let wire = self.link.wire();
-        self.connection.with_feed(|feed| feed.set_wire(wire));
-        for subscribe in hello.subscriptions {
-            let pattern = match self.admit(&subscribe) {
-                Ok(pattern) => pattern,
-                Err(refusal) => {
-                    refused.push((subscribe.id, refusal));
-                    continue;
-                }
-            };
-            hub.subscribe(key, subscribe.id, &pattern);
-            shard.update_interest(&mut hub, &*self.app.backplane);
-            self.connection.with_feed(|feed| {
-                for lane in hub.lanes_of(&pattern) {
-                    match hello.cursor.get(lane) {
-                        Some(place) => {
-                            cursor.set(lane, hub.place(lane));
-                            feed.resume(lane, place);
-                        }
-                        None => cursor.set(lane, feed.watch(lane, hub.place(lane))),
-                    }
-                }
-                feed.subscribe(subscribe.id, pattern);
-            });
-        }
-        let config = &self.app.config;
-        self.link.send(
-            self.app.now(),
-            &ServerMessage::Welcome(Welcome {
-                session: session.to_string(),
-                resumed,
-                instance: config.instance.clone(),
-                ping_interval: config.heartbeat.ping_interval,
-                ping_timeout: config.heartbeat.ping_timeout,
-                max_payload: u32::try_from(config.limits.max_payload).unwrap_or(u32::MAX),
-                max_in_flight: u32::try_from(config.limits.max_in_flight).unwrap_or(u32::MAX),
-                cursor,
-                refused,
-            }),
-        );
-        // Queued before the hub is let go: no event can come before the welcome.
-        queue_frames(&mut self.link, &self.connection);
-        drop(hub);
-        self.app.sessions.enter(&session, &self.connection);
-        self.app.stats.welcomed(resumed);
-        self.member = Some(Member { session, producer: hello.producer.into(), shard, key });
-    }
-
-    /// The subscription's pattern, if it is one and there may be one more.
-    fn admit(&self, subscribe: &Subscribe) -> Result<Pattern, Refusal> {
-        let max = self.app.config.limits.max_subscriptions;
-        if self.connection.with_feed(|feed| feed.subscriptions()) >= max {
-            let message = format!("a session may have {max} subscriptions (max_subscriptions)");
-            return Err(Refusal::new(ErrorCode::TOO_MANY_SUBSCRIPTIONS, message));
-        }
-        Pattern::new(subscribe.pattern.as_str())
-            .map_err(|error| Refusal::new(ErrorCode::BAD_NAME, error.to_string()))
-    }
-
-    fn subscribe(&mut self, subscribe: Subscribe) {
-        let Some(member) = &self.member else { return };
-        let id = subscribe.id;
-        let pattern = match self.admit(&subscribe) {
-            Ok(pattern) => pattern,
-            Err(refusal) => return self.send(&ServerMessage::SubscribeRefused { id, refusal }),
-        };
-        let mut cursor = Cursor::new();
-        let mut hub = member.shard.hub.lock();
-        hub.subscribe(member.key, id, &pattern);
-        member.shard.update_interest(&mut hub, &*self.app.backplane);
-        self.connection.with_feed(|feed| {
-            feed.subscribe(id, pattern.clone());
-            for lane in hub.lanes_of(&pattern) {
-                let now = hub.place(lane);
-                cursor.set(lane, feed.watch(lane, now));
-                if let Some(after) = subscribe.since.as_ref().and_then(|since| since.get(lane)) {
-                    feed.replay(id, pattern.clone(), lane, after, now);
-                }
-            }
-        });
-        self.link.send(self.app.now(), &ServerMessage::Subscribed { id, cursor });
-        queue_frames(&mut self.link, &self.connection);
-    }
-
-    fn unsubscribe(&mut self, id: SubId) {
-        if let Some(member) = &self.member {
-            let mut hub = member.shard.hub.lock();
-            hub.unsubscribe(member.key, id);
-            member.shard.update_interest(&mut hub, &*self.app.backplane);
-            self.connection.with_feed(|feed| {
-                feed.unsubscribe(id);
-                feed.retain_lanes(|lane| hub.needs(member.key, lane));
-            });
-        }
-        self.send(&ServerMessage::Unsubscribed(id));
-    }
-
     fn publish(&mut self, publish: Publish) {
         let Some(member) = &self.member else { return };
         let Publish { seq, name, payload, priority, volatile, headers } = publish;
@@ -543,104 +436,8 @@ impl Session {
         ControlFlow::Continue(())
     }
 
-    /// Ends the connection because of what the client did, or left out. A polling session is not
-    /// known any more from here on: what it is told goes to the poll that is open.
-    fn fail(&mut self, error: &LinkError) -> ControlFlow<()> {
-        self.sockets.reason.get_or_insert(DisconnectReason::of_close(error.close.code));
-        self.ended_by_client = error.close.code == CloseCode::NORMAL;
-        if self.ended_by_client && self.connection.carrier() == Some(Carrier::Polling) {
-            // It has said so itself: there is nothing to tell.
-            self.connection.with_feed(|feed| *feed.outbox_mut() = Outbox::new());
-            if !self.connection.is_polled() {
-                // A poll may be on its way, on another connection than what closed the session: it
-                // was sent before, and is answered as if it had come before.
-                self.connection.push_control(finished(&engineio::Packet::Noop.encode()));
-                self.connection.close_but_for_one_poll();
-                return ControlFlow::Break(());
-            }
-        } else {
-            self.app.stats.closed_for(error.close.code);
-            self.begin_close(error.close.clone());
-        }
-        self.connection.end_polling();
-        ControlFlow::Break(())
-    }
-
-    /// Tells the client that and why the connection ends.
-    fn begin_close(&mut self, close: Close) {
-        self.sockets.reason.get_or_insert(DisconnectReason::of_close(close.code));
-        let payload = websocket::close_payload(close.code, &close.reason);
-        let frame = encode(Opcode::Close, &payload);
-        self.send(&ServerMessage::Close(close));
-        queue_frames(&mut self.link, &self.connection);
-        self.connection.push_control(frame);
-        self.connection.close_polling();
-        self.closing = true;
-    }
-
     fn send(&mut self, message: &ServerMessage) {
         self.link.send(self.app.now(), message);
-    }
-
-    /// The client is not connected any more, in no namespace.
-    fn end_sockets(&mut self) {
-        let reason = match self.sockets.reason {
-            _ if self.ended_by_client && self.member.is_some() => {
-                DisconnectReason::ClientNamespaceDisconnect
-            }
-            Some(reason) => reason,
-            None => DisconnectReason::TransportClose,
-        };
-        if reason.is_recoverable() {
-            self.leave_session();
-        }
-        self.sockets.end(reason);
-    }
-
-    /// Ends the membership: no more events are offered.
-    fn leave(&mut self) {
-        self.held = Held::default();
-        if let Some(member) = self.member.take() {
-            let mut hub = member.shard.hub.lock();
-            hub.remove(member.key);
-            member.shard.update_interest(&mut hub, &*self.app.backplane);
-            drop(hub);
-
-            self.app.sessions.leave(&member.session, &self.connection);
-            member.shard.stats.left(Totals::of(&self.connection));
-            // A Socket.IO client may come again on the same connection.
-            self.connection.forget_session();
-        }
-    }
-
-    /// Lets what was queued reach the client before the socket is closed: closing it with bytes
-    /// unread would destroy what is still on its way.
-    async fn linger(&mut self) {
-        let connection = Arc::clone(&self.connection);
-        let rest = async {
-            while connection.carrier().is_some()
-                && !connection.with_feed(|feed| feed.outbox().is_empty())
-            {
-                if connection.flush().broken || connection.drained().await.is_err() {
-                    return;
-                }
-                connection.unblock();
-            }
-            if connection.stream().is_none() || !self.closing {
-                return;
-            }
-            while connection.readable().await.is_ok() {
-                let read = READ.with_borrow_mut(|buffer| connection.read(buffer));
-                match read {
-                    Ok(0) => return,
-                    Err(error) if !is_transient(&error) => return,
-                    _ => {}
-                }
-            }
-        };
-        // The client had its time; there is nothing else to do about it.
-        let _ = tokio::time::timeout(self.app.config.timeouts.closing, rest).await;
-        connection.end_polling();
     }
 }
 
