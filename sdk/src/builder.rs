@@ -12,13 +12,13 @@ use tidings_core::message::Advice;
 use tidings_core::socketio::{Namespace, Parser};
 use tidings_core::ws::Encoding;
 
+use crate::buffer::Overflow;
 use crate::client::Client;
 use crate::driver::{AuthProvider, Driver, Surroundings};
 use crate::error::BuildError;
 use crate::net::TlsConfig;
 use crate::orders::Shared;
 use crate::runtime::{Clock, Runtime, random};
-use crate::subscription::Overflow;
 
 /// The length of a producer's id, which nobody must guess.
 const PRODUCER_LEN: usize = 20;

@@ -15,12 +15,13 @@ use tidings_core::message::{Close, Delivery, ErrorCode, Refusal, SubId, Subscrib
 use tidings_core::{Cursor, Payload, TypedEvent};
 use tokio::sync::oneshot;
 
+use crate::buffer::{Buffer, Overflow};
 use crate::builder::ClientBuilder;
 use crate::error::{Closed, EventError, PublishError, RequestError, SubscribeError};
 use crate::orders::{Handle, Order, Shared, gone};
 use crate::publish::PublishBuilder;
 use crate::request::{Request, RequestBuilder, encode};
-use crate::subscription::{Buffer, Overflow, RawSubscription, Sink, Subscribed, Subscription};
+use crate::subscription::{RawSubscription, Sink, Subscribed, Subscription};
 
 /// How long [`Client::close`] waits for what is queued.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);

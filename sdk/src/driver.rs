@@ -412,7 +412,7 @@ fn hand_out(sink: &mut Sink, delivery: Delivery) {
 fn end(sink: Sink, error: EventError) {
     match sink {
         Sink::Callback(mut callback) => call(&mut callback, Err(&error)),
-        Sink::Stream(buffer) => buffer.end(error),
+        Sink::Stream(buffer) => buffer.fail(error),
     }
 }
 

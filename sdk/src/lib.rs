@@ -20,6 +20,7 @@
 //! ```
 #![deny(missing_docs)]
 
+mod buffer;
 mod builder;
 mod client;
 mod codec;
@@ -34,12 +35,13 @@ mod runtime;
 pub mod socketio;
 mod subscription;
 
+pub use buffer::Overflow;
 pub use builder::{AuthError, ClientBuilder};
 pub use client::Client;
 pub use codec::Json;
 pub use publish::{PublishBuilder, Publishing, VolatileBuilder, VolatileSending};
 pub use request::{Request, RequestBuilder};
-pub use subscription::{Meta, Overflow, RawSubscription, Received, Subscribed, Subscription};
+pub use subscription::{Meta, RawSubscription, Received, Subscribed, Subscription};
 pub use tidings_core::bus;
 pub use tidings_core::client::{Counters, RoundTrips, State, Stats, Status, Transport};
 pub use tidings_core::message::{

@@ -1,18 +1,17 @@
 //! Subscriptions: callbacks in the driver, and streams beside it.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
 use tidings_core::message::{Delivery, Gap, Position, SubId};
 use tidings_core::{Headers, Payload, Priority};
 
+use crate::buffer::{Buffer, Next};
 use crate::error::{EventError, Misfit};
 use crate::orders::{Handle, Order};
 
@@ -22,54 +21,17 @@ pub(crate) type Callback = Box<dyn FnMut(Result<&Delivery, &EventError>) + Send>
 /// Where the driver puts the events of a subscription.
 pub(crate) enum Sink {
     Callback(Callback),
-    Stream(Arc<Buffer>),
+    Stream(Arc<Buffer<Item>>),
 }
 
-/// What to do when a stream's buffer is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Overflow {
-    /// The oldest event goes; the stream says how many went by an
-    /// [`EventError::Lagged`].
-    #[default]
-    DropOldest,
-    /// Nothing more is read from the connection until there is room, so nothing is lost here: what
-    /// is not read waits at the server, as it does for any slow connection. Everything else on
-    /// the connection waits too, acknowledgements and heartbeats included: a pause longer than
-    /// the server's patience ends in a reconnect, after which what was missed is recovered.
-    Pause,
-}
-
-/// Events between the driver and the application.
-pub(crate) struct Buffer {
-    inner: Mutex<Inner>,
-    capacity: usize,
-    overflow: Overflow,
-    /// How many buffers of the client wait for the application.
-    pauses: Arc<AtomicUsize>,
-}
-
-struct Inner {
-    items: VecDeque<Item>,
-    missed: u64,
-    waker: Option<Waker>,
-    /// Whether this one is counted in `pauses`.
-    pausing: bool,
-    ended: bool,
-}
-
-enum Item {
+/// What a stream of a subscription brings.
+pub(crate) enum Item {
     Event(Delivery),
     Gap(Gap),
     End(EventError),
 }
 
-impl Buffer {
-    pub(crate) fn new(capacity: usize, overflow: Overflow, pauses: Arc<AtomicUsize>) -> Self {
-        let inner =
-            Inner { items: VecDeque::new(), missed: 0, waker: None, pausing: false, ended: false };
-        Self { inner: Mutex::new(inner), capacity: capacity.max(1), overflow, pauses }
-    }
-
+impl Buffer<Item> {
     pub(crate) fn event(&self, delivery: Delivery) {
         self.push(Item::Event(delivery));
     }
@@ -79,79 +41,8 @@ impl Buffer {
     }
 
     /// Nothing comes after `error`.
-    pub(crate) fn end(&self, error: EventError) {
-        self.push(Item::End(error));
-    }
-
-    fn push(&self, item: Item) {
-        let mut inner = self.lock();
-        if inner.ended {
-            return;
-        }
-        inner.ended = matches!(item, Item::End(_));
-        if inner.items.len() >= self.capacity && !inner.ended {
-            match self.overflow {
-                Overflow::DropOldest => {
-                    inner.items.pop_front();
-                    inner.missed += 1;
-                }
-                Overflow::Pause if !inner.pausing => {
-                    inner.pausing = true;
-                    self.pauses.fetch_add(1, Ordering::AcqRel);
-                }
-                Overflow::Pause => {}
-            }
-        }
-        inner.items.push_back(item);
-        let waker = inner.waker.take();
-        drop(inner);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// The next item. The second value says that the driver may read again.
-    fn poll(&self, cx: &Context<'_>) -> (Poll<Option<Result<Delivery, EventError>>>, bool) {
-        let mut inner = self.lock();
-        let missed = std::mem::take(&mut inner.missed);
-        if missed > 0 {
-            return (Poll::Ready(Some(Err(EventError::Lagged { missed }))), false);
-        }
-        let item = match inner.items.pop_front() {
-            Some(Item::Event(delivery)) => Poll::Ready(Some(Ok(delivery))),
-            Some(Item::Gap(gap)) => Poll::Ready(Some(Err(EventError::Gap(gap)))),
-            Some(Item::End(error)) => Poll::Ready(Some(Err(error))),
-            None if inner.ended => Poll::Ready(None),
-            None => {
-                inner.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        };
-        let resume = inner.pausing && inner.items.len() <= self.capacity / 2;
-        if resume {
-            self.resume(&mut inner);
-        }
-        (item, resume)
-    }
-
-    fn resume(&self, inner: &mut Inner) {
-        inner.pausing = false;
-        self.pauses.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    /// The application takes nothing any more.
-    fn abandon(&self) {
-        let mut inner = self.lock();
-        inner.ended = true;
-        inner.items = VecDeque::new();
-        if inner.pausing {
-            self.resume(&mut inner);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing in here panics while it holds the lock.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn fail(&self, error: EventError) {
+        self.end(Some(Item::End(error)));
     }
 }
 
@@ -222,12 +113,12 @@ impl fmt::Debug for Subscribed {
 /// The subscription ends when this is dropped.
 #[must_use = "streams do nothing unless polled; the subscription ends when this is dropped"]
 pub struct RawSubscription {
-    buffer: Arc<Buffer>,
+    buffer: Arc<Buffer<Item>>,
     subscribed: Subscribed,
 }
 
 impl RawSubscription {
-    pub(crate) const fn new(buffer: Arc<Buffer>, subscribed: Subscribed) -> Self {
+    pub(crate) const fn new(buffer: Arc<Buffer<Item>>, subscribed: Subscribed) -> Self {
         Self { buffer, subscribed }
     }
 }
@@ -240,7 +131,14 @@ impl Stream for RawSubscription {
         if resume {
             self.subscribed.handle.shared.wake();
         }
-        item
+        item.map(|next| {
+            Some(match next? {
+                Next::Item(Item::Event(delivery)) => Ok(delivery),
+                Next::Item(Item::Gap(gap)) => Err(EventError::Gap(gap)),
+                Next::Item(Item::End(error)) => Err(error),
+                Next::Missed(missed) => Err(EventError::Lagged { missed }),
+            })
+        })
     }
 }
 

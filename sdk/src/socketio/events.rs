@@ -1,122 +1,16 @@
 //! Events as a stream.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
 use super::event::Event;
 use super::listeners::ListenerId;
 use super::orders::{Handle, Order};
-use crate::Overflow;
-
-/// Events between the driver and the application.
-pub(super) struct Buffer {
-    inner: Mutex<Inner>,
-    capacity: usize,
-    overflow: Overflow,
-    /// How many buffers of the manager wait for the application.
-    pauses: Arc<AtomicUsize>,
-}
-
-#[derive(Default)]
-struct Inner {
-    events: VecDeque<Event>,
-    missed: u64,
-    waker: Option<Waker>,
-    /// Whether this one is counted in `pauses`.
-    pausing: bool,
-    ended: bool,
-}
-
-impl Buffer {
-    pub(super) fn new(capacity: usize, overflow: Overflow, pauses: Arc<AtomicUsize>) -> Self {
-        Self { inner: Mutex::default(), capacity: capacity.max(1), overflow, pauses }
-    }
-
-    pub(super) fn push(&self, event: Event) {
-        let mut inner = self.lock();
-        if inner.ended {
-            return;
-        }
-        if inner.events.len() >= self.capacity {
-            match self.overflow {
-                Overflow::DropOldest => {
-                    inner.events.pop_front();
-                    inner.missed += 1;
-                }
-                Overflow::Pause if !inner.pausing => {
-                    inner.pausing = true;
-                    self.pauses.fetch_add(1, Ordering::AcqRel);
-                }
-                Overflow::Pause => {}
-            }
-        }
-        inner.events.push_back(event);
-        wake(inner);
-    }
-
-    /// Nothing comes any more.
-    pub(super) fn end(&self) {
-        let mut inner = self.lock();
-        inner.ended = true;
-        wake(inner);
-    }
-
-    /// The next item. The second value says that the driver may read again.
-    fn poll(&self, cx: &Context<'_>) -> (Poll<Option<Result<Event, Lagged>>>, bool) {
-        let mut inner = self.lock();
-        let missed = std::mem::take(&mut inner.missed);
-        if missed > 0 {
-            return (Poll::Ready(Some(Err(Lagged { missed }))), false);
-        }
-        let item = match inner.events.pop_front() {
-            Some(event) => Poll::Ready(Some(Ok(event))),
-            None if inner.ended => Poll::Ready(None),
-            None => {
-                inner.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        };
-        let resume = inner.pausing && inner.events.len() <= self.capacity / 2;
-        if resume {
-            self.resume(&mut inner);
-        }
-        (item, resume)
-    }
-
-    fn resume(&self, inner: &mut Inner) {
-        inner.pausing = false;
-        self.pauses.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    /// The application takes nothing any more.
-    fn abandon(&self) {
-        let mut inner = self.lock();
-        inner.ended = true;
-        inner.events = VecDeque::new();
-        if inner.pausing {
-            self.resume(&mut inner);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing in here panics while it holds the lock.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn wake(mut inner: MutexGuard<'_, Inner>) {
-    let waker = inner.waker.take();
-    drop(inner);
-    if let Some(waker) = waker {
-        waker.wake();
-    }
-}
+use crate::buffer::{Buffer, Next};
 
 /// The application took its events too slowly: this many were dropped here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -139,7 +33,7 @@ impl Lagged {
 /// that [`ManagerBuilder::stream_buffer`](super::ManagerBuilder::stream_buffer) says.
 #[must_use = "streams do nothing unless polled; no events are kept when this is dropped"]
 pub struct Events {
-    pub(super) buffer: Arc<Buffer>,
+    pub(super) buffer: Arc<Buffer<Event>>,
     pub(super) socket: usize,
     pub(super) id: ListenerId,
     pub(super) handle: Arc<Handle>,
@@ -153,7 +47,12 @@ impl Stream for Events {
         if resume {
             self.handle.shared.wake();
         }
-        item
+        item.map(|next| {
+            Some(match next? {
+                Next::Item(event) => Ok(event),
+                Next::Missed(missed) => Err(Lagged { missed }),
+            })
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use tidings_core::{Pattern, PatternIndex, PatternKey};
 
 use super::args::Arguments;
 use super::event::Event;
-use super::events::Buffer;
+use crate::buffer::Buffer;
 
 /// A listener. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,7 +42,7 @@ pub(super) enum Listener {
 /// Where events go.
 pub(super) enum Sink {
     Call(Call<Event>),
-    Stream(Arc<Buffer>),
+    Stream(Arc<Buffer<Event>>),
 }
 
 impl Sink {
@@ -166,7 +166,7 @@ impl Listeners {
         let patterned = self.patterned.into_values().map(|(_, sink)| sink);
         for sink in any.chain(named).chain(patterned) {
             if let Sink::Stream(buffer) = sink {
-                buffer.end();
+                buffer.end(None);
             }
         }
     }

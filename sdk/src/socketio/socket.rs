@@ -16,9 +16,10 @@ use tokio::sync::oneshot;
 use super::args::{Arguments, EmitArgs, write};
 use super::error::EmitError;
 use super::event::Event;
-use super::events::{Buffer, Events};
+use super::events::Events;
 use super::listeners::{Listener, ListenerId, Sink};
 use super::orders::{Handle, Order, Shared, SocketShared};
+use crate::buffer::Buffer;
 use crate::request::BoxFuture;
 use crate::{Advice, Overflow};
 
@@ -379,7 +380,7 @@ impl Socket {
         let buffer = Arc::new(Buffer::new(capacity, overflow, pauses));
         let id = self.listen(listener(Sink::Stream(buffer.clone()))).id;
         if self.handle.shared.is_over() {
-            buffer.end();
+            buffer.end(None);
         }
         Events { buffer, socket: self.shared.index, id, handle: self.handle.clone() }
     }
