@@ -165,6 +165,12 @@ impl Recovery {
             }
             self.order.pop_front();
         }
+        if self.order.len() > 2 * self.limits.max_sessions {
+            // Clients that come and go again and again; those that are away stay in it, so half of
+            // it goes.
+            let left = &self.left;
+            self.order.retain(|(pid, at)| left.get(pid).is_some_and(|(_, left_at)| left_at == at));
+        }
     }
 }
 
@@ -232,5 +238,19 @@ mod tests {
         assert!(recovery.come_back(later, "3", &offset).is_none());
         assert!(recovery.come_back(later, "2", &offset).is_some(), "it left later");
         assert_eq!((recovery.packets.len(), recovery.bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_client_that_comes_and_goes_is_remembered_once() {
+        let now = Instant::now();
+        let mut recovery = Recovery::new(&limits()).expect("it is on");
+        let offset = keep(&mut recovery, now, "a");
+        for since in (0..100).map(Duration::from_millis) {
+            recovery.leave(now + since, left("1"));
+            assert!(recovery.come_back(now + since, "1", &offset).is_some());
+        }
+        recovery.leave(now + Duration::from_secs(1), left("1"));
+        assert!(recovery.order.len() <= 2 * recovery.limits.max_sessions, "{:?}", recovery.order);
+        assert!(recovery.come_back(now + Duration::from_secs(2), "1", &offset).is_some());
     }
 }
