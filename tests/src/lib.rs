@@ -4,4 +4,5 @@ pub mod app;
 pub mod example;
 pub mod foreign_server;
 pub mod node;
+pub mod python;
 pub mod server;
