@@ -3,6 +3,7 @@
 mod breaking;
 mod instances;
 mod log;
+mod secured;
 
 use std::collections::BTreeMap;
 use std::future::IntoFuture;
