@@ -14,7 +14,7 @@ use super::health::Health;
 use super::node::{Link, Node, Open, Pushed};
 use super::options::{self, Options};
 use super::script::Call;
-use super::topology::{Owner, Topology};
+use super::topology::{self, Owner, Topology};
 
 /// How often a call follows a redirection before it is given up.
 const MAX_REDIRECTIONS: usize = 4;
@@ -146,8 +146,8 @@ impl Cluster {
                 }
                 ErrorKind::Server(ServerErrorKind::Moved) => self.refresh().await,
                 ErrorKind::Server(ServerErrorKind::Ask) => {
-                    let (host, port) = error.redirect_node().unwrap_or(("", 0));
-                    asked = Some(self.node(&format!("{host}:{port}"))?);
+                    let address = topology::redirected_to(&error, &node.address);
+                    asked = Some(self.node(&address)?);
                 }
                 ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::TryAgain) => {
                     return Err(error);

@@ -47,8 +47,7 @@ impl Topology {
         let info = connection.send_packed_command(&info).await?;
         let info: String = redis::from_redis_value(info)?;
         let epoch = info.lines().find_map(|line| line.strip_prefix("cluster_current_epoch:"));
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        let ranges = parse(slots, host).ok_or_else(|| {
+        let ranges = parse(slots, host_of(address)).ok_or_else(|| {
             RedisError::from((ErrorKind::Parse, "CLUSTER SLOTS is not understood"))
         })?;
         if ranges.is_empty() {
@@ -121,6 +120,20 @@ fn address(node: &Value, asked: &str) -> Option<String> {
     Some(format!("{}:{port}", if name.is_empty() || name == "?" { asked } else { name }))
 }
 
+/// HOST:PORT of the node that a redirection leads to; where it does not name the host it is that of
+/// the node at `asked`, which gave it.
+pub(super) fn redirected_to(redirection: &RedisError, asked: &str) -> String {
+    let (to, _slot) = redirection.redirect_node().unwrap_or_default();
+    match to.strip_prefix(':') {
+        Some(port) => format!("{}:{port}", host_of(asked)),
+        None => to.to_owned(),
+    }
+}
+
+fn host_of(address: &str) -> &str {
+    address.rsplit_once(':').map_or(address, |(host, _)| host)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +163,15 @@ mod tests {
         assert_eq!(topology.owner(100).unwrap().address, "asked:2");
         assert_eq!(topology.owner(0).unwrap().replicas, ["r:9"]);
         assert_eq!(topology.owner(0).unwrap().since, None);
+    }
+
+    #[test]
+    fn redirections_lead_to_a_host_or_to_another_port_of_the_same() {
+        for (answer, to) in [("-ASK 17 b:7", "b:7"), ("-ASK 17 :7", "asked:7")] {
+            let answer = redis::parse_redis_value(format!("{answer}\r\n").as_bytes());
+            let error = answer.unwrap().extract_error().unwrap_err();
+            assert_eq!(redirected_to(&error, "asked:1"), to);
+        }
     }
 
     #[test]
