@@ -392,3 +392,67 @@ fn up_starts_servers_for_others_to_use() {
     assert_eq!(up.wait().unwrap().code(), Some(0));
     await_end(server);
 }
+
+#[test]
+fn faults_on_the_way_to_redis_and_in_it_lose_and_double_nothing() {
+    let dir = TempDir::new().unwrap();
+    let steps = r#"
+        [[step]]
+        at = "300ms"
+        action = "stall-redis"
+        server = 0
+        for = "700ms"
+
+        [[step]]
+        at = "500ms"
+        action = "cut-redis"
+        server = 1
+        for = "500ms"
+
+        [[step]]
+        at = "1500ms"
+        action = "delay-redis"
+        by = "20ms"
+        for = "500ms"
+
+        [[step]]
+        at = "2s"
+        action = "fill-redis"
+        for = "300ms"
+
+        [[step]]
+        at = "2500ms"
+        action = "move-slot"
+        for = "300ms"
+
+        [[step]]
+        at = "2500ms"
+        action = "cut-replicas"
+        for = "500ms"
+
+        [[step]]
+        at = "3s"
+        action = "pause-server"
+        server = 0
+        for = "300ms"
+    "#;
+    let file = scenario(&dir, "4s", steps);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let clustered = "connections = 20\ninstances = 2\nredis = \"cluster\"";
+    std::fs::write(&file, text.replace("connections = 20", clustered)).unwrap();
+    let (code, report) = run_json(&[&file]);
+    assert_eq!(code, 0, "{report}");
+    let texts: Vec<_> =
+        report["marks"].as_array().unwrap().iter().map(|m| m["text"].as_str().unwrap()).collect();
+    for undone in [
+        "server 0 reaches Redis as before",
+        "server 1 reaches Redis as before",
+        "servers reach Redis as before",
+        "Redis has memory again",
+        "all know where the slot is",
+        "replicas follow again",
+        "server 0 goes on again",
+    ] {
+        assert!(texts.contains(&undone), "{undone} in {texts:?}");
+    }
+}

@@ -117,7 +117,7 @@ fn options(args: &RunArgs) -> Result<Options, Trouble> {
     }
     if args.target.is_empty() {
         servers(&mut scenario, args.instances, args.redis.as_ref())?;
-    } else if scenario.step.iter().any(|step| step.action.is_about_redis()) {
+    } else if scenario.step.iter().any(|step| step.action.needs_cluster()) {
         return Err(
             "--target: the scenario breaks Redis, which the harness must have started".into()
         );
@@ -171,8 +171,7 @@ fn servers(
         }
         (None, _) => {}
     }
-    let about_redis = scenario.step.iter().find(|step| step.action.is_about_redis());
-    match about_redis {
+    match scenario.step.iter().find(|step| step.action.needs_cluster()) {
         Some(step) if scenario.redis != Redis::Cluster => Err(format!(
             "--redis {}: step {} needs a cluster of the harness",
             scenario.redis,

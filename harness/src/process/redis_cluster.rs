@@ -60,8 +60,16 @@ pub enum RedisError {
 pub struct RedisCluster {
     nodes: Vec<Node>,
     is_cluster: bool,
+    moving: Option<Move>,
     directory: TempDir,
     watchdog: Option<(Child, ChildStdin)>,
+}
+
+/// A slot that is on its way from one node to another.
+struct Move {
+    slot: u16,
+    from: usize,
+    to: usize,
 }
 
 struct Node {
@@ -115,7 +123,8 @@ impl RedisCluster {
             nodes.push(Node { port, child: None });
         }
         drop(ports);
-        let mut cluster = Self { nodes, is_cluster, directory, watchdog: Some(watchdog) };
+        let mut cluster =
+            Self { nodes, is_cluster, moving: None, directory, watchdog: Some(watchdog) };
         for n in 0..count {
             cluster.restart(n).await?;
         }
@@ -315,18 +324,54 @@ impl RedisCluster {
         Ok(())
     }
 
-    /// Cuts a master off from its replicas: they cannot come back until it is restarted, and lack
-    /// what it is told from now on. Who is connected to it stays so; nobody else can connect.
+    /// Cuts a master off from its replicas: they lack what it is told from now on. Everybody else
+    /// reaches it. Lasts until [`let_replicas_in`](Self::let_replicas_in), or until the node is
+    /// restarted.
     ///
     /// # Errors
     /// If it does not answer.
     pub async fn cut_replicas(&self, n: usize) -> Result<(), RedisError> {
-        let mut connection = self.connection(n).await?;
-        let mut both = redis::pipe();
-        both.cmd("CONFIG").arg("SET").arg("requirepass").arg("nobody knows it");
-        both.cmd("CLIENT").arg("KILL").arg("TYPE").arg("replica");
-        let _: (redis::Value, redis::Value) = both.query_async(&mut connection).await?;
+        let _: () = self.ask(n, &["ACL", "SETUSER", "default", "-psync", "-sync"]).await?;
+        let _: u64 = self.ask(n, &["CLIENT", "KILL", "TYPE", "replica"]).await?;
         Ok(())
+    }
+
+    /// Lets the replicas of a node connect again.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn let_replicas_in(&self, n: usize) -> Result<(), RedisError> {
+        self.ask(n, &["ACL", "SETUSER", "default", "+psync", "+sync"]).await
+    }
+
+    /// Makes a node refuse whatever needs memory, or lets it have memory again.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn set_full(&self, n: usize, full: bool) -> Result<(), RedisError> {
+        // Less than an empty Redis has, so that it is too much already; 0 is without a limit.
+        let limit = if full { "1" } else { "0" };
+        self.ask(n, &["CONFIG", "SET", "maxmemory", limit, "maxmemory-policy", "noeviction"]).await
+    }
+
+    /// From now on the nodes tell clients each other's ports alone: a client is to reach all of
+    /// them by the host by which it reached one. So several hosts can lead to the same nodes. The
+    /// nodes remember it when they are restarted.
+    ///
+    /// # Errors
+    /// If one does not answer.
+    pub async fn hide_hosts(&self) -> Result<(), RedisError> {
+        for n in self.up() {
+            let endpoint = ["cluster-preferred-endpoint-type", "unknown-endpoint"];
+            let _: () = self.ask(n, &[&["CONFIG", "SET"], &endpoint[..]].concat()).await?;
+            let _: () = self.ask(n, &["CONFIG", "REWRITE"]).await?;
+        }
+        Ok(())
+    }
+
+    /// The ports of the nodes.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        self.nodes.iter().map(|node| node.port)
     }
 
     /// Stops a node's process without ending it (SIGSTOP): it does not answer any more.
@@ -347,11 +392,21 @@ impl RedisCluster {
         }
     }
 
-    /// Moves a slot with everything in it to another master, key by key, as resharding does.
+    /// Moves a slot with everything in it to another master, as resharding does.
     ///
     /// # Errors
     /// If a node refuses.
-    pub async fn move_slot(&self, slot: u16, to: usize) -> Result<(), RedisError> {
+    pub async fn move_slot(&mut self, slot: u16, to: usize) -> Result<(), RedisError> {
+        self.move_keys(slot, to).await?;
+        self.finish_move().await
+    }
+
+    /// The first half of a slot's move: its keys are moved one by one. Clients are redirected with
+    /// ASK until [`finish_move`](Self::finish_move).
+    ///
+    /// # Errors
+    /// If a node refuses.
+    pub async fn move_keys(&mut self, slot: u16, to: usize) -> Result<(), RedisError> {
         let from = self.owner(slot).await?;
         if from == to {
             return Ok(());
@@ -362,23 +417,34 @@ impl RedisCluster {
             self.ask(to, &["CLUSTER", "MYID"]).await?,
         ];
         let set = ["CLUSTER", "SETSLOT", &number];
-        let with = |rest: [&'static str; 1], id| [&set[..], &rest[..], &[id]].concat();
-        let _: () = self.ask(to, &with(["IMPORTING"], &ids[0])).await?;
-        let _: () = self.ask(from, &with(["MIGRATING"], &ids[1])).await?;
+        let _: () = self.ask(to, &[&set[..], &["IMPORTING", &ids[0]]].concat()).await?;
+        let _: () = self.ask(from, &[&set[..], &["MIGRATING", &ids[1]]].concat()).await?;
+        self.moving = Some(Move { slot, from, to });
         let port = self.nodes[to].port.to_string();
         loop {
             let keys: Vec<String> =
                 self.ask(from, &["CLUSTER", "GETKEYSINSLOT", &number, "10"]).await?;
             if keys.is_empty() {
-                break;
+                return Ok(());
             }
             for key in keys {
                 let move_ = ["MIGRATE", "127.0.0.1", &port, &key, "0", "10000"];
                 let _: redis::Value = self.ask(from, &move_).await?;
             }
         }
+    }
+
+    /// The second half of a slot's move: all nodes learn where it is. Does nothing if none was
+    /// begun.
+    ///
+    /// # Errors
+    /// If a node refuses.
+    pub async fn finish_move(&mut self) -> Result<(), RedisError> {
+        let Some(Move { slot, from, to }) = self.moving.take() else { return Ok(()) };
+        let (number, owner): (_, String) =
+            (slot.to_string(), self.ask(to, &["CLUSTER", "MYID"]).await?);
         for n in [to, from] {
-            let _: () = self.ask(n, &with(["NODE"], &ids[1])).await?;
+            let _: () = self.ask(n, &["CLUSTER", "SETSLOT", &number, "NODE", &owner]).await?;
         }
         let mut wait = Wait::new("all know where the slot is");
         while !wait.over(self.all_see_at(slot, to).await)? {

@@ -147,6 +147,24 @@ impl ServerProcess {
         }
     }
 
+    /// Stops it without ending it (SIGSTOP).
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`pause`](Self::pause).
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // Fails only when the process is gone already.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
     /// Kills it (SIGKILL) and waits until it is gone.
     pub(crate) async fn kill(&mut self) {
         self.usage();
@@ -160,12 +178,11 @@ impl ServerProcess {
     /// Asks it to stop (SIGTERM), waits, and kills it if it does not.
     pub(crate) async fn stop(&mut self) {
         self.usage();
-        let Some(running) = self.running.as_mut() else { return };
         self.asked_to_die = true;
-        if let Some(pid) = i32::try_from(running.pid).ok().and_then(Pid::from_raw) {
-            // Fails only when the process is gone already.
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        self.signal(Signal::TERM);
+        // One that is paused could not hear it.
+        self.resume();
+        let Some(running) = self.running.as_mut() else { return };
         if tokio::time::timeout(STOP_PATIENCE, running.child.wait()).await.is_err() {
             let _ = running.child.kill().await;
         }

@@ -21,6 +21,7 @@ use crate::live::Progress;
 use crate::population::Population;
 use crate::process::{ProcessReport, Usage, raise_open_files};
 use crate::report::{Connections, HarnessLag, LossReport, Mark, MarkKind, Publishes, Recovery};
+use crate::scenario::Concern;
 use crate::schedule::Schedule;
 use crate::score::{Counters, Score};
 
@@ -72,21 +73,22 @@ pub(crate) async fn drive(
 /// Steps about servers only work on servers that the run has started.
 fn check_steps(options: &Options) -> Result<(), RunError> {
     let scenario = &options.scenario;
-    let about_servers = scenario.step.iter().find(|step| step.action.is_about_servers());
-    let Some(step) = about_servers else { return Ok(()) };
-    let action = step.action.as_str();
-    if !options.targets.is_empty() {
-        return Err(RunError::Environment(format!(
-            "step {action} does not work with --target: the harness cannot reach those processes"
-        )));
+    for step in scenario.step.iter().filter(|step| step.action.concerns() != Concern::Clients) {
+        let action = step.action.as_str();
+        if !options.targets.is_empty() {
+            return Err(RunError::Environment(format!(
+                "step {action} does not work with --target: the harness cannot reach those \
+                 processes"
+            )));
+        }
+        if let Some(n) = step.server.filter(|n| *n >= scenario.instances) {
+            return Err(RunError::Environment(format!(
+                "step {action}: there is no server {n}, they are counted from 0 and there are {}",
+                scenario.instances
+            )));
+        }
     }
-    match step.server {
-        Some(n) if n >= scenario.instances => Err(RunError::Environment(format!(
-            "step {action}: there is no server {n}, they are counted from 0 and there are {}",
-            scenario.instances
-        ))),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 struct Run<'a> {

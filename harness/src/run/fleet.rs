@@ -4,9 +4,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use super::RunError;
+use super::redis_links::RedisLinks;
 use crate::process::redis_cluster::RedisCluster;
 use crate::process::{Program, ServerProcess, Usage, check_health};
-use crate::scenario::{Redis, Scenario};
+use crate::scenario::{Concern, Redis, Scenario};
 
 /// How long a server that was given may take to answer that it is well.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
@@ -15,6 +16,8 @@ const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Fleet {
     servers: Vec<Member>,
     redis: Option<RedisCluster>,
+    /// Their ways to it, where the scenario disturbs them.
+    redis_links: Option<RedisLinks>,
 }
 
 enum Member {
@@ -29,9 +32,16 @@ impl Fleet {
             Redis::Cluster => Some(RedisCluster::start().await?),
             Redis::None | Redis::At(_) => None,
         };
-        let urls = match (&scenario.redis, &redis) {
+        let disturbed =
+            scenario.step.iter().any(|step| step.action.concerns() == Concern::RedisLinks);
+        let redis_links = match &redis {
+            Some(redis) if disturbed => Some(RedisLinks::start(redis, scenario.instances).await?),
+            _ => None,
+        };
+        let urls = |n| match (&scenario.redis, &redis_links) {
             (Redis::At(urls), _) => Some(urls.clone()),
-            (_, cluster) => cluster.as_ref().map(RedisCluster::urls),
+            (_, Some(links)) => Some(links.urls(n)),
+            (_, None) => redis.as_ref().map(RedisCluster::urls),
         };
         let mut servers = Vec::with_capacity(scenario.instances);
         for n in 0..scenario.instances {
@@ -39,16 +49,21 @@ impl Fleet {
                 Program::Serve => format!("server {n}"),
                 Program::Floor => "floor".to_owned(),
             };
-            let settings = settings(scenario, n, urls.as_deref());
+            let settings = settings(scenario, n, urls(n).as_deref());
             let server = ServerProcess::start(role, program, settings.to_string()).await?;
             servers.push(Member::Own(Box::new(server)));
         }
-        Ok(Self { servers, redis })
+        Ok(Self { servers, redis, redis_links })
     }
 
     /// The Redis that the run has started.
     pub(crate) fn redis(&mut self) -> Option<&mut RedisCluster> {
         self.redis.as_mut()
+    }
+
+    /// The ways of its servers to Redis, where the scenario disturbs them.
+    pub(super) fn redis_links(&self) -> Option<&RedisLinks> {
+        self.redis_links.as_ref()
     }
 
     /// Servers that run already; each must answer that it is well.
@@ -63,7 +78,7 @@ impl Fleet {
             }
             servers.push(Member::Given { url: url.trim_end_matches('/').to_owned(), addr });
         }
-        Ok(Self { servers, redis: None })
+        Ok(Self { servers, redis: None, redis_links: None })
     }
 
     /// How many there are.

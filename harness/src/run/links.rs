@@ -1,12 +1,13 @@
 //! Which client reaches its server by which way.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::RunError;
 use super::fleet::Fleet;
 use crate::population::ClientPlan;
-use crate::proxy::Proxy;
-use crate::scenario::{Action, Scenario};
+use crate::proxy::{ANY_PORT, Proxy};
+use crate::scenario::{Action, Concern, Scenario};
 
 /// The proxies of a run: one for each group and server that needs one.
 pub(super) struct Links {
@@ -19,13 +20,13 @@ impl Links {
         let mut proxies = BTreeMap::new();
         for (number, group) in scenario.group.iter().enumerate() {
             // Whoever is left without a server goes to another one.
-            let may_lose_server =
-                fleet.len() > 1 && scenario.step.iter().any(|step| step.action.is_about_servers());
-            let is_cut = scenario.step.iter().any(|step| {
-                step.action == Action::CutClients
+            let may_lose_server = fleet.len() > 1
+                && scenario.step.iter().any(|step| step.action.concerns() == Concern::Servers);
+            let is_disturbed = scenario.step.iter().any(|step| {
+                matches!(step.action, Action::CutClients | Action::DelayClients)
                     && step.group.as_ref().is_none_or(|name| *name == group.name)
             });
-            if !is_cut && !may_lose_server && group.bytes_per_second.is_none() {
+            if !is_disturbed && !may_lose_server && group.bytes_per_second.is_none() {
                 continue;
             }
             for server in 0..fleet.len() {
@@ -41,7 +42,7 @@ impl Links {
                         ),
                     })?);
                 }
-                let proxy = Proxy::start(servers, group.bytes_per_second)
+                let proxy = Proxy::start(ANY_PORT, servers, group.bytes_per_second)
                     .await
                     .map_err(|e| RunError::Environment(format!("no proxy: {e}")))?;
                 proxies.insert((number, server), proxy);
@@ -75,6 +76,13 @@ impl Links {
     pub(super) fn reopen(&self, groups: &[usize]) {
         for (_, proxy) in self.of(groups) {
             proxy.set_closed(false);
+        }
+    }
+
+    /// What passes to and from clients of some groups is late by `delay`.
+    pub(super) fn delay(&self, groups: &[usize], delay: Duration) {
+        for (_, proxy) in self.of(groups) {
+            proxy.set_delay(delay);
         }
     }
 

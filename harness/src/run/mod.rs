@@ -6,6 +6,8 @@ mod fleet;
 mod links;
 mod outcome;
 mod pacer;
+mod redis_links;
+mod redis_steps;
 mod sampler;
 mod steps;
 

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_core::Partitioning;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::connect::Seated;
 use super::fleet::Fleet;
 use super::links::Links;
+use super::redis_steps;
 use crate::population::{Population, Wire};
-use crate::process::redis_cluster::{RedisCluster, RedisError};
+use crate::process::ServerProcess;
 use crate::report::{Mark, MarkKind};
-use crate::scenario::{Action, Scenario, Span, Step};
+use crate::scenario::{Action, Concern, Scenario, Span, Step};
 use crate::score::Score;
 
 /// Clients that move to another transport at the same time.
@@ -37,40 +37,81 @@ pub(super) struct Steps {
     pub(super) marks: mpsc::UnboundedSender<Mark>,
 }
 
+/// Whether a step is done or undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Begin,
+    End,
+}
+
 impl Steps {
-    /// Carries out all steps, each at its time; returns after the last.
+    /// Carries out all steps, each at its time, and undoes those that last for a time; returns
+    /// after the last.
     pub(super) async fn run(self) {
         let mut wires: Vec<Wire> =
             self.score.population().clients.iter().map(|client| client.wire).collect();
-        let mut steps = self.scenario.step.clone();
-        steps.sort_by_key(|step| step.at);
-        for step in steps {
-            let at = self.score.clock.instant(self.start_us) + step.at.duration();
+        for (at, turn, step) in timetable(&self.scenario.step) {
+            let at = self.score.clock.instant(self.start_us) + at;
             tokio::time::sleep_until(at.into()).await;
-            self.mark(MarkKind::Step, describe(&step));
-            match step.action {
-                Action::CutClients => self.cut(&step).await,
-                Action::SwitchTransport => self.switch(&step, &mut wires).await,
-                Action::KillServer | Action::StopServer | Action::RestartServer => {
-                    self.servers(&step).await;
+            match turn {
+                Turn::Begin => {
+                    self.mark(MarkKind::Step, describe(step));
+                    self.begin(step, &mut wires).await;
                 }
-                Action::KillRedisMaster
-                | Action::PauseRedis
-                | Action::RestartRedis
-                | Action::MoveSlot => self.redis(&step).await,
+                Turn::End => self.end(step).await,
             }
         }
     }
 
-    async fn cut(&self, step: &Step) {
-        let groups = self.groups(step);
-        let lasting = step.lasting.map(|span| span.duration()).filter(|span| !span.is_zero());
-        self.links.cut(&groups, lasting.is_some());
-        if let Some(lasting) = lasting {
-            tokio::time::sleep(lasting).await;
-            self.links.reopen(&groups);
-            self.mark(MarkKind::Step, "connections possible again".to_owned());
+    async fn begin(&self, step: &Step, wires: &mut [Wire]) {
+        match step.action.concerns() {
+            Concern::Clients => match step.action {
+                Action::CutClients => self.links.cut(&self.groups(step), lasting(step).is_some()),
+                Action::DelayClients => self.links.delay(&self.groups(step), delay(step)),
+                _ => self.switch(step, wires).await,
+            },
+            Concern::Servers => self.servers(step).await,
+            Concern::RedisLinks => self.redis_links(step, Turn::Begin).await,
+            Concern::Redis => {
+                let mut fleet = self.fleet.lock().await;
+                let Some(redis) = fleet.redis() else { return self.no_redis() };
+                match redis_steps::begin(&self.scenario, step, redis).await {
+                    Ok(Some(text)) => self.mark(MarkKind::Step, text),
+                    Ok(None) => {}
+                    Err(error) => self.mark(MarkKind::Fault, error.to_string()),
+                }
+            }
         }
+    }
+
+    async fn end(&self, step: &Step) {
+        let told = match step.action.concerns() {
+            Concern::Clients if step.action == Action::DelayClients => {
+                self.links.delay(&self.groups(step), Duration::ZERO);
+                "clients are reached without delay again".to_owned()
+            }
+            Concern::Clients => {
+                self.links.reopen(&self.groups(step));
+                "connections possible again".to_owned()
+            }
+            Concern::Servers => {
+                self.each_server(step, ServerProcess::resume).await;
+                format!("{} again", who(step, "goes on", "go on"))
+            }
+            Concern::RedisLinks => {
+                self.redis_links(step, Turn::End).await;
+                format!("{} as before", who(step, "reaches Redis", "reach Redis"))
+            }
+            Concern::Redis => {
+                let mut fleet = self.fleet.lock().await;
+                let Some(redis) = fleet.redis() else { return self.no_redis() };
+                match redis_steps::end(step, redis).await {
+                    Ok(text) => text.to_owned(),
+                    Err(error) => return self.mark(MarkKind::Fault, error.to_string()),
+                }
+            }
+        };
+        self.mark(MarkKind::Step, told);
     }
 
     async fn switch(&self, step: &Step, wires: &mut [Wire]) {
@@ -102,12 +143,11 @@ impl Steps {
     }
 
     async fn servers(&self, step: &Step) {
+        if step.action == Action::PauseServer {
+            return self.each_server(step, ServerProcess::pause).await;
+        }
         let mut fleet = self.fleet.lock().await;
-        let chosen = match step.server {
-            Some(n) => n..n + 1,
-            None => 0..fleet.len(),
-        };
-        for n in chosen {
+        for n in chosen(step, fleet.len()) {
             let Some(server) = fleet.own(n) else {
                 self.mark(MarkKind::Fault, format!("server {n} is not one this run has started"));
                 continue;
@@ -129,15 +169,29 @@ impl Steps {
         }
     }
 
-    async fn redis(&self, step: &Step) {
+    async fn each_server(&self, step: &Step, act: impl Fn(&ServerProcess)) {
         let mut fleet = self.fleet.lock().await;
-        let Some(redis) = fleet.redis() else {
-            return self.mark(MarkKind::Fault, "the run has not started a Redis".to_owned());
-        };
-        match break_redis(&self.scenario, step, redis).await {
-            Ok(text) => self.mark(MarkKind::Step, text),
-            Err(error) => self.mark(MarkKind::Fault, error.to_string()),
+        for n in chosen(step, fleet.len()) {
+            if let Some(server) = fleet.own(n) {
+                act(server);
+            }
         }
+    }
+
+    async fn redis_links(&self, step: &Step, turn: Turn) {
+        let fleet = self.fleet.lock().await;
+        let Some(links) = fleet.redis_links() else { return self.no_redis() };
+        match (step.action, turn) {
+            (Action::StallRedis, turn) => links.stall(step.server, turn == Turn::Begin),
+            (Action::DelayRedis, Turn::Begin) => links.delay(step.server, delay(step)),
+            (Action::DelayRedis, Turn::End) => links.delay(step.server, Duration::ZERO),
+            (_, Turn::Begin) => links.cut(step.server, true),
+            (_, Turn::End) => links.reopen(step.server),
+        }
+    }
+
+    fn no_redis(&self) {
+        self.mark(MarkKind::Fault, "the run has not started a Redis".to_owned());
     }
 
     fn groups(&self, step: &Step) -> Vec<usize> {
@@ -159,64 +213,40 @@ impl Steps {
     }
 }
 
-/// Does to Redis what the step says; tells what that was.
-async fn break_redis(
-    scenario: &Scenario,
-    step: &Step,
-    redis: &mut RedisCluster,
-) -> Result<String, RedisError> {
-    match step.action {
-        Action::PauseRedis => {
-            let nodes = 0..redis.len();
-            nodes.clone().for_each(|n| redis.pause(n));
-            tokio::time::sleep(step.lasting.map(Span::duration).unwrap_or_default()).await;
-            nodes.for_each(|n| redis.resume(n));
-            Ok("Redis goes on".to_owned())
-        }
-        Action::RestartRedis => {
-            for n in 0..redis.len() {
-                if !redis.is_up(n) {
-                    redis.restart(n).await?;
-                }
-            }
-            Ok("all nodes of Redis are up".to_owned())
-        }
-        Action::MoveSlot => {
-            let slot = slot(scenario, redis).await?;
-            let owner = redis.owner(slot).await?;
-            let masters = redis.masters().await?;
-            if let Some(other) = masters.into_iter().find(|n| *n != owner) {
-                redis.move_slot(slot, other).await?;
-            }
-            Ok(format!("slot {slot} is elsewhere"))
-        }
-        _ => {
-            let master = redis.owner(slot(scenario, redis).await?).await?;
-            redis.kill(master);
-            Ok(format!("node {master} of Redis is dead"))
-        }
+/// When each step is done, and undone if it lasts.
+fn timetable(steps: &[Step]) -> Vec<(Duration, Turn, &Step)> {
+    let mut turns = Vec::with_capacity(steps.len() * 2);
+    for step in steps {
+        let at = step.at.duration();
+        turns.push((at, Turn::Begin, step));
+        turns.extend(lasting(step).map(|lasting| (at + lasting, Turn::End, step)));
+    }
+    turns.sort_by_key(|(at, ..)| *at);
+    turns
+}
+
+fn lasting(step: &Step) -> Option<Duration> {
+    step.lasting.map(Span::duration).filter(|lasting| !lasting.is_zero())
+}
+
+fn delay(step: &Step) -> Duration {
+    step.by.map(Span::duration).unwrap_or_default()
+}
+
+/// One server does something, or all do.
+fn who(step: &Step, one: &str, all: &str) -> String {
+    match step.server {
+        Some(n) => format!("server {n} {one}"),
+        None => format!("servers {all}"),
     }
 }
 
-/// The hash slot of the first thing that is published.
-async fn slot(scenario: &Scenario, redis: &RedisCluster) -> Result<u16, RedisError> {
-    let setting =
-        |section: &str, key: &str| scenario.server.get(section)?.as_table()?.get(key).cloned();
-    let count = setting("partitions", "count").and_then(|count| count.as_integer());
-    let count = count.and_then(|count| u16::try_from(count).ok());
-    let mut partitioning = Partitioning::new(count.unwrap_or(Partitioning::DEFAULT_COUNT));
-    if let Some(toml::Value::Table(depths)) = setting("partitions", "depths") {
-        for (root, depth) in depths {
-            let depth = depth.as_integer().and_then(|depth| usize::try_from(depth).ok());
-            partitioning = partitioning.with_depth(root, depth.unwrap_or(1));
-        }
+/// The servers that a step is about.
+fn chosen(step: &Step, servers: usize) -> std::ops::Range<usize> {
+    match step.server {
+        Some(n) => n..n + 1,
+        None => 0..servers,
     }
-    let name = scenario.publish.first().map(|publish| publish.name.as_str()).unwrap_or_default();
-    let name = name.replace("{client}", "0").replace("{room}", "0");
-    // The prefix does not count: the braces do.
-    let key = format!("{{p{}}}", partitioning.of_name(&name));
-    let node = redis.masters().await?.first().copied().unwrap_or(0);
-    redis.ask(node, &["CLUSTER", "KEYSLOT", &key]).await
 }
 
 fn describe(step: &Step) -> String {
@@ -226,6 +256,9 @@ fn describe(step: &Step) -> String {
     }
     if let Some(group) = &step.group {
         text.push_str(&format!(" of {group}"));
+    }
+    if let Some(by) = step.by {
+        text.push_str(&format!(" by {by}"));
     }
     if let Some(lasting) = step.lasting {
         text.push_str(&format!(" for {lasting}"));

@@ -14,6 +14,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("instance-kill", include_str!("../../scenarios/instance-kill.toml")),
     ("rolling-restart", include_str!("../../scenarios/rolling-restart.toml")),
     ("redis-failover", include_str!("../../scenarios/redis-failover.toml")),
+    ("partition", include_str!("../../scenarios/partition.toml")),
     ("redis-outage", include_str!("../../scenarios/redis-outage.toml")),
     ("smoke", include_str!("../../scenarios/smoke.toml")),
     ("soak", include_str!("../../scenarios/soak.toml")),

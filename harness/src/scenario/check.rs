@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tidings_core::Priority;
 
-use super::{Action, Group, Publish, Redis, Scenario, Step};
+use super::{Concern, Group, Lasts, Publish, Redis, Scenario, Step};
 use crate::stamp;
 
 /// The largest payload a scenario may ask for.
@@ -125,42 +125,47 @@ fn happening(scenario: &Scenario, step: &Step, at: &str) -> Result<(), Problem> 
             format!("{} is after the end, {}", step.at, scenario.duration),
         ));
     }
-    let about_servers = step.action.is_about_servers();
-    let about_redis = step.action.is_about_redis();
-    if step.server.is_some() && !about_servers {
-        let problem_text = if about_redis {
-            format!("{} happens to Redis", step.action.as_str())
-        } else {
-            format!("{} happens to clients: give a group", step.action.as_str())
+    let action = step.action.as_str();
+    let concerns = step.action.concerns();
+    if step.action.needs_cluster() && scenario.redis != Redis::Cluster {
+        let text = format!("{action} needs redis = \"cluster\"");
+        return Err(problem(format!("{at}.action"), text));
+    }
+    if step.server.is_some() && !matches!(concerns, Concern::Servers | Concern::RedisLinks) {
+        let text = match concerns {
+            Concern::Clients => format!("{action} happens to clients: give a group"),
+            _ => format!("{action} happens to Redis"),
         };
-        return Err(problem(format!("{at}.server"), problem_text));
+        return Err(problem(format!("{at}.server"), text));
     }
-    if about_redis && scenario.redis != Redis::Cluster {
-        return Err(problem(
-            format!("{at}.action"),
-            format!("{} needs redis = \"cluster\"", step.action.as_str()),
-        ));
+    match (step.lasting, step.action.lasts()) {
+        (None, Lasts::Must) => {
+            return Err(problem(format!("{at}.for"), format!("say how long {action} lasts")));
+        }
+        (Some(_), Lasts::No) => {
+            return Err(problem(format!("{at}.for"), format!("{action} happens at once")));
+        }
+        _ => {}
     }
-    if step.action == Action::PauseRedis && step.lasting.is_none() {
-        return Err(problem(format!("{at}.for"), "say how long Redis is paused"));
+    match (step.by, step.action.delays()) {
+        (None, true) => {
+            let text = format!("say by how much {action} delays, as in 50ms");
+            return Err(problem(format!("{at}.by"), text));
+        }
+        (Some(_), false) => {
+            return Err(problem(format!("{at}.by"), format!("{action} delays nothing")));
+        }
+        _ => {}
     }
-    if step.lasting.is_some() && !step.action.lasts() {
-        return Err(problem(
-            format!("{at}.for"),
-            format!("{} happens at once", step.action.as_str()),
-        ));
-    }
-    match &step.group {
-        Some(_) if about_servers => Err(problem(
-            format!("{at}.group"),
-            format!("{} happens to servers: give a server's number", step.action.as_str()),
-        )),
-        Some(_) if about_redis => Err(problem(
-            format!("{at}.group"),
-            format!("{} happens to Redis", step.action.as_str()),
-        )),
-        Some(group) => known_group(scenario, group, &format!("{at}.group")),
-        None => Ok(()),
+    let Some(group) = &step.group else { return Ok(()) };
+    let key = format!("{at}.group");
+    match concerns {
+        Concern::Clients => known_group(scenario, group, &key),
+        Concern::Redis => Err(problem(key, format!("{action} happens to Redis"))),
+        Concern::Servers | Concern::RedisLinks => {
+            let text = format!("{action} happens to servers: give a server's number");
+            Err(problem(key, text))
+        }
     }
 }
 
@@ -254,6 +259,12 @@ mod tests {
             ("at = \"2s\"", "at = \"7s\"", "step[0].at", "after the end"),
             ("at = \"2s\"", "at = \"2s\"\nserver = 0", "step[0].server", "give a group"),
             ("cut-clients", "kill-servers", "action", "kill-server"),
+            ("cut-clients", "pause-server", "step[0].for", "how long"),
+            ("cut-clients", "kill-server\"\nfor = \"1s", "step[0].for", "at once"),
+            ("cut-clients", "delay-clients\"\nfor = \"1s", "step[0].by", "50ms"),
+            ("cut-clients", "cut-clients\"\nby = \"1s", "step[0].by", "delays nothing"),
+            ("cut-clients", "kill-server\"\ngroup = \"all", "step[0].group", "server's number"),
+            ("cut-clients", "stall-redis\"\nfor = \"1s", "step[0].action", "cluster"),
             ("[[step]]", "[sla]\nlosst = 1\n[[step]]", "losst", "expected one of"),
             ("[[step]]", "[sla.group.al]\n[[step]]", "sla.group.al", "there are all"),
             ("[[step]]", "[sla.priority.top]\n[[step]]", "sla.priority.top", "critical"),

@@ -8,6 +8,7 @@ mod check;
 mod redis;
 mod sla;
 mod span;
+mod step;
 
 use std::path::Path;
 
@@ -18,6 +19,7 @@ pub use builtin::BUILT_IN;
 pub use redis::Redis;
 pub use sla::{Scoped, Sla};
 pub use span::Span;
+pub use step::{Action, Concern, Lasts, Step};
 
 /// A scenario as it is written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -134,86 +136,6 @@ pub struct Publish {
     /// The events' priority.
     #[serde(default, with = "priority_word")]
     pub priority: Priority,
-}
-
-/// Something that happens during the run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Step {
-    /// How long after the first event was due.
-    pub at: Span,
-    /// What happens.
-    pub action: Action,
-    /// The server it happens to, counted from 0; without it, all of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server: Option<usize>,
-    /// The group it happens to; without it, all of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
-    /// How long it lasts, where that means something (`cut-clients`: nobody can connect so long;
-    /// `pause-redis`).
-    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
-    pub lasting: Option<Span>,
-}
-
-/// What a step does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Action {
-    /// Cuts the clients' connections without a goodbye.
-    CutClients,
-    /// Every client moves to the other transport, live.
-    SwitchTransport,
-    /// Kills servers (SIGKILL).
-    KillServer,
-    /// Asks servers to stop (SIGTERM) and leaves them stopped.
-    StopServer,
-    /// Starts servers that were stopped or killed again, at the same address; one that is up is
-    /// stopped first.
-    RestartServer,
-    /// Kills the master (SIGKILL) that has the partition of the first thing that is published.
-    KillRedisMaster,
-    /// Stops all nodes of Redis for a while (SIGSTOP, then SIGCONT).
-    PauseRedis,
-    /// Starts the nodes of Redis that were killed again.
-    RestartRedis,
-    /// Moves the slot of that partition to another master.
-    MoveSlot,
-}
-
-impl Action {
-    /// The word for it, as written in a scenario.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CutClients => "cut-clients",
-            Self::SwitchTransport => "switch-transport",
-            Self::KillServer => "kill-server",
-            Self::StopServer => "stop-server",
-            Self::RestartServer => "restart-server",
-            Self::KillRedisMaster => "kill-redis-master",
-            Self::PauseRedis => "pause-redis",
-            Self::RestartRedis => "restart-redis",
-            Self::MoveSlot => "move-slot",
-        }
-    }
-
-    /// Whether it happens to servers.
-    pub const fn is_about_servers(self) -> bool {
-        matches!(self, Self::KillServer | Self::StopServer | Self::RestartServer)
-    }
-
-    /// Whether it happens to Redis.
-    pub const fn is_about_redis(self) -> bool {
-        matches!(
-            self,
-            Self::KillRedisMaster | Self::PauseRedis | Self::RestartRedis | Self::MoveSlot
-        )
-    }
-
-    /// Whether it lasts for a time that can be given.
-    pub const fn lasts(self) -> bool {
-        matches!(self, Self::CutClients | Self::PauseRedis)
-    }
 }
 
 /// The scenario cannot be used.

@@ -114,7 +114,7 @@ async fn what_a_failover_lost_is_put_back_at_its_place() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn moving_a_slot_under_load_loses_nothing() {
-    let redis = RedisCluster::start().await.unwrap();
+    let mut redis = RedisCluster::start().await.unwrap();
     let instances = [Instance::start(&redis, "a").await, Instance::start(&redis, "b").await];
     let publisher = connect(&instances[0].url(), Transport::Ws).await;
     let client = connect(&instances[1].url(), Transport::Ws).await;
