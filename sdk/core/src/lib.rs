@@ -26,6 +26,7 @@ pub mod rng;
 pub mod server;
 pub mod socketio;
 pub mod spelling;
+pub mod state;
 pub mod time;
 pub mod typed;
 pub mod websocket;

@@ -1,0 +1,360 @@
+//! A collection as the server has it: the records, and what becomes of mutations.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::apply::{Rejection, apply};
+use super::clients::Clients;
+use super::{Change, Conflict, Document, Key, Mutation, Policy, Reason, Record, Stamp, Version};
+
+/// What a collection may hold. What would exceed it is rejected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// How many records. Default 100,000.
+    pub max_records: usize,
+    /// How many bytes a record has. Default 64 KiB.
+    pub max_record_bytes: usize,
+    /// How deep a record is nested. Default 32.
+    pub max_depth: usize,
+    /// How many ops a mutation has. Default 100.
+    pub max_ops: usize,
+    /// How many deletions are remembered; a client that was away for longer loads everything
+    /// again. Default 10,000.
+    pub max_deletions: usize,
+    /// How many clients are remembered, so that their mutations have one effect when they come
+    /// twice; the one silent for longest is forgotten first. Default 10,000.
+    pub max_clients: usize,
+    /// How many verdicts are remembered of each of them. Default 100.
+    pub max_verdicts: usize,
+    /// How many records a page of [`Collection::load`] has at most. Default 1000.
+    pub max_page: usize,
+    /// How many bytes of records, unless one alone has more. Default 64 KiB.
+    pub max_page_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_records: 100_000,
+            max_record_bytes: 64 << 10,
+            max_depth: 32,
+            max_ops: 100,
+            max_deletions: 10_000,
+            max_clients: 10_000,
+            max_verdicts: 100,
+            max_page: 1000,
+            max_page_bytes: 64 << 10,
+        }
+    }
+}
+
+/// What became of a mutation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has had its effect.
+    Accepted {
+        /// The version of its last change.
+        version: Version,
+        /// What was decided on the way.
+        conflicts: Vec<Conflict>,
+    },
+    /// It has had none.
+    Rejected(Rejection),
+    /// It came before, and what became of it is not remembered.
+    Forgotten,
+}
+
+/// What a mutation did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// What became of it.
+    pub verdict: Arc<Verdict>,
+    /// The changes to publish, in this order. None if it was rejected, or had come before.
+    pub changes: Vec<Change>,
+}
+
+/// What a client asks for when it loads a collection, or what has changed in it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Changes after this version; zero for everything.
+    pub after: Version,
+    /// From the first page on: the version up to which it had everything before.
+    pub began: Version,
+    /// At most this many records; the collection's own limit holds, too.
+    pub limit: usize,
+    /// Who asks, to be told which of its mutations are in there.
+    pub client: Option<Arc<str>>,
+}
+
+/// Changes in the order of their versions, the last one of each record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// What was before is to be dropped first: too much was deleted since then.
+    pub reset: bool,
+    /// The changes.
+    pub changes: Vec<Change>,
+    /// Everything up to this version was there, with this page.
+    pub version: Version,
+    /// What to ask for next; `None` when this is all.
+    pub next: Option<(Version, Version)>,
+    /// The number of the last mutation of the client that was judged before this page was made;
+    /// 0 if none is known.
+    pub judged: u64,
+}
+
+/// The records of one collection, and who changed them.
+#[derive(Debug)]
+pub struct Collection {
+    policy: Policy,
+    limits: Limits,
+    records: BTreeMap<Key, Record>,
+    /// The last change of every record that is there, and of those deleted last.
+    latest: BTreeMap<Version, Key>,
+    deleted: BTreeMap<Key, Stamp>,
+    /// The versions of `deleted`.
+    deletions: BTreeSet<Version>,
+    /// All deletions after this version are remembered.
+    floor: Version,
+    version: Version,
+    clients: Clients,
+}
+
+/// Records as a mutation would have them.
+type Staged = BTreeMap<Key, (Option<Document>, Stamp)>;
+
+impl Collection {
+    /// An empty collection that begins now, in microseconds since the Unix epoch.
+    pub fn new(policy: Policy, limits: Limits, now_us: u64) -> Self {
+        let clients = Clients::new(limits.max_clients, limits.max_verdicts);
+        let (floor, version) = (Version(now_us), Version(now_us));
+        Self {
+            policy,
+            limits,
+            records: BTreeMap::new(),
+            latest: BTreeMap::new(),
+            deleted: BTreeMap::new(),
+            deletions: BTreeSet::new(),
+            floor,
+            version,
+            clients,
+        }
+    }
+
+    /// How it decides conflicts.
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// What it may hold.
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The version of the last change.
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The record with this key.
+    pub fn get(&self, key: &str) -> Option<&Record> {
+        self.records.get(key)
+    }
+
+    /// All records, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Record)> {
+        self.records.iter()
+    }
+
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Judges a mutation: all of it has its effect, or nothing, and only the first time it comes.
+    /// `now_us` is the time in microseconds since the Unix epoch; a mutation from the future, or
+    /// without a time, is taken to be of now.
+    pub fn mutate(&mut self, now_us: u64, mut mutation: Mutation) -> Judged {
+        if let Some(verdict) = mutation.id.as_ref().and_then(|id| self.clients.find(id)) {
+            return Judged { verdict, changes: Vec::new() };
+        }
+        let now = now_us / 1000;
+        mutation.time = if mutation.time == 0 { now } else { mutation.time.min(now) };
+        let (verdict, changes) = match self.stage(now_us, &mutation) {
+            Ok((staged, conflicts)) => {
+                let changes = self.commit(staged);
+                (Verdict::Accepted { version: self.version, conflicts }, changes)
+            }
+            Err(rejection) => (Verdict::Rejected(rejection), Vec::new()),
+        };
+        let verdict = Arc::new(verdict);
+        if let Some(id) = &mutation.id {
+            self.clients.remember(id, verdict.clone());
+        }
+        Judged { verdict, changes }
+    }
+
+    /// What the mutation would do, without doing it.
+    fn stage(
+        &self,
+        now_us: u64,
+        mutation: &Mutation,
+    ) -> Result<(Staged, Vec<Conflict>), Rejection> {
+        let mut staged = Staged::new();
+        let mut conflicts = Vec::new();
+        if let Some(op) = mutation.ops.get(self.limits.max_ops) {
+            let most = self.limits.max_ops;
+            return Err(refused(&op.key, format!("a mutation has at most {most} ops (max_ops)")));
+        }
+        let mut version = Version(now_us.max(self.version.0 + 1));
+        for op in &mutation.ops {
+            let earlier = staged.get(&op.key).map(|(value, stamp)| {
+                let stamp = stamp.clone();
+                value.clone().map(|value| Record { value, stamp })
+            });
+            let current = match &earlier {
+                Some(earlier) => earlier.as_ref(),
+                None => self.records.get(&op.key),
+            };
+            let applied = apply(&self.policy, current, mutation, op)
+                .map_err(|reason| Rejection { key: op.key.clone(), reason })?;
+            if let Some(value) = &applied.value {
+                self.check_size(&op.key, value)?;
+            }
+            conflicts.extend(applied.conflict);
+            // A record that is changed twice has changed once, when it was last.
+            staged.insert(op.key.clone(), (applied.value, mutation.stamp(current, version)));
+            version.0 += 1;
+        }
+        self.check_count(&staged)?;
+        Ok((staged, conflicts))
+    }
+
+    fn check_count(&self, staged: &Staged) -> Result<(), Rejection> {
+        let (mut more, mut less) = (0, 0);
+        for (key, (value, _)) in staged {
+            match (self.records.contains_key(key), value.is_some()) {
+                (false, true) => more += 1,
+                (true, false) => less += 1,
+                _ => {}
+            }
+        }
+        let most = self.limits.max_records;
+        match staged.first_key_value() {
+            Some((key, _)) if self.records.len() + more > most + less => {
+                Err(refused(key, format!("the collection has {most} records (max_records)")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_size(&self, key: &Key, value: &Document) -> Result<(), Rejection> {
+        let (bytes, most) = (value.bytes().len(), self.limits.max_record_bytes);
+        if bytes <= most {
+            return Ok(());
+        }
+        let message =
+            format!("the record would have {bytes} bytes, {most} are allowed (max_record_bytes)");
+        Err(refused(key, message))
+    }
+
+    fn commit(&mut self, staged: Staged) -> Vec<Change> {
+        let change = |(key, (value, stamp))| Change { key, value, stamp };
+        let mut changes: Vec<Change> = staged.into_iter().map(change).collect();
+        changes.sort_by_key(|change| change.stamp.version);
+        for change in &changes {
+            self.store(change.clone());
+        }
+        changes
+    }
+
+    fn store(&mut self, change: Change) {
+        let Change { key, value, stamp } = change;
+        let version = stamp.version;
+        self.version = version;
+        let before = match self.records.remove(&key) {
+            Some(record) => Some(record.stamp.version),
+            None => self.deleted.remove(&key).map(|stamp| stamp.version),
+        };
+        if let Some(before) = before {
+            self.latest.remove(&before);
+            self.deletions.remove(&before);
+        }
+        self.latest.insert(version, key.clone());
+        match value {
+            Some(value) => {
+                self.records.insert(key, Record { value, stamp });
+            }
+            None => {
+                self.deletions.insert(version);
+                self.deleted.insert(key, stamp);
+            }
+        }
+        self.forget_deletions();
+    }
+
+    fn forget_deletions(&mut self) {
+        while self.deletions.len() > self.limits.max_deletions
+            && let Some(version) = self.deletions.pop_first()
+        {
+            if let Some(key) = self.latest.remove(&version) {
+                self.deleted.remove(&key);
+            }
+            self.floor = version;
+        }
+    }
+
+    /// The last change of this record, if it is there or its deletion is remembered.
+    fn change(&self, key: &Key) -> Option<Change> {
+        let (value, stamp) = match self.records.get(key) {
+            Some(record) => (Some(record.value.clone()), record.stamp.clone()),
+            None => (None, self.deleted.get(key)?.clone()),
+        };
+        Some(Change { key: key.clone(), value, stamp })
+    }
+
+    /// The next changes that a client does not have, oldest first. Everything is there when a page
+    /// says that nothing is next: what changes while it loads comes in a later page.
+    pub fn load(&self, load: &Load) -> Page {
+        let known = |version: Version| version >= self.floor && version <= self.version;
+        let fresh = load.after == Version(0);
+        let reset = !fresh && !known(load.began);
+        let (mut after, began) = match (fresh || reset, load.began) {
+            (true, _) => (Version(0), self.version),
+            (false, began) => (load.after, began),
+        };
+        let skips_deletions = after == Version(0);
+        let most = load.limit.clamp(1, self.limits.max_page.max(1));
+        let (mut changes, mut bytes, mut whole) = (Vec::new(), 0, true);
+        let newer = (Bound::Excluded(after), Bound::Unbounded);
+        for change in self.latest.range(newer).filter_map(|(_, key)| self.change(key)) {
+            if change.value.is_none() && skips_deletions {
+                continue;
+            }
+            bytes += change.key.len() + change.value.as_ref().map_or(0, |v| v.bytes().len());
+            let full = changes.len() >= most || bytes > self.limits.max_page_bytes;
+            if full && !changes.is_empty() {
+                whole = false;
+                break;
+            }
+            after = change.stamp.version;
+            changes.push(change);
+        }
+        Page {
+            reset,
+            changes,
+            version: if whole { self.version } else { after },
+            next: (!whole).then_some((after, began)),
+            judged: load.client.as_ref().map_or(0, |client| self.clients.last_seq(client)),
+        }
+    }
+}
+
+fn refused(key: &Key, message: String) -> Rejection {
+    Rejection { key: key.clone(), reason: Reason::Refused(message) }
+}

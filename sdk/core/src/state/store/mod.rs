@@ -1,0 +1,225 @@
+//! A collection as a client has it: what is confirmed, what is pending, and what they show.
+
+mod editing;
+mod history;
+mod pending;
+mod syncing;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use self::history::History;
+use self::pending::{Pending, Stack};
+use super::{Conflict, Document, Key, MutationId, Policy, Record, Rejection, Stamp, Version};
+
+/// How a client keeps a collection.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// Who makes its mutations: random, and kept for as long as something is pending.
+    pub client: Arc<str>,
+    /// How the server decides, as far as known: what is shown follows it.
+    pub policy: Policy,
+    /// How many mutations may be pending. Default 10,000.
+    pub max_pending: usize,
+    /// How many bytes they may have together. Default 8 MiB.
+    pub max_pending_bytes: usize,
+    /// How many mutations can be undone. Default 100.
+    pub max_undo: usize,
+    /// How many mutations are sent at once. Default 50.
+    pub max_batch: usize,
+    /// How many bytes are sent at once, unless one mutation alone has more. Default 64 KiB.
+    pub max_batch_bytes: usize,
+}
+
+impl StoreConfig {
+    /// The defaults, for this client.
+    pub fn new(client: impl Into<Arc<str>>) -> Self {
+        Self {
+            client: client.into(),
+            policy: Policy::default(),
+            max_pending: 10_000,
+            max_pending_bytes: 8 << 20,
+            max_undo: 100,
+            max_batch: 50,
+            max_batch_bytes: 64 << 10,
+        }
+    }
+}
+
+/// A mutation was not made; nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MutateError {
+    /// It is not possible with what is shown.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// Too much is pending.
+    #[error(
+        "{pending} mutations of {bytes} bytes wait for the server: no more fit (max_pending, max_pending_bytes)"
+    )]
+    Full {
+        /// How many mutations.
+        pending: usize,
+        /// How many bytes they have.
+        bytes: usize,
+    },
+}
+
+/// What became of a mutation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// The server has taken it.
+    Acknowledged {
+        /// Which one.
+        seq: u64,
+        /// The version of its last change, unless the server does not remember.
+        version: Option<Version>,
+        /// What was decided on the way.
+        conflicts: Vec<Conflict>,
+    },
+    /// The server has rejected it; it is not shown any more.
+    Rejected {
+        /// Which one.
+        seq: u64,
+        /// Why.
+        rejection: Rejection,
+    },
+    /// All its changes are in what the server has sent: everybody sees them.
+    Observed {
+        /// Which one.
+        seq: u64,
+    },
+}
+
+/// A client's copy of a collection.
+///
+/// What it [shows](Self::get) is what the server has confirmed and, on top of it, what is pending.
+/// A confirmed change has only the pending changes of the same record applied anew.
+#[derive(Debug)]
+pub struct Store {
+    config: StoreConfig,
+    confirmed: BTreeMap<Key, Record>,
+    /// While loading, deletions that a page may not know of.
+    deleted: BTreeMap<Key, Version>,
+    /// All changes up to here are in `confirmed`.
+    version: Version,
+    loading: bool,
+    /// While everything is loaded: which records were on a page.
+    listed: Option<BTreeSet<Key>>,
+    pending: BTreeMap<u64, Pending>,
+    pending_bytes: usize,
+    /// The pending changes of each record that has some.
+    stacks: BTreeMap<Key, Stack>,
+    next_seq: u64,
+    /// Mutations up to this one are stored durably, and may be sent.
+    durable: u64,
+    /// The mutations up to this one have their verdicts.
+    answered: u64,
+    in_flight: bool,
+    history: History,
+    changed: BTreeSet<Key>,
+    notices: VecDeque<Notice>,
+}
+
+impl Store {
+    /// A copy that knows nothing yet.
+    pub fn new(config: StoreConfig) -> Self {
+        let history = History::new(config.max_undo);
+        Self {
+            config,
+            confirmed: BTreeMap::new(),
+            deleted: BTreeMap::new(),
+            version: Version(0),
+            loading: true,
+            listed: None,
+            pending: BTreeMap::new(),
+            pending_bytes: 0,
+            stacks: BTreeMap::new(),
+            next_seq: 1,
+            durable: 0,
+            answered: 0,
+            in_flight: false,
+            history,
+            changed: BTreeSet::new(),
+            notices: VecDeque::new(),
+        }
+    }
+
+    /// The client.
+    pub const fn client(&self) -> &Arc<str> {
+        &self.config.client
+    }
+
+    /// Decides from now on as the server says that it does.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.config.policy = policy;
+        for key in self.stacks.keys().cloned().collect::<Vec<_>>() {
+            self.refold(&key);
+        }
+    }
+
+    /// The record as it is shown.
+    pub fn get(&self, key: &str) -> Option<&Document> {
+        match self.stacks.get(key).and_then(Stack::top) {
+            Some(shown) => shown.as_ref(),
+            None => self.confirmed.get(key).map(|record| &record.value),
+        }
+    }
+
+    /// All records as they are shown, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Document)> {
+        let only_pending = self.stacks.keys().filter(|key| !self.confirmed.contains_key(*key));
+        let mut keys = self.confirmed.keys().peekable();
+        let mut new = only_pending.peekable();
+        let merged = std::iter::from_fn(move || match (keys.peek(), new.peek()) {
+            (Some(key), Some(other)) if other < key => new.next(),
+            (Some(_), _) => keys.next(),
+            (None, _) => new.next(),
+        });
+        merged.filter_map(|key| Some((key, self.get(key)?)))
+    }
+
+    /// The record as the server has confirmed it.
+    pub fn confirmed(&self, key: &str) -> Option<&Record> {
+        self.confirmed.get(key)
+    }
+
+    /// Whether something is pending for this record.
+    pub fn is_pending(&self, key: &str) -> bool {
+        self.stacks.contains_key(key)
+    }
+
+    /// How many mutations are pending: not acknowledged, or not observed.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Up to which version everything is there; zero before the first load is complete.
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Whether a load is not complete.
+    pub const fn is_loading(&self) -> bool {
+        self.loading
+    }
+
+    /// The records that may look different since this was asked last.
+    pub fn take_changed(&mut self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// What became of a mutation since this was asked last.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    /// The stamp under which pending changes of a record are judged. A record that is not confirmed
+    /// can only be there by an insertion of this client's own.
+    fn stamp(&self, key: &str) -> Stamp {
+        let own = || MutationId { client: self.config.client.clone(), seq: 0 };
+        match self.confirmed.get(key) {
+            Some(record) => record.stamp.clone(),
+            None => Stamp { by: Some(own()), ..Stamp::default() },
+        }
+    }
+}

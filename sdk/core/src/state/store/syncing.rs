@@ -1,0 +1,212 @@
+//! What goes to the server, and what comes from it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::pending::Pending;
+use super::{Notice, Store};
+use crate::state::{Change, Document, Key, Load, Mutation, Page, Record, Verdict, Version};
+
+impl Store {
+    /// Mutations up to this number are stored durably: they may be sent.
+    pub fn stored(&mut self, seq: u64) {
+        self.durable = self.durable.max(seq);
+    }
+
+    /// The next mutations to send, in order; none while others are on their way.
+    /// [`answer`](Self::answer) or [`unanswered`](Self::unanswered) has to follow.
+    pub fn next_batch(&mut self) -> Option<Vec<Arc<Mutation>>> {
+        if self.in_flight || self.durable <= self.answered {
+            return None;
+        }
+        let mut bytes = 0;
+        let fits = |(number, pending): &(usize, &Pending)| {
+            bytes += pending.bytes;
+            *number == 0 || bytes <= self.config.max_batch_bytes
+        };
+        let waiting = self.pending.range(self.answered + 1..=self.durable);
+        let batch: Vec<_> = waiting
+            .map(|(_, pending)| pending)
+            .enumerate()
+            .take(self.config.max_batch.max(1))
+            .take_while(fits)
+            .map(|(_, pending)| pending.mutation.clone())
+            .collect();
+        self.in_flight = !batch.is_empty();
+        self.in_flight.then_some(batch)
+    }
+
+    /// The mutations that were on their way may not have arrived: they are sent again.
+    pub fn unanswered(&mut self) {
+        self.in_flight = false;
+    }
+
+    /// The server's verdicts on mutations that were on their way, by number. Those without one are
+    /// sent again.
+    pub fn answer(&mut self, verdicts: impl IntoIterator<Item = (u64, Verdict)>) {
+        self.in_flight = false;
+        for (seq, verdict) in verdicts {
+            self.answered = self.answered.max(seq);
+            let Some(pending) = self.pending.get_mut(&seq) else { continue };
+            if pending.acknowledged {
+                continue;
+            }
+            match verdict {
+                Verdict::Accepted { version, conflicts } => {
+                    pending.acknowledged = true;
+                    pending.accepted = Some(version);
+                    let version = Some(version);
+                    self.notices.push_back(Notice::Acknowledged { seq, version, conflicts });
+                    self.finish(seq);
+                }
+                Verdict::Forgotten => {
+                    pending.acknowledged = true;
+                    let (version, conflicts) = (None, Vec::new());
+                    self.notices.push_back(Notice::Acknowledged { seq, version, conflicts });
+                    self.settle_everywhere(seq);
+                }
+                Verdict::Rejected(rejection) => {
+                    self.history.forget(seq);
+                    self.notices.push_back(Notice::Rejected { seq, rejection });
+                    self.withdraw(seq);
+                }
+            }
+        }
+    }
+
+    /// The oldest mutation whose verdict is not known: what has to be kept over a restart begins
+    /// with it.
+    pub fn first_unanswered(&self) -> Option<u64> {
+        self.pending.range(self.answered + 1..).next().map(|(seq, _)| *seq)
+    }
+
+    /// The pending mutation with this number.
+    pub fn mutation(&self, seq: u64) -> Option<&Arc<Mutation>> {
+        self.pending.get(&seq).map(|pending| &pending.mutation)
+    }
+
+    /// A change has come from the server. Changes come in the order of their versions, but for
+    /// those on the pages of a load.
+    pub fn confirm(&mut self, change: Change) {
+        if !self.loading {
+            self.version = self.version.max(change.stamp.version);
+        }
+        let Change { key, value, stamp } = change;
+        let own = stamp.by.as_ref().filter(|by| by.client == self.config.client);
+        let own = own.map(|by| by.seq);
+        let before = self.confirmed.get(&key).map(|record| record.stamp.version);
+        let known = before.max(self.deleted.get(&key).copied());
+        if known.is_some_and(|known| known >= stamp.version) {
+            self.see(&key, own, None);
+            return self.refold(&key);
+        }
+        let undisturbed = before.unwrap_or_default() >= stamp.alone_since;
+        let shown = value.clone();
+        match value {
+            Some(value) => {
+                self.deleted.remove(&key);
+                self.confirmed.insert(key.clone(), Record { value, stamp });
+            }
+            None => {
+                self.confirmed.remove(&key);
+                if self.loading {
+                    self.deleted.insert(key.clone(), stamp.version);
+                }
+            }
+        }
+        if self.see(&key, own, shown.as_ref()) && undisturbed {
+            self.changed.insert(key);
+        } else {
+            self.refold(&key);
+        }
+    }
+
+    /// The confirmed state of a record has the change of this client's mutation `own`. True if
+    /// what was shown with it is `value`, so that nothing else need be looked at.
+    fn see(&mut self, key: &Key, own: Option<u64>, value: Option<&Document>) -> bool {
+        let Some(seq) = own else { return false };
+        if let Some(pending) = self.pending.get_mut(&seq) {
+            pending.seen = true;
+        }
+        self.settle(key, seq, value)
+    }
+
+    /// Begins to load what is not here yet. To be asked for when changes may have been missed, and
+    /// at first; changes that come meanwhile are to be [confirmed](Self::confirm) as always.
+    pub fn begin_load(&mut self, limit: usize) -> Load {
+        self.loading = true;
+        self.listed = (self.version == Version(0)).then(BTreeSet::new);
+        let client = Some(self.config.client.clone());
+        Load { after: self.version, began: self.version, limit, client }
+    }
+
+    /// A page has come that was asked for by `load`. What is to be asked for next, until all is
+    /// there.
+    pub fn loaded(&mut self, load: &Load, page: Page) -> Option<Load> {
+        if page.reset {
+            self.listed = Some(BTreeSet::new());
+        }
+        for change in page.changes {
+            if let Some(listed) = &mut self.listed {
+                listed.insert(change.key.clone());
+            }
+            self.confirm(change);
+        }
+        if let Some((after, began)) = page.next {
+            return Some(Load { after, began, ..load.clone() });
+        }
+        if let Some(listed) = self.listed.take() {
+            self.drop_unlisted(&listed, page.version);
+        }
+        self.loading = false;
+        self.version = self.version.max(page.version);
+        self.deleted.clear();
+        let is_there = |(seq, pending): &(&u64, &Pending)| {
+            **seq <= page.judged || pending.accepted.is_some_and(|version| version <= page.version)
+        };
+        let there: Vec<u64> = self.pending.iter().filter(is_there).map(|(seq, _)| *seq).collect();
+        for seq in there {
+            self.settle_everywhere(seq);
+        }
+        None
+    }
+
+    /// What was on no page although everything was loaded up to `version` is not there any more.
+    fn drop_unlisted(&mut self, listed: &BTreeSet<Key>, version: Version) {
+        let is_gone = |(key, record): &(&Key, &Record)| {
+            record.stamp.version <= version && !listed.contains(*key)
+        };
+        let gone: Vec<Key> =
+            self.confirmed.iter().filter(is_gone).map(|(k, _)| k.clone()).collect();
+        for key in gone {
+            self.confirmed.remove(&key);
+            self.refold(&key);
+        }
+    }
+
+    /// What was confirmed has all that this mutation has done.
+    fn settle_everywhere(&mut self, seq: u64) {
+        let Some(pending) = self.pending.get(&seq) else { return };
+        for key in pending.unsettled.clone() {
+            self.settle(&key, seq, None);
+            self.refold(&key);
+        }
+        self.finish(seq);
+    }
+
+    /// Tells that a mutation is observed, and forgets it, when it is time.
+    pub(super) fn finish(&mut self, seq: u64) {
+        let Some(pending) = self.pending.get_mut(&seq) else { return };
+        if !pending.unsettled.is_empty() {
+            return;
+        }
+        if !pending.observed && (pending.acknowledged || pending.seen) {
+            pending.observed = true;
+            self.notices.push_back(Notice::Observed { seq });
+        }
+        if pending.acknowledged {
+            self.pending_bytes -= pending.bytes;
+            self.pending.remove(&seq);
+        }
+    }
+}

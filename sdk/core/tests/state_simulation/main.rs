@@ -1,0 +1,126 @@
+//! Several clients and a server keep a collection in step over a network that is made up: it cuts,
+//! delivers what was cut off later, lets answers and events overtake each other, and loses parts of
+//! the log; clients restart from what they have stored, and in some worlds the server forgets all.
+//! Once it heals everybody sees the same; every mutation that was acknowledged has had its effect
+//! once, and every one that was rejected none.
+//!
+//! A world follows from its seed alone. A seed that fails prints itself, and
+//!
+//! ```text
+//! TIDINGS_SEED=17 cargo test -p tidings-core --test state_simulation
+//! ```
+//!
+//! has it happen again and prints what happens. `TIDINGS_SEEDS=100000` takes that many seeds instead of the usual ones.
+#![allow(clippy::disallowed_methods, reason = "its seeds are chosen by the environment")]
+
+mod edits;
+mod peer;
+mod world;
+
+use std::ops::AddAssign;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use world::{Sabotage, World};
+
+/// How many worlds there are unless the environment says otherwise: as many as pass in seconds.
+const SEEDS: u64 = if cfg!(debug_assertions) { 150 } else { 5000 };
+
+/// What has happened in a world, to see that it was not idle.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Tally {
+    accepted: u64,
+    rejected: u64,
+    conflicts: u64,
+    /// Mutations that came again, and had had their effect.
+    repeated: u64,
+    undone: u64,
+    cuts: u64,
+    gaps: u64,
+    resets: u64,
+    restarts: u64,
+    /// The records at the end, as one number.
+    digest: u64,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.rejected += other.rejected;
+        self.conflicts += other.conflicts;
+        self.repeated += other.repeated;
+        self.undone += other.undone;
+        self.cuts += other.cuts;
+        self.gaps += other.gaps;
+        self.resets += other.resets;
+        self.restarts += other.restarts;
+        self.digest ^= other.digest;
+    }
+}
+
+fn live(seed: u64, sabotage: Option<Sabotage>, told: bool) -> Tally {
+    let mut world = World::new(seed, sabotage, told);
+    world.live();
+    world.heal();
+    world.judge();
+    world.tally()
+}
+
+fn number_from(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+}
+
+#[test]
+fn whatever_happens_all_see_the_same_and_nothing_happens_twice() {
+    if let Some(seed) = number_from("TIDINGS_SEED") {
+        println!("seed {seed}: {:?}", live(seed, None, true));
+        return;
+    }
+    let seeds = number_from("TIDINGS_SEEDS").unwrap_or(SEEDS);
+    let mut tally = Tally::default();
+    for seed in 0..seeds {
+        match catch_unwind(AssertUnwindSafe(|| live(seed, None, false))) {
+            Ok(one) => tally += one,
+            Err(panic) => {
+                eprintln!(
+                    "seed {seed} fails; to see it again: TIDINGS_SEED={seed} \
+                     cargo test -p tidings-core --test state_simulation"
+                );
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+    println!("{seeds} seeds: {tally:?}");
+    // Worlds in which none of this happens would show nothing.
+    for (what, count) in [
+        ("mutations accepted", tally.accepted),
+        ("mutations rejected", tally.rejected),
+        ("conflicts", tally.conflicts),
+        ("mutations that came again", tally.repeated),
+        ("mutations undone", tally.undone),
+        ("cuts", tally.cuts),
+        ("gaps", tally.gaps),
+        ("resets", tally.resets),
+        ("restarts", tally.restarts),
+    ] {
+        assert!(count >= seeds / 4, "only {count} {what} in {seeds} worlds");
+    }
+}
+
+#[test]
+fn a_seed_has_the_same_happen_again() {
+    for seed in 0..20 {
+        assert_eq!(live(seed, None, false), live(seed, None, false), "seed {seed}");
+    }
+}
+
+/// A judgement that cannot fail is worth nothing.
+#[test]
+fn what_goes_wrong_is_noticed() {
+    for sabotage in [Sabotage::LoseChange, Sabotage::ForgetClients, Sabotage::HalfMutation] {
+        let noticed = (0..60).any(|seed| {
+            catch_unwind(AssertUnwindSafe(|| live(seed, Some(sabotage), false))).is_err()
+        });
+        assert!(noticed, "{sabotage:?} was not noticed");
+    }
+}
