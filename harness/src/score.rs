@@ -64,6 +64,8 @@ pub(crate) struct Score {
     pub(crate) task_lag: Recorder,
     /// How long interrupted clients were away.
     pub(crate) recovery: Recorder,
+    /// From the loss of a client's connection until it had everything published before it was back.
+    pub(crate) caught_up: Recorder,
     /// How long connecting took.
     pub(crate) connecting: Recorder,
     /// Emission latencies by priority.
@@ -76,6 +78,8 @@ pub(crate) struct Score {
     books: Vec<Mutex<Book>>,
     /// Zero while connected, else since when not, in microseconds on the clock.
     away_since: Vec<AtomicU64>,
+    /// How often each client has lost its connection.
+    interruptions: Vec<AtomicU64>,
     /// Latencies of events due before this are not counted.
     count_from_us: AtomicU64,
 }
@@ -104,6 +108,7 @@ impl Score {
             publish_lag: Recorder::default(),
             task_lag: Recorder::default(),
             recovery: Recorder::default(),
+            caught_up: Recorder::default(),
             connecting: Recorder::default(),
             emission: Default::default(),
             payload_bytes,
@@ -115,6 +120,7 @@ impl Score {
                 .map(|client| Mutex::new(Book::new(client.expects.clone())))
                 .collect(),
             away_since: population.clients.iter().map(|_| AtomicU64::new(0)).collect(),
+            interruptions: population.clients.iter().map(|_| AtomicU64::new(0)).collect(),
             count_from_us: AtomicU64::new(u64::MAX),
             population,
         }
@@ -172,7 +178,13 @@ impl Score {
             self.counters.corrupt.fetch_add(1, Relaxed);
             return;
         };
-        let entry = lock(&self.books[receiver]).arrive(stamp.stream, stamp.seq, via);
+        let (entry, caught_up) = {
+            let mut book = lock(&self.books[receiver]);
+            (book.arrive(stamp.stream, stamp.seq, via), book.caught_up())
+        };
+        if let Some(since) = caught_up {
+            self.caught_up.record(now.saturating_sub(since));
+        }
         let arrival = match entry {
             Entry::Expected(arrival) => arrival,
             Entry::Elsewhere => return,
@@ -211,13 +223,35 @@ impl Score {
         if since > 0 {
             self.counters.recovered.fetch_add(1, Relaxed);
             self.recovery.record(self.clock.now_us().saturating_sub(since));
+            self.catch_up(client, since);
         }
+    }
+
+    /// A client that was away since `since` is back: what was published until now is still to come.
+    fn catch_up(&self, client: usize, since: u64) {
+        let streams = self.population.clients[client].expects.iter();
+        // Not with the book locked: whoever audits locks the streams first.
+        let published =
+            streams.map(|(stream, _)| lock(&self.streams[*stream as usize]).published()).collect();
+        let mut book = lock(&self.books[client]);
+        book.begin_catch_up(since, published);
+        let caught_up = book.caught_up();
+        drop(book);
+        if let Some(since) = caught_up {
+            self.caught_up.record(self.clock.now_us().saturating_sub(since));
+        }
+    }
+
+    /// How many clients have lost their connection at least once.
+    pub(crate) fn interrupted_clients(&self) -> u64 {
+        self.interruptions.iter().filter(|count| Counters::get(count) > 0).count() as u64
     }
 
     /// A client has lost its connection.
     pub(crate) fn down(&self, client: usize) {
         self.counters.connected.fetch_sub(1, Relaxed);
         self.counters.interrupted.fetch_add(1, Relaxed);
+        self.interruptions[client].fetch_add(1, Relaxed);
         self.away_since[client].store(self.clock.now_us().max(1), Relaxed);
     }
 
@@ -314,6 +348,14 @@ mod tests {
         score.up(4);
         assert_eq!(Counters::get(&score.counters.recovered), 1);
         assert_eq!(score.recovery.take().count(), 1);
+        assert_eq!(score.caught_up.take().count(), 1, "it has missed nothing");
+        score.down(4);
+        let (_, missed) = score.publishing(0, 0);
+        score.up(4);
+        assert_eq!(score.caught_up.take().count(), 0);
+        score.received(4, None, &missed);
+        assert_eq!(score.caught_up.take().count(), 1);
+        assert_eq!(score.interrupted_clients(), 1);
     }
 
     #[test]

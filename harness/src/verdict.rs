@@ -54,6 +54,8 @@ pub(crate) fn report(options: &Options, outcome: Outcome, floor: Option<Outcome>
         connections: outcome.connections,
         recovery: outcome.recovery,
         processes: outcome.processes,
+        backplane: outcome.backplane,
+        redis: outcome.redis,
         harness_lag_us: outcome.lag,
         disturbances: disturbances(&sla, &outcome.lag, outcome.machine.as_ref()),
         machine: outcome.machine,

@@ -32,6 +32,17 @@ pub(crate) struct Book {
     tracks: Vec<(u32, u16, Track)>,
     /// By lane number, in order of telling.
     gaps: BTreeMap<u32, Vec<Span>>,
+    catch_up: Option<CatchUp>,
+}
+
+/// A receiver was away, is back, and has yet to get what was published until then.
+#[derive(Debug)]
+struct CatchUp {
+    /// Since when it was away.
+    since_us: u64,
+    /// By track: the last number published when it came back.
+    upto: Vec<u32>,
+    missing: u64,
 }
 
 impl Book {
@@ -41,17 +52,46 @@ impl Book {
         let mut tracks: Vec<_> =
             streams.into_iter().map(|(stream, via)| (stream, via, Track::default())).collect();
         tracks.sort_unstable_by_key(|(stream, ..)| *stream);
-        Self { tracks, gaps: BTreeMap::new() }
+        Self { tracks, gaps: BTreeMap::new(), catch_up: None }
     }
 
     /// Notes an arrival through a subscription; `None` if the client does not tell which.
     pub(crate) fn arrive(&mut self, stream: u32, seq: u32, via: Option<u16>) -> Entry {
         let found = self.tracks.binary_search_by_key(&stream, |(id, ..)| *id);
-        match found.ok().and_then(|at| self.tracks.get_mut(at)) {
-            Some((_, own, _)) if via.is_some_and(|via| via != *own) => Entry::Elsewhere,
-            Some((.., track)) => Entry::Expected(track.arrive(seq)),
-            None => Entry::Unexpected,
+        let Some((at, (_, own, track))) =
+            found.ok().and_then(|at| Some((at, self.tracks.get_mut(at)?)))
+        else {
+            return Entry::Unexpected;
+        };
+        if via.is_some_and(|via| via != *own) {
+            return Entry::Elsewhere;
         }
+        let arrival = track.arrive(seq);
+        if let Some(catch_up) = &mut self.catch_up
+            && arrival != Arrival::Duplicate
+            && catch_up.upto.get(at).is_some_and(|upto| seq <= *upto)
+        {
+            catch_up.missing -= 1;
+        }
+        Entry::Expected(arrival)
+    }
+
+    /// The receiver is back. It was away since `since_us`, and has caught up when it has what was
+    /// `published` until now: the last number of each of its [`streams`](Self::streams), in their
+    /// order.
+    pub(crate) fn begin_catch_up(&mut self, since_us: u64, published: Vec<u32>) {
+        let since_us = self.catch_up.as_ref().map_or(since_us, |before| before.since_us);
+        let missing = self.tracks.iter().zip(&published).flat_map(|((.., track), upto)| {
+            let until_then = track.missing(*upto).filter(|hole| hole.first <= *upto);
+            until_then.map(|hole| Hole { last: hole.last.min(*upto), ..hole }.len())
+        });
+        let missing = missing.sum();
+        self.catch_up = Some(CatchUp { since_us, upto: published, missing });
+    }
+
+    /// Since when a receiver was away that has caught up; told once.
+    pub(crate) fn caught_up(&mut self) -> Option<u64> {
+        self.catch_up.take_if(|catch_up| catch_up.missing == 0).map(|catch_up| catch_up.since_us)
     }
 
     /// Notes that the client was told of a gap.
@@ -111,6 +151,24 @@ mod tests {
         assert_eq!(book.arrive(3, 1, Some(0)), Entry::Elsewhere);
         let missing: Vec<_> = book.missing(|_| 2).collect();
         assert_eq!(missing, [(3, Hole { first: 2, last: 2 })]);
+    }
+
+    #[test]
+    fn who_was_away_has_caught_up_with_the_last_event_published_until_then() {
+        let mut book = Book::new([(3, 0), (7, 0)]);
+        book.arrive(3, 1, None);
+        book.begin_catch_up(100, vec![2, 1]);
+        assert_eq!(book.caught_up(), None);
+        book.arrive(3, 3, None);
+        book.arrive(3, 3, None);
+        book.arrive(7, 1, None);
+        assert_eq!(book.caught_up(), None, "what came later does not count");
+        book.begin_catch_up(200, vec![3, 1]);
+        book.arrive(3, 2, None);
+        assert_eq!(book.caught_up(), Some(100), "away again before it had caught up");
+        assert_eq!(book.caught_up(), None);
+        book.begin_catch_up(300, vec![3, 1]);
+        assert_eq!(book.caught_up(), Some(300), "nothing was missed");
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! The processes of a run: the servers it starts, and what each process uses.
 
+mod backplane;
 pub(crate) mod floor;
-mod health;
+mod http;
 pub mod redis_cluster;
 pub(crate) mod serve;
 mod server;
 mod usage;
 
-pub(crate) use health::check as check_health;
+pub use backplane::BackplaneCounts;
+pub(crate) use http::check_health;
 pub(crate) use server::{Program, ServerProcess, StartError};
 pub use usage::ProcessReport;
 pub(crate) use usage::Usage;

@@ -4,6 +4,7 @@
 //! Everything ends with the [`RedisCluster`], and with this process however that ends: a watchdog
 //! process kills the nodes and removes the files when this one is gone.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -15,6 +16,8 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, FromRedisValue};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+use super::usage::Usage;
 
 /// How many hash slots a cluster has.
 const SLOTS: u16 = 16_384;
@@ -75,6 +78,31 @@ struct Move {
 struct Node {
     port: u16,
     child: Option<Child>,
+    /// What it used in earlier lives.
+    past: NodeUsage,
+    /// What it has used in this one, as last looked at.
+    last: NodeUsage,
+}
+
+/// What a node has used since it was first started.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct NodeUsage {
+    /// User and system time, in seconds.
+    pub(crate) cpu_seconds: f64,
+    /// The most resident memory it ever had, in bytes.
+    pub(crate) rss_peak_bytes: u64,
+    /// How often it has carried out each command, also within scripts.
+    pub(crate) commands: BTreeMap<String, u64>,
+}
+
+impl NodeUsage {
+    fn add(&mut self, other: &Self) {
+        self.cpu_seconds += other.cpu_seconds;
+        self.rss_peak_bytes = self.rss_peak_bytes.max(other.rss_peak_bytes);
+        for (command, calls) in &other.commands {
+            *self.commands.entry(command.clone()).or_default() += calls;
+        }
+    }
 }
 
 impl RedisCluster {
@@ -120,7 +148,8 @@ impl RedisCluster {
             std::fs::create_dir(&path)?;
             let (port, bus) = (port(2 * n)?, port(2 * n + 1)?);
             std::fs::write(path.join("redis.conf"), configuration(port, bus, is_cluster))?;
-            nodes.push(Node { port, child: None });
+            let (past, last) = Default::default();
+            nodes.push(Node { port, child: None, past, last });
         }
         drop(ports);
         let mut cluster =
@@ -282,7 +311,10 @@ impl RedisCluster {
     /// Kills a node (SIGKILL).
     pub fn kill(&mut self, n: usize) {
         let Some(node) = self.nodes.get_mut(n) else { return };
+        node.look_at_process();
         if let Some(mut child) = node.child.take() {
+            let last = std::mem::take(&mut node.last);
+            node.past.add(&last);
             // Fails only when it is gone already.
             let _ = child.kill();
             let _ = child.wait();
@@ -463,6 +495,42 @@ impl RedisCluster {
         Ok(true)
     }
 
+    /// What each node has used. A node that does not answer, or is killed before it is looked at
+    /// again, keeps the counts of commands it had.
+    pub(crate) async fn usage(&mut self) -> Vec<NodeUsage> {
+        for n in 0..self.nodes.len() {
+            if !self.is_up(n) {
+                continue;
+            }
+            self.nodes[n].look_at_process();
+            if let Ok(commands) = self.commands(n).await {
+                self.nodes[n].last.commands = commands;
+            }
+        }
+        let all = self.nodes.iter().map(|node| {
+            let mut usage = node.past.clone();
+            usage.add(&node.last);
+            usage
+        });
+        all.collect()
+    }
+
+    /// The CPU time of all nodes, in seconds. Cheap enough to be asked several times a second.
+    pub(crate) fn cpu_seconds(&mut self) -> f64 {
+        self.nodes.iter_mut().map(Node::cpu_seconds).sum()
+    }
+
+    /// How often a node has carried out each command since it was started.
+    async fn commands(&self, n: usize) -> Result<BTreeMap<String, u64>, RedisError> {
+        let text: String = self.ask(n, &["INFO", "commandstats"]).await?;
+        let line = |line: &str| {
+            let (command, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+            let calls = rest.split(',').next()?.parse().ok()?;
+            Some((command.to_owned(), calls))
+        };
+        Ok(text.lines().filter_map(line).collect())
+    }
+
     /// How often a command was called, on all nodes that are up together.
     ///
     /// # Errors
@@ -470,11 +538,7 @@ impl RedisCluster {
     pub async fn calls(&self, command: &str) -> Result<u64, RedisError> {
         let mut calls = 0;
         for n in self.up() {
-            let text: String = self.ask(n, &["INFO", "commandstats"]).await?;
-            let key = format!("cmdstat_{command}:calls=");
-            let count = text.lines().find_map(|line| line.strip_prefix(&key));
-            let count = count.and_then(|rest| rest.split(',').next());
-            calls += count.and_then(|digits| digits.parse::<u64>().ok()).unwrap_or(0);
+            calls += self.commands(n).await?.get(command).copied().unwrap_or(0);
         }
         Ok(calls)
     }
@@ -508,6 +572,20 @@ impl RedisCluster {
         let text: String = self.ask(n, words).await?;
         let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         Ok(value.unwrap_or_default().trim().to_owned())
+    }
+}
+
+impl Node {
+    fn look_at_process(&mut self) {
+        if let Some(usage) = self.child.as_ref().and_then(|child| Usage::of(child.id())) {
+            self.last.cpu_seconds = usage.cpu_seconds;
+            self.last.rss_peak_bytes = usage.rss_peak_bytes;
+        }
+    }
+
+    fn cpu_seconds(&mut self) -> f64 {
+        self.look_at_process();
+        self.past.cpu_seconds + self.last.cpu_seconds
     }
 }
 

@@ -10,7 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
-use super::health;
+use super::backplane::BackplaneCounts;
+use super::http;
 use super::usage::Usage;
 
 /// How long a server may take until it answers that it is well.
@@ -18,6 +19,9 @@ const START_PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a server that was asked to stop may take.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a server may take to tell what it has counted.
+const TELL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often a starting server is asked for its health.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(20);
@@ -66,6 +70,8 @@ pub(crate) struct ServerProcess {
     running: Option<Running>,
     /// CPU time of earlier lives.
     past_cpu_seconds: f64,
+    /// What it counted of its work with Redis in earlier lives.
+    past_backplane: BackplaneCounts,
     peak_bytes: u64,
     asked_to_die: bool,
 }
@@ -76,6 +82,7 @@ struct Running {
     _stdin: Option<ChildStdin>,
     log: Arc<Mutex<VecDeque<String>>>,
     last: Usage,
+    backplane: BackplaneCounts,
 }
 
 impl ServerProcess {
@@ -93,6 +100,7 @@ impl ServerProcess {
             addr: any_port,
             running: None,
             past_cpu_seconds: 0.0,
+            past_backplane: BackplaneCounts::default(),
             peak_bytes: 0,
             asked_to_die: false,
         };
@@ -147,6 +155,18 @@ impl ServerProcess {
         }
     }
 
+    /// What it has counted of its work with Redis in all its lives: what it tells now, or told
+    /// last.
+    pub(crate) async fn backplane(&mut self) -> BackplaneCounts {
+        let Some(running) = self.running.as_mut() else { return self.past_backplane };
+        if self.program == Program::Serve
+            && let Ok(counts) = BackplaneCounts::of(self.addr, TELL_PATIENCE).await
+        {
+            running.backplane = counts;
+        }
+        self.past_backplane + running.backplane
+    }
+
     /// Stops it without ending it (SIGSTOP).
     pub(crate) fn pause(&self) {
         self.signal(Signal::STOP);
@@ -168,6 +188,7 @@ impl ServerProcess {
     /// Kills it (SIGKILL) and waits until it is gone.
     pub(crate) async fn kill(&mut self) {
         self.usage();
+        self.backplane().await;
         if let Some(running) = self.running.as_mut() {
             // Fails only when the process is gone already, which is what is wanted.
             let _ = running.child.kill().await;
@@ -178,6 +199,7 @@ impl ServerProcess {
     /// Asks it to stop (SIGTERM), waits, and kills it if it does not.
     pub(crate) async fn stop(&mut self) {
         self.usage();
+        self.backplane().await;
         self.asked_to_die = true;
         self.signal(Signal::TERM);
         // One that is paused could not hear it.
@@ -217,7 +239,14 @@ impl ServerProcess {
         let log = Arc::new(Mutex::new(VecDeque::new()));
         tokio::spawn(keep_log(BufReader::new(stderr), log.clone()));
         let stdin = child.stdin.take();
-        self.running = Some(Running { child, pid, _stdin: stdin, log, last: Usage::default() });
+        self.running = Some(Running {
+            child,
+            pid,
+            _stdin: stdin,
+            log,
+            last: Usage::default(),
+            backplane: BackplaneCounts::default(),
+        });
         self.asked_to_die = false;
         let mut lines = BufReader::new(stdout).lines();
         let told = tokio::time::timeout(START_PATIENCE, async {
@@ -238,7 +267,7 @@ impl ServerProcess {
     async fn healthy(&mut self) -> Result<(), StartError> {
         let deadline = tokio::time::Instant::now() + START_PATIENCE;
         loop {
-            let problem = match health::check(self.addr, START_PATIENCE).await {
+            let problem = match http::check_health(self.addr, START_PATIENCE).await {
                 Ok(()) => return Ok(()),
                 Err(problem) => problem,
             };
@@ -256,6 +285,7 @@ impl ServerProcess {
     fn bury(&mut self) -> String {
         let Some(running) = self.running.take() else { return String::new() };
         self.past_cpu_seconds += running.last.cpu_seconds;
+        self.past_backplane = self.past_backplane + running.backplane;
         log_text(&running.log)
     }
 

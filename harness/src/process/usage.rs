@@ -44,7 +44,7 @@ fn kilobytes(status: &str, key: &str) -> Option<u64> {
 /// What a process of a run has used, for the report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProcessReport {
-    /// `server 0`, `harness`, `floor`.
+    /// `server 0`, `redis 0`, `harness`, `floor`.
     pub role: String,
     /// User and system time, in seconds, from the first event due until the end.
     pub cpu_seconds: f64,

@@ -85,6 +85,9 @@ fn tiles(out: &mut String, report: &Report) {
         ("emission p99", time(report.emission_us.p99)),
         ("delivery p99", time(report.latency_us.p99)),
     ];
+    if let Some(backplane) = &report.backplane {
+        tiles.push(("put back into Redis", backplane.put_back.to_string()));
+    }
     if report.server_cpu_us_per_delivery > 0.0 {
         let cpu = format!("{:.2} µs", report.server_cpu_us_per_delivery);
         tiles.push(("server CPU per delivery", cpu));
@@ -222,6 +225,7 @@ fn plots(out: &mut String, report: &Report) {
             vec![
                 counted("servers", "a", &|p, _| p.server_cpu),
                 counted("harness", "b", &|p, _| p.harness_cpu),
+                counted("Redis", "c", &|p, _| p.redis_cpu),
             ],
             None,
         ),
@@ -285,6 +289,7 @@ fn latencies(out: &mut String, report: &Report) {
     rows.push(("connecting and subscribing".into(), &report.connections.connect_us));
     if report.recovery.recovered > 0 {
         rows.push(("away until back".into(), &report.recovery.time_us));
+        rows.push(("away until caught up".into(), &report.recovery.caught_up_us));
     }
     rows.push(("harness: publishing late".into(), &report.harness_lag_us.publish));
     rows.push(("harness: tasks late".into(), &report.harness_lag_us.task));
@@ -311,7 +316,7 @@ fn balance(out: &mut String, report: &Report) {
     let (d, p, r) = (&report.delivery, &report.publishes, &report.recovery);
     let c = &report.connections;
     out.push_str("<section><h2>Balance</h2><div class=\"scroll\"><table><tbody>");
-    for (name, value) in [
+    let mut rows = vec![
         ("events due", p.due),
         ("acknowledged", p.acknowledged),
         ("failed", p.failed),
@@ -328,10 +333,29 @@ fn balance(out: &mut String, report: &Report) {
         ("connections asked for", c.requested),
         ("connections established", c.established),
         ("connections at the end", c.at_end),
+        ("clients that lost their connection", r.clients),
         ("connections lost on the way", r.interrupted),
         ("connections that came back", r.recovered),
         ("gaps told", r.gaps),
-    ] {
+    ];
+    if let Some(b) = &report.backplane {
+        rows.extend([
+            ("appended to the log in Redis", b.appended),
+            ("calls that did so", b.append_calls),
+            ("sent again and recognised", b.duplicates),
+            ("refused, to be sent again", b.refused),
+            ("events that came by notice", b.notified),
+            ("reads of the log", b.reads),
+            ("events put back after a failover", b.put_back),
+        ]);
+    }
+    if let Some(redis) = &report.redis {
+        rows.extend([
+            ("calls of scripts in Redis", redis.script_calls),
+            ("commands in Redis", redis.commands),
+        ]);
+    }
+    for (name, value) in rows {
         let _ = write!(out, "<tr><td>{name}</td><td class=\"n\">{value}</td></tr>");
     }
     out.push_str("</tbody></table></div>");

@@ -3,13 +3,14 @@
 mod html;
 mod plot;
 mod table;
+mod timeline;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::latency::LatencySummary;
-pub use crate::process::ProcessReport;
+pub use crate::process::{BackplaneCounts, ProcessReport};
 pub(crate) use html::page;
 pub(crate) use table::{Paint, table};
 
@@ -44,6 +45,12 @@ pub struct Report {
     pub processes: Vec<ProcessReport>,
     /// The servers' CPU time divided by the deliveries, in microseconds.
     pub server_cpu_us_per_delivery: f64,
+    /// What the servers counted of their work with Redis, all together; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backplane: Option<BackplaneCounts>,
+    /// What Redis did; absent if the run has not started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<RedisReport>,
     /// How late the harness itself was, in microseconds.
     pub harness_lag_us: HarnessLag,
     /// What the machine did meanwhile; absent where the system does not tell.
@@ -204,6 +211,9 @@ pub struct Connections {
 /// What became of clients that lost their connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Recovery {
+    /// Clients that lost their connection at least once.
+    #[serde(default)]
+    pub clients: u64,
     /// Connections lost.
     pub interrupted: u64,
     /// Connections that came back.
@@ -212,6 +222,29 @@ pub struct Recovery {
     pub gaps: u64,
     /// How long clients were away, in microseconds.
     pub time_us: LatencySummary,
+    /// From the loss of the connection until the client had everything that was published before it
+    /// was back, in microseconds. Who was told a gap instead does not count.
+    #[serde(default)]
+    pub caught_up_us: LatencySummary,
+}
+
+/// What Redis did from the first event until the end, all nodes together.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RedisReport {
+    /// User and system time, in seconds.
+    pub cpu_seconds: f64,
+    /// That divided by the events due, in microseconds.
+    pub cpu_us_per_event: f64,
+    /// Calls of scripts: what servers ask of Redis.
+    pub script_calls: u64,
+    /// Those divided by the events due.
+    pub script_calls_per_event: f64,
+    /// Commands carried out, also those within scripts and those that replicas repeat.
+    pub commands: u64,
+    /// Those divided by the events due.
+    pub commands_per_event: f64,
+    /// The commands by name.
+    pub by_command: BTreeMap<String, u64>,
 }
 
 /// How late the harness itself was.
@@ -302,6 +335,9 @@ pub struct Point {
     pub emission_p99_us: u64,
     /// Processors in use by the servers.
     pub server_cpu: f64,
+    /// Processors in use by the Redis that the run has started.
+    #[serde(default)]
+    pub redis_cpu: f64,
     /// Processors in use by the harness.
     pub harness_cpu: f64,
     /// Resident memory of the servers, in bytes.

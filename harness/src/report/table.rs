@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::disturbance::is_of_time;
 
+use super::timeline::timeline;
 use super::{Bound, LatencySummary, Machine, Mark, MarkKind, Report, SlaResult};
 
 /// Colours, where they are wanted.
@@ -85,10 +86,7 @@ pub(crate) fn table(report: &Report, paint: Paint) -> String {
     delivery(&mut out, report);
     resources(&mut out, report, paint);
     losses(&mut out, report, paint);
-    let faults = report.marks.iter().filter(|mark| mark.kind == MarkKind::Fault);
-    for mark in faults {
-        let _ = writeln!(out, "{}  at {:.1} s", paint.mark(mark), mark.at_ms as f64 / 1000.0);
-    }
+    timeline(&mut out, report, paint);
     verdict(&mut out, report, paint);
     out
 }
@@ -147,7 +145,8 @@ fn latencies(out: &mut String, report: &Report) {
         );
     }
     if report.recovery.recovered > 0 {
-        latency_row(out, "recovery", &report.recovery.time_us);
+        latency_row(out, "away until back", &report.recovery.time_us);
+        latency_row(out, "away until caught up", &report.recovery.caught_up_us);
     }
     latency_row(out, "harness: publishing late", &report.harness_lag_us.publish);
     latency_row(out, "harness: tasks late", &report.harness_lag_us.task);
@@ -190,8 +189,16 @@ fn delivery(out: &mut String, report: &Report) {
     if r.interrupted > 0 {
         let _ = writeln!(
             out,
-            "connections lost {}   back {}   gaps told {}",
-            r.interrupted, r.recovered, r.gaps
+            "connections lost {} by {} clients   back {}   gaps told {}",
+            r.interrupted, r.clients, r.recovered, r.gaps
+        );
+    }
+    if let Some(b) = &report.backplane {
+        let _ = writeln!(
+            out,
+            "log in Redis: appended {} in {} calls   sent again {}   refused {}   read {} times   \
+             put back {}",
+            b.appended, b.append_calls, b.duplicates, b.refused, b.reads, b.put_back
         );
     }
 }
@@ -200,11 +207,21 @@ fn resources(out: &mut String, report: &Report, paint: Paint) {
     for process in &report.processes {
         let _ = writeln!(
             out,
-            "{:<10} CPU {:>6.2} s   memory peak {:>6.1} MB   {:>6.1} KiB per idle connection",
+            "{:<10} CPU {:>6.2} s   memory peak {:>6.1} MB{}",
             process.role,
             process.cpu_seconds,
             process.rss_peak_bytes as f64 / 1e6,
-            process.rss_per_connection_bytes as f64 / 1024.0,
+            match process.rss_per_connection_bytes {
+                0 => String::new(),
+                bytes => format!("   {:>6.1} KiB per idle connection", bytes as f64 / 1024.0),
+            }
+        );
+    }
+    if let Some(redis) = &report.redis {
+        let _ = writeln!(
+            out,
+            "Redis      {:.0} µs of CPU, {:.2} calls of scripts and {:.1} commands for each event",
+            redis.cpu_us_per_event, redis.script_calls_per_event, redis.commands_per_event
         );
     }
     if let Some(seen) = &report.machine {

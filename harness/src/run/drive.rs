@@ -14,14 +14,15 @@ use super::links::Links;
 use super::outcome::Outcome;
 use super::pacer::Pacer;
 use super::sampler::{Sampler, Sums};
+use super::snapshot::{Snapshot, processes};
 use super::steps::Steps;
 use super::{Options, RunError};
 use crate::clock::as_us;
 use crate::live::Progress;
 use crate::population::Population;
-use crate::process::{ProcessReport, Usage, raise_open_files};
+use crate::process::raise_open_files;
 use crate::report::{Connections, HarnessLag, LossReport, Mark, MarkKind, Publishes, Recovery};
-use crate::scenario::Concern;
+use crate::scenario::{Concern, Redis};
 use crate::schedule::Schedule;
 use crate::score::{Counters, Score};
 
@@ -100,12 +101,6 @@ struct Run<'a> {
     progress: &'a Progress,
 }
 
-/// Resource use of all processes at one moment.
-struct Snapshot {
-    servers: Vec<(String, Usage)>,
-    harness: Usage,
-}
-
 impl<'a> Run<'a> {
     fn new(
         options: &'a Options,
@@ -121,14 +116,14 @@ impl<'a> Run<'a> {
     }
 
     async fn carry_out(self, publishers: &Handle) -> Result<Outcome, RunError> {
-        let bare = self.snapshot().await;
+        let bare = Snapshot::take(&self.fleet).await;
         let connected = {
             let fleet = self.fleet.lock().await;
             let stack = self.options.stack;
             connect(&self.score, stack, &fleet, &self.links, publishers, self.progress).await?
         };
         tokio::time::sleep(CALM).await;
-        let idle = self.snapshot().await;
+        let idle = Snapshot::take(&self.fleet).await;
 
         let start_us = self.score.clock.now_us() + as_us(CALM);
         let counted_from_us = start_us + as_us(self.scenario.warmup.duration());
@@ -189,12 +184,16 @@ impl<'a> Run<'a> {
                 break;
             }
         }
-        let busy = self.snapshot().await;
+        let busy = Snapshot::take(&self.fleet).await;
         let at_end = Counters::get(&self.score.counters.connected);
         self.progress.phase("closing");
         let urls = self.urls().await;
         let mut outcome = self.balance(sampler.finish(), marks, crashes, urls);
-        outcome.processes = self.processes(&bare, &idle, &busy, connected.established);
+        outcome.processes = processes(&bare, &idle, &busy, connected.established);
+        if self.scenario.redis != Redis::None && self.options.targets.is_empty() {
+            outcome.backplane = Some(busy.backplane_since(&idle));
+            outcome.redis = busy.redis_since(&idle, outcome.publishes.due);
+        }
         outcome.connections = self.connections(&connected, at_end);
         let farewells = connected.clients.iter().flatten().map(|seated| seated.client.close());
         let all_gone = futures_util::future::join_all(farewells);
@@ -247,40 +246,6 @@ impl<'a> Run<'a> {
     async fn urls(&self) -> Vec<String> {
         let fleet = self.fleet.lock().await;
         (0..fleet.len()).filter_map(|n| fleet.url(n)).collect()
-    }
-
-    async fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            servers: self.fleet.lock().await.usage(),
-            harness: Usage::of(std::process::id()).unwrap_or_default(),
-        }
-    }
-
-    fn processes(
-        &self,
-        bare: &Snapshot,
-        idle: &Snapshot,
-        busy: &Snapshot,
-        connections: u64,
-    ) -> Vec<ProcessReport> {
-        let shares = busy.servers.len().max(1) as u64;
-        let report = |role: &str, bare: &Usage, idle: &Usage, busy: &Usage, connections: u64| {
-            ProcessReport {
-                role: role.to_owned(),
-                cpu_seconds: busy.cpu_seconds - idle.cpu_seconds,
-                rss_peak_bytes: busy.rss_peak_bytes,
-                rss_per_connection_bytes: idle.rss_bytes.saturating_sub(bare.rss_bytes)
-                    / connections.max(1),
-            }
-        };
-        let servers = bare.servers.iter().zip(&idle.servers).zip(&busy.servers);
-        let mut all: Vec<_> = servers
-            .map(|(((role, bare), (_, idle)), (_, busy))| {
-                report(role, bare, idle, busy, connections / shares)
-            })
-            .collect();
-        all.push(report("harness", &bare.harness, &idle.harness, &busy.harness, connections));
-        all
     }
 
     fn connections(&self, connected: &super::connect::Connected, at_end: u64) -> Connections {
@@ -347,12 +312,16 @@ impl<'a> Run<'a> {
             },
             connections: Connections::default(),
             recovery: Recovery {
+                clients: score.interrupted_clients(),
                 interrupted: Counters::get(&c.interrupted),
                 recovered: Counters::get(&c.recovered),
                 gaps: Counters::get(&c.gaps),
                 time_us: score.recovery.take().summary(),
+                caught_up_us: score.caught_up.take().summary(),
             },
             processes: Vec::new(),
+            backplane: None,
+            redis: None,
             lag: HarnessLag {
                 publish: score.publish_lag.take().summary(),
                 task: score.task_lag.take().summary(),

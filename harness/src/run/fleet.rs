@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::RunError;
 use super::redis_links::RedisLinks;
 use crate::process::redis_cluster::RedisCluster;
-use crate::process::{Program, ServerProcess, Usage, check_health};
+use crate::process::{BackplaneCounts, Program, ServerProcess, Usage, check_health};
 use crate::scenario::{Concern, Redis, Scenario};
 
 /// How long a server that was given may take to answer that it is well.
@@ -121,6 +121,20 @@ impl Fleet {
     /// What each of its own servers has used.
     pub(crate) fn usage(&mut self) -> Vec<(String, Usage)> {
         self.owned().map(|server| (server.role().to_owned(), server.usage())).collect()
+    }
+
+    /// What its own servers have counted of their work with Redis, together.
+    pub(crate) async fn backplane(&mut self) -> BackplaneCounts {
+        let mut sum = BackplaneCounts::default();
+        for server in self.owned() {
+            sum = sum + server.backplane().await;
+        }
+        sum
+    }
+
+    /// The CPU time of the Redis that the run has started, in seconds.
+    pub(crate) fn redis_cpu_seconds(&mut self) -> f64 {
+        self.redis.as_mut().map_or(0.0, RedisCluster::cpu_seconds)
     }
 
     /// Those that have ended without having been asked to, told once.

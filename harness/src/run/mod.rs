@@ -9,6 +9,7 @@ mod pacer;
 mod redis_links;
 mod redis_steps;
 mod sampler;
+mod snapshot;
 mod steps;
 
 pub(crate) use drive::drive;

@@ -6,8 +6,8 @@ use tidings_core::Priority;
 
 use crate::latency::{Latencies, LatencySummary};
 use crate::ledger::Audit;
-use crate::process::ProcessReport;
-use crate::report::{HarnessLag, Machine, Mark, Point, Publishes};
+use crate::process::{BackplaneCounts, ProcessReport};
+use crate::report::{HarnessLag, Machine, Mark, Point, Publishes, RedisReport};
 use crate::score::Class;
 
 /// Everything that was measured.
@@ -40,6 +40,10 @@ pub(crate) struct Outcome {
     pub(crate) recovery: crate::report::Recovery,
     /// What each process used.
     pub(crate) processes: Vec<ProcessReport>,
+    /// What the servers counted of their work with Redis, if there is one.
+    pub(crate) backplane: Option<BackplaneCounts>,
+    /// What Redis did, if the run has started it.
+    pub(crate) redis: Option<RedisReport>,
     /// How late the harness was.
     pub(crate) lag: HarnessLag,
     /// What the machine did, where the system tells.
@@ -69,7 +73,10 @@ impl Outcome {
 
     /// CPU time of the servers, in seconds.
     pub(crate) fn server_cpu_seconds(&self) -> f64 {
-        let servers = self.processes.iter().filter(|process| process.role != "harness");
+        let servers = self
+            .processes
+            .iter()
+            .filter(|process| process.role != "harness" && !process.role.starts_with("redis"));
         servers.map(|process| process.cpu_seconds).fold(0.0, |sum, cpu| sum + cpu)
     }
 

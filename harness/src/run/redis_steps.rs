@@ -46,6 +46,8 @@ pub(super) async fn begin(
         }
         _ => {
             let master = redis.owner(slot(scenario, redis).await?).await?;
+            // What it has counted goes with it.
+            redis.usage().await;
             redis.kill(master);
             return Ok(Some(format!("node {master} of Redis is dead")));
         }

@@ -61,6 +61,7 @@ struct Before {
     published: u64,
     delivered: u64,
     server_cpu: f64,
+    redis_cpu: f64,
     harness_cpu: f64,
     server_rss: u64,
 }
@@ -106,8 +107,10 @@ impl Sampler {
         }
         // A server that is being started or stopped keeps the fleet busy: its last figures stand.
         let mut all_own = false;
+        let mut redis_cpu = self.before.redis_cpu;
         let servers = self.fleet.try_lock().ok().map(|mut fleet| {
             all_own = fleet.owned().count() == fleet.len();
+            redis_cpu = fleet.redis_cpu_seconds();
             fleet.usage()
         });
         let harness = Usage::of(std::process::id()).unwrap_or_default();
@@ -119,6 +122,7 @@ impl Sampler {
             server_cpu: servers.as_ref().map_or(self.before.server_cpu, |all| {
                 all.iter().map(|(_, usage)| usage.cpu_seconds).sum()
             }),
+            redis_cpu,
             harness_cpu: harness.cpu_seconds,
             server_rss: servers.map_or(self.before.server_rss, |all| {
                 all.iter().map(|(_, usage)| usage.rss_bytes).sum()
@@ -127,7 +131,8 @@ impl Sampler {
         if self.window_us.contains(&now.at_us)
             && let Some(reading) = Reading::now()
         {
-            let own_cpu_seconds = all_own.then_some(now.server_cpu + now.harness_cpu);
+            let own_cpu_seconds =
+                all_own.then_some(now.server_cpu + now.redis_cpu + now.harness_cpu);
             let seen = Seen { reading, own_cpu_seconds };
             self.machine = Some((self.machine.map_or(seen, |(first, _)| first), seen));
         }
@@ -147,6 +152,7 @@ impl Sampler {
             max_us: delivery.quantile_us(1.0),
             emission_p99_us: emission.quantile_us(0.99),
             server_cpu: cpu(now.server_cpu, self.before.server_cpu),
+            redis_cpu: cpu(now.redis_cpu, self.before.redis_cpu),
             harness_cpu: cpu(now.harness_cpu, self.before.harness_cpu),
             server_rss_bytes: now.server_rss,
         };
@@ -184,6 +190,7 @@ fn thinned(points: &[Point]) -> Vec<Point> {
                 both.max_us = both.max_us.max(first.max_us);
                 both.emission_p99_us = both.emission_p99_us.max(first.emission_p99_us);
                 both.server_cpu = (both.server_cpu + first.server_cpu) / 2.0;
+                both.redis_cpu = (both.redis_cpu + first.redis_cpu) / 2.0;
                 both.harness_cpu = (both.harness_cpu + first.harness_cpu) / 2.0;
             }
             Some(both)
