@@ -31,7 +31,8 @@ if not epoch then
   head = math.max(now - 1, known_head, tonumber(ARGV[12]))
   floor, since = head, now
 end
-if redis.call('EXISTS', stream) == 0 then
+local count = redis.call('XLEN', stream)
+if count == 0 then
   -- Nothing was published for so long that all of it has expired.
   floor, bytes = head, 0
 end
@@ -43,11 +44,13 @@ local given = tonumber(ARGV[12])
 -- Producers silent for longer than one generation are forgotten with the second.
 local current = (generation == '0') and KEYS[3] or KEYS[4]
 local former = (generation == '0') and KEYS[4] or KEYS[3]
+-- Keys that are made now have no expiry yet.
+local renewed = count == 0
 if now - since > ttl or redis.call('HLEN', current) >= max_producers then
   redis.call('UNLINK', former)
   current, former = former, current
   generation = (generation == '0') and '1' or '0'
-  since = now
+  since, renewed = now, true
 end
 
 local function remembered(producer)
@@ -128,6 +131,7 @@ for i = FIRST, #ARGV, EACH do
       id, text(head), moved, #producer, number, #event, producer .. event,
     }, ':')
     head = offset
+    count = count + 1
     bytes = bytes + #event
     if producer ~= '' then
       remember(producer, math.max(last or 0, tonumber(number)), trimmed)
@@ -137,10 +141,9 @@ for i = FIRST, #ARGV, EACH do
 end
 
 -- Letting go costs reading what goes: done for several at once, a little late.
-local count = redis.call('XLEN', stream)
 local slack = math.max(16, math.floor(max_events / 16))
-local aged = now - swept > 1000000
-if count > max_events + slack or bytes > max_bytes + max_bytes / 16 or aged then
+if renewed or now - swept > 1000000 or count > max_events + slack
+    or bytes > max_bytes + max_bytes / 16 then
   swept = now
   local gone = {}
   local done = false
@@ -170,13 +173,13 @@ if count > max_events + slack or bytes > max_bytes + max_bytes / 16 or aged then
       remember(producer, last, number)
     end
   end
+  -- Of lanes nobody publishes to any more nothing is kept but their meta.
+  redis.call('PEXPIRE', stream, text(max_age / 1000 + 60000))
+  redis.call('PEXPIRE', current, text(ttl / 1000 * 2))
 end
 
 redis.call('HSET', meta, 'epoch', epoch, 'head', text(head), 'floor', text(floor), 'bytes', text(bytes),
   'generation', generation, 'since', text(since), 'swept', text(swept))
--- Of lanes nobody publishes to any more nothing is kept but this.
-redis.call('PEXPIRE', stream, text(max_age / 1000 + 60000))
-redis.call('PEXPIRE', current, text(ttl / 1000 * 2))
 if #notices > 0 then
   redis.call('SPUBLISH', ARGV[1], 'E' .. ARGV[2] .. epoch .. ':' .. table.concat(notices))
 end
