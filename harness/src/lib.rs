@@ -10,6 +10,7 @@ mod client;
 mod clock;
 pub mod compare;
 mod disturbance;
+pub mod growth;
 mod latency;
 mod ledger;
 mod live;

@@ -26,7 +26,7 @@ fn help_teaches() {
     let output = harness(&["--help"]);
     assert_eq!(code(&output), 0);
     let text = stdout(&output);
-    for word in ["run", "list", "up", "compare", "Examples:", "Exit code:", "--floor"] {
+    for word in ["run", "list", "up", "growth", "compare", "Examples:", "Exit code:", "--floor"] {
         assert!(text.contains(word), "{word} is missing in:\n{text}");
     }
     for hidden in ["\n  serve ", "\n  floor "] {
@@ -77,6 +77,8 @@ fn what_cannot_be_run_is_explained_with_exit_code_2() {
         (vec!["run", "--target", "127.0.0.1:1"], vec!["127.0.0.1:1", "http://"]),
         (vec!["run", "--target", "http://127.0.0.1:1"], vec!["http://127.0.0.1:1"]),
         (vec!["run", "--frobnicate"], vec!["--frobnicate"]),
+        (vec!["growth", "--instances", "2,0"], vec!["--instances", "at least 1"]),
+        (vec!["growth", "--partitions", "20000"], vec!["--partitions", "16384"]),
         (vec!["compare", "nowhere.json", "nothing.json"], vec!["nowhere.json"]),
     ] {
         let output = harness(&args);

@@ -43,6 +43,9 @@ pub(super) enum Command {
     List(ListArgs),
     /// Start the servers of a scenario, print their URLs, and keep them until Ctrl-C.
     Up(UpArgs),
+    /// Measure how costs grow with the number of servers and of partitions, on a Redis Cluster of
+    /// the harness.
+    Growth(GrowthArgs),
     /// Compare two report.json files; exit code 1 when the second is worse.
     Compare(CompareArgs),
     /// The server process of a run.
@@ -119,6 +122,32 @@ pub(super) struct UpArgs {
     /// What joins the servers: none, a private cluster, or redis:// URLs [default: the scenario's].
     #[arg(long, value_name = "none|cluster|URL")]
     pub(super) redis: Option<Redis>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GrowthArgs {
+    /// The numbers of servers, each with the default number of partitions.
+    #[arg(long, value_name = "K,K,...", value_delimiter = ',', default_values_t = [1, 2, 4, 8])]
+    pub(super) instances: Vec<usize>,
+    /// The numbers of partitions, each with as many servers as the scenario growth has.
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',',
+        default_values_t = [1, 2, 4, 8, 16, 32, 64])]
+    pub(super) partitions: Vec<u16>,
+    /// How many connections [default: the scenario's].
+    #[arg(long, value_name = "N")]
+    pub(super) connections: Option<usize>,
+    /// How many events per second are published in all [default: the scenario's].
+    #[arg(long, value_name = "R")]
+    pub(super) rate: Option<f64>,
+    /// How long each measurement publishes [default: the scenario's].
+    #[arg(long, value_name = "D")]
+    pub(super) duration: Option<Span>,
+    /// Write growth.json and growth.txt into this directory, too.
+    #[arg(long, value_name = "DIR")]
+    pub(super) report: Option<PathBuf>,
+    /// What to print on standard output; progress goes to standard error.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(super) format: Format,
 }
 
 #[derive(Debug, Args)]

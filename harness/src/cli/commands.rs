@@ -14,7 +14,7 @@ use crate::live::Progress;
 use crate::process::{Program, floor as floor_process, serve as serve_process};
 use crate::report::{self, Paint, Report};
 use crate::run::{Fleet, Options, drive};
-use crate::scenario::{BUILT_IN, Mix, Redis, Scenario};
+use crate::scenario::{BUILT_IN, Mix, Redis, Scenario, Span};
 use crate::verdict;
 
 /// Between a run and the one beside it: the machine comes to rest.
@@ -23,20 +23,9 @@ const REST: Duration = Duration::from_secs(1);
 pub(super) fn run(args: RunArgs) -> Result<End, Trouble> {
     let options = options(&args)?;
     let progress = Progress::stderr();
-    let runtime = runtime()?;
-    let publishers =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let result = runtime.block_on(async {
-        tokio::select! {
-            result = runs(&options, args.floor, publishers.handle(), &progress) => result,
-            _ = tokio::signal::ctrl_c() => Err("interrupted; the servers are stopped".into()),
-        }
-    });
-    progress.finish();
-    // Whatever still runs is of no more use: clients in the middle of a reconnect, for example.
-    runtime.shutdown_background();
-    publishers.shutdown_background();
-    let report = result?;
+    let report = in_runtimes(&progress, async |publishers| {
+        runs(&options, args.floor, publishers, &progress).await
+    })?;
     if let Some(directory) = &args.report {
         write_report(directory, &report)?;
     }
@@ -48,6 +37,27 @@ pub(super) fn run(args: RunArgs) -> Result<End, Trouble> {
         }
     }
     Ok(if report.pass { End::Pass } else { End::Fail })
+}
+
+/// Does some work that is over with Ctrl-C, with a second runtime for the clients that only publish.
+pub(super) fn in_runtimes<T>(
+    progress: &Progress,
+    work: impl AsyncFnOnce(&Handle) -> Result<T, Trouble>,
+) -> Result<T, Trouble> {
+    let runtime = runtime()?;
+    let publishers =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = work(publishers.handle()) => result,
+            _ = tokio::signal::ctrl_c() => Err("interrupted; the servers are stopped".into()),
+        }
+    });
+    progress.finish();
+    // Whatever still runs is of no more use: clients in the middle of a reconnect, for example.
+    runtime.shutdown_background();
+    publishers.shutdown_background();
+    result
 }
 
 async fn runs(
@@ -82,24 +92,7 @@ fn beside(options: &Options) -> Options {
 
 fn options(args: &RunArgs) -> Result<Options, Trouble> {
     let mut scenario = Scenario::load(&args.scenario)?;
-    if let Some(connections) = args.connections {
-        if connections == 0 {
-            return Err("--connections: must be at least 1".into());
-        }
-        scenario.connections = connections;
-    }
-    if let Some(duration) = args.duration {
-        if duration.duration().is_zero() {
-            return Err("--duration: must be longer than 0s".into());
-        }
-        scenario.set_duration(duration);
-    }
-    if let Some(rate) = args.rate {
-        if !(rate.is_finite() && rate > 0.0 && rate <= 1e6) {
-            return Err("--rate: must be more than 0 and at most 1000000".into());
-        }
-        scenario.set_rate(rate);
-    }
+    scale(&mut scenario, args.connections, args.duration, args.rate)?;
     if let Some(transport) = args.transport {
         scenario.transport = transport;
         for group in &mut scenario.group {
@@ -127,7 +120,36 @@ fn options(args: &RunArgs) -> Result<Options, Trouble> {
         stack: args.client,
         targets: args.target.clone(),
         program: Program::Serve,
+        rest: None,
     })
+}
+
+/// What the command line says about the amount of load, put into the scenario.
+pub(super) fn scale(
+    scenario: &mut Scenario,
+    connections: Option<usize>,
+    duration: Option<Span>,
+    rate: Option<f64>,
+) -> Result<(), Trouble> {
+    if let Some(connections) = connections {
+        if connections == 0 {
+            return Err("--connections: must be at least 1".into());
+        }
+        scenario.connections = connections;
+    }
+    if let Some(duration) = duration {
+        if duration.duration().is_zero() {
+            return Err("--duration: must be longer than 0s".into());
+        }
+        scenario.set_duration(duration);
+    }
+    if let Some(rate) = rate {
+        if !(rate.is_finite() && rate > 0.0 && rate <= 1e6) {
+            return Err("--rate: must be more than 0 and at most 1000000".into());
+        }
+        scenario.set_rate(rate);
+    }
+    Ok(())
 }
 
 fn only_socketio(scenario: &mut Scenario, args: &RunArgs) -> Result<(), Trouble> {

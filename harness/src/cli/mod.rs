@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod growth;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ pub fn main() -> ExitCode {
         Some(Command::Run(args)) => commands::run(args),
         Some(Command::List(args)) => commands::list(args),
         Some(Command::Up(args)) => commands::up(args),
+        Some(Command::Growth(args)) => growth::growth(&args),
         Some(Command::Compare(args)) => commands::compare(&args),
         Some(Command::Serve(args)) => commands::serve(args),
         Some(Command::Floor(args)) => commands::floor(args),

@@ -503,8 +503,11 @@ impl RedisCluster {
                 continue;
             }
             self.nodes[n].look_at_process();
-            if let Ok(commands) = self.commands(n).await {
-                self.nodes[n].last.commands = commands;
+            if let Ok(text) = self.ask::<String>(n, &["INFO", "cpu", "commandstats"]).await {
+                let last = &mut self.nodes[n].last;
+                last.commands = commands(&text);
+                // To the microsecond, which /proc is not.
+                last.cpu_seconds = cpu_seconds(&text).unwrap_or(last.cpu_seconds);
             }
         }
         let all = self.nodes.iter().map(|node| {
@@ -520,17 +523,6 @@ impl RedisCluster {
         self.nodes.iter_mut().map(Node::cpu_seconds).sum()
     }
 
-    /// How often a node has carried out each command since it was started.
-    async fn commands(&self, n: usize) -> Result<BTreeMap<String, u64>, RedisError> {
-        let text: String = self.ask(n, &["INFO", "commandstats"]).await?;
-        let line = |line: &str| {
-            let (command, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
-            let calls = rest.split(',').next()?.parse().ok()?;
-            Some((command.to_owned(), calls))
-        };
-        Ok(text.lines().filter_map(line).collect())
-    }
-
     /// How often a command was called, on all nodes that are up together.
     ///
     /// # Errors
@@ -538,7 +530,8 @@ impl RedisCluster {
     pub async fn calls(&self, command: &str) -> Result<u64, RedisError> {
         let mut calls = 0;
         for n in self.up() {
-            calls += self.commands(n).await?.get(command).copied().unwrap_or(0);
+            let text: String = self.ask(n, &["INFO", "commandstats"]).await?;
+            calls += commands(&text).get(command).copied().unwrap_or(0);
         }
         Ok(calls)
     }
@@ -587,6 +580,22 @@ impl Node {
         self.look_at_process();
         self.past.cpu_seconds + self.last.cpu_seconds
     }
+}
+
+/// How often a node has carried out each command since it was started, from its INFO.
+fn commands(info: &str) -> BTreeMap<String, u64> {
+    let command = |line: &str| {
+        let (command, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+        Some((command.to_owned(), rest.split(',').next()?.parse().ok()?))
+    };
+    info.lines().filter_map(command).collect()
+}
+
+/// The CPU time of a node since it was started, from its INFO.
+fn cpu_seconds(info: &str) -> Option<f64> {
+    let seconds = |key| info.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok());
+    let (system, user): (f64, f64) = (seconds("used_cpu_sys:")?, seconds("used_cpu_user:")?);
+    Some(system + user)
 }
 
 /// Waiting for something, but not for ever.

@@ -123,7 +123,16 @@ impl<'a> Run<'a> {
             connect(&self.score, stack, &fleet, &self.links, publishers, self.progress).await?
         };
         tokio::time::sleep(CALM).await;
-        let idle = Snapshot::take(&self.fleet).await;
+        let mut idle = Snapshot::take(&self.fleet).await;
+        let mut at_rest = None;
+        if let Some(rest) = self.options.rest {
+            self.progress.phase("at rest");
+            tokio::time::sleep(rest).await;
+            let rested = Snapshot::take(&self.fleet).await;
+            at_rest = Some(rested.at_rest_since(&idle));
+            idle = rested;
+        }
+        self.progress.phase("publishing");
 
         let start_us = self.score.clock.now_us() + as_us(CALM);
         let counted_from_us = start_us + as_us(self.scenario.warmup.duration());
@@ -194,6 +203,8 @@ impl<'a> Run<'a> {
             outcome.backplane = Some(busy.backplane_since(&idle));
             outcome.redis = busy.redis_since(&idle, outcome.publishes.due);
         }
+        outcome.at_rest = at_rest;
+        outcome.seconds = busy.seconds_since(&idle);
         outcome.connections = self.connections(&connected, at_end);
         let farewells = connected.clients.iter().flatten().map(|seated| seated.client.close());
         let all_gone = futures_util::future::join_all(farewells);
@@ -322,6 +333,8 @@ impl<'a> Run<'a> {
             processes: Vec::new(),
             backplane: None,
             redis: None,
+            at_rest: None,
+            seconds: 0.0,
             lag: HarnessLag {
                 publish: score.publish_lag.take().summary(),
                 task: score.task_lag.take().summary(),

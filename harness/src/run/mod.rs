@@ -14,7 +14,9 @@ mod steps;
 
 pub(crate) use drive::drive;
 pub(crate) use fleet::Fleet;
-pub(crate) use outcome::Outcome;
+pub(crate) use outcome::{AtRest, Outcome};
+
+use std::time::Duration;
 
 use crate::client::Stack;
 use crate::population::PopulationError;
@@ -33,6 +35,8 @@ pub(crate) struct Options {
     pub(crate) targets: Vec<String>,
     /// What is started.
     pub(crate) program: Program,
+    /// How long all is left alone before the first event, to see what is used at rest.
+    pub(crate) rest: Option<Duration>,
 }
 
 /// A run could not take place; no SLA was judged.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tidings_core::Priority;
 
 use crate::latency::{Latencies, LatencySummary};
@@ -44,6 +45,11 @@ pub(crate) struct Outcome {
     pub(crate) backplane: Option<BackplaneCounts>,
     /// What Redis did, if the run has started it.
     pub(crate) redis: Option<RedisReport>,
+    /// What was used before the first event, if it was asked for.
+    pub(crate) at_rest: Option<AtRest>,
+    /// The time for which [`processes`](Self::processes), [`backplane`](Self::backplane) and
+    /// [`redis`](Self::redis) count.
+    pub(crate) seconds: f64,
     /// How late the harness was.
     pub(crate) lag: HarnessLag,
     /// What the machine did, where the system tells.
@@ -58,6 +64,19 @@ pub(crate) struct Outcome {
     pub(crate) timeline: Vec<Point>,
     /// Where the servers were.
     pub(crate) urls: Vec<String>,
+}
+
+/// What is used each second while everybody is connected and subscribed, and nothing is published.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct AtRest {
+    /// Processors in use by the servers.
+    pub(crate) server_cpu: f64,
+    /// Processors in use by Redis.
+    pub(crate) redis_cpu: f64,
+    /// Calls of scripts each second.
+    pub(crate) script_calls: f64,
+    /// Commands each second, also those within scripts.
+    pub(crate) commands: f64,
 }
 
 impl Outcome {

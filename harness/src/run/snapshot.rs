@@ -1,16 +1,19 @@
 //! What all processes of a run have used, at one moment and between two.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use tokio::sync::Mutex;
 
 use super::fleet::Fleet;
+use super::outcome::AtRest;
 use crate::process::redis_cluster::NodeUsage;
 use crate::process::{BackplaneCounts, ProcessReport, Usage};
 use crate::report::RedisReport;
 
 /// Resource use of all processes at one moment.
 pub(super) struct Snapshot {
+    taken: Instant,
     servers: Vec<(String, Usage)>,
     backplane: BackplaneCounts,
     redis: Option<Vec<NodeUsage>>,
@@ -26,10 +29,31 @@ impl Snapshot {
             None => None,
         };
         Self {
+            taken: Instant::now(),
             backplane: fleet.backplane().await,
             servers: fleet.usage(),
             redis,
             harness: Usage::of(std::process::id()).unwrap_or_default(),
+        }
+    }
+
+    /// The time between the two.
+    pub(super) fn seconds_since(&self, before: &Self) -> f64 {
+        (self.taken - before.taken).as_secs_f64()
+    }
+
+    /// What was used each second since `before`.
+    pub(super) fn at_rest_since(&self, before: &Self) -> AtRest {
+        let seconds = self.seconds_since(before);
+        let cpu = |servers: &[(String, Usage)]| {
+            servers.iter().map(|(_, usage)| usage.cpu_seconds).sum::<f64>()
+        };
+        let redis = self.redis_since(before, 0).unwrap_or_default();
+        AtRest {
+            server_cpu: (cpu(&self.servers) - cpu(&before.servers)) / seconds,
+            redis_cpu: redis.cpu_seconds / seconds,
+            script_calls: redis.script_calls as f64 / seconds,
+            commands: redis.commands as f64 / seconds,
         }
     }
 
