@@ -47,7 +47,7 @@ pub(crate) async fn server(listen: SocketAddr) -> Result<Server, Box<dyn Error>>
         socket.join(&room);
         let joined = json!({ "room": room, "name": name(&socket) });
         socket.to(&room).emit("joined", joined)?;
-        let members = socket.namespace().to(&room).fetch_sockets();
+        let members = socket.namespace().to(&room).local_sockets();
         let mut names: Vec<String> = members.iter().map(name).collect();
         names.sort();
         Ok::<_, Box<dyn Error + Send + Sync>>(Reply(names))

@@ -58,7 +58,7 @@ impl App {
             application_bytes: queues.application,
             namespace: config.tidings_namespace(),
         };
-        let cluster = Cluster::new(config.instance.clone(), Arc::clone(&backplane));
+        let cluster = Cluster::new(&config, backplane.channels());
         Self {
             bus,
             backplane,

@@ -13,6 +13,18 @@ pub(crate) fn random_id() -> String {
     bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 63)])).collect()
 }
 
+/// An identifier of so many hexadecimal digits (at most 64) from the system's random source.
+///
+/// # Panics
+/// As [`random_id`].
+pub(crate) fn random_hex(digits: usize) -> String {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).expect("the system's random source answers");
+    let mut text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    text.truncate(digits);
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::app::App;
 use crate::backplane::{Backplane, MemoryBackplane, RedisBackplane};
 use crate::bridge::{self, Bridge};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, NodeAdapterKind};
 use crate::connection::Command;
 use crate::engineio;
 use crate::handlers::Request;
@@ -92,6 +92,7 @@ impl Builder {
         let backplane: Arc<dyn Backplane> = match self.backplane {
             Some(backplane) => backplane,
             None if config.redis.urls.is_empty() => {
+                check_alone(&config)?;
                 Arc::new(MemoryBackplane::new(config.partitioning(), &config.log_retention()))
             }
             None => Arc::new(RedisBackplane::new(&config)?),
@@ -100,11 +101,24 @@ impl Builder {
         let bridge =
             Bridge::new(bus.clone(), Arc::clone(&backplane), config.queues.volatile_events);
         let app = Arc::new(App::new(config, bus, backplane));
-        if app.config.recovery.max_age > Duration::ZERO {
-            // Clients of Tidings alone may come back, too.
+        let is_member = app.config.node_adapter.kind != NodeAdapterKind::Off;
+        if app.config.recovery.max_age > Duration::ZERO || is_member {
+            // Clients of Tidings alone may come back, and be reached by Node servers, too.
+            app.namespaces.listen();
             app.namespaces.named(app.config.tidings_namespace(), &app.config);
         }
         Ok(Server { app, bridge, listener, local_addr })
+    }
+}
+
+/// Without Redis there is no cluster to join.
+fn check_alone(config: &Config) -> Result<(), ConfigError> {
+    match config.node_adapter.kind {
+        NodeAdapterKind::Off => Ok(()),
+        NodeAdapterKind::Classic | NodeAdapterKind::Sharded => Err(ConfigError::Invalid {
+            key: "node_adapter.kind",
+            message: "needs the Redis of the Node servers: set redis.urls (--redis)".to_owned(),
+        }),
     }
 }
 
@@ -239,6 +253,7 @@ impl Server {
             tracing::warn!(connections = left, "cut what was still open after {limit:?}");
         }
         app.shutdown.enter(Phase::Over);
+        app.namespaces.leave();
         sampler.abort();
         bridge.abort();
     }

@@ -40,7 +40,7 @@ impl Where {
 /// Any value, with binary in it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
-enum Any {
+pub(crate) enum Any {
     Binary(Binary),
     List(Vec<Any>),
     Members(BTreeMap<String, Any>),
@@ -215,7 +215,7 @@ fn others(app: &Namespace) {
         },
     )
     .on("fetch", |socket: Socket, Data(to): Data<Where>| async move {
-        let found = to.among(socket.namespace().sockets()).fetch_sockets();
+        let found = to.among(socket.namespace().sockets()).local_sockets();
         let told = found.iter().map(|socket| {
             let id = socket.id().to_owned();
             (id, user(socket), socket.rooms().len())

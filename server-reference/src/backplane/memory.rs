@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tidings_core::lane::{Epoch, Lane, Partitioning, Place};
 use tidings_core::log::{LaneLog, LoggedEvent, Read, Retention};
 use tidings_core::message::{ErrorCode, Refusal};
 use tidings_core::server::LogReader;
 use tidings_core::{Event, Priority};
-use tokio::sync::mpsc;
 
-use super::{Backplane, BackplaneStatus, LaneStatus, Producer, Published, Signal};
+use super::channels::MemoryChannels;
+use super::{Backplane, BackplaneStatus, Channels, LaneStatus, Producer, Published, Signal};
 
 /// A log in memory with the same partitions, lanes, offsets, retention and recovery as the shared
 /// one. It ends with the process: after a restart clients are told a gap.
@@ -21,8 +20,7 @@ pub struct MemoryBackplane {
     /// By lane number. Each lane has a lock of its own: lanes do not wait for each other.
     lanes: Box<[Mutex<LaneLog>]>,
     signals: RwLock<Vec<Arc<Signal>>>,
-    /// Of the servers in this process that share it.
-    inboxes: RwLock<Vec<mpsc::Sender<Bytes>>>,
+    channels: Arc<MemoryChannels>,
 }
 
 impl MemoryBackplane {
@@ -39,7 +37,7 @@ impl MemoryBackplane {
         let lanes = lanes
             .map(|lane| Mutex::new(LaneLog::new(lane, epoch, retention.clone(), now)))
             .collect();
-        Self { partitioning, lanes, signals: RwLock::default(), inboxes: RwLock::default() }
+        Self { partitioning, lanes, signals: RwLock::default(), channels: Arc::default() }
     }
 
     fn lane(&self, lane: Lane) -> Option<&Mutex<LaneLog>> {
@@ -93,21 +91,8 @@ impl Backplane for MemoryBackplane {
         self.signals.write().push(signal);
     }
 
-    fn has_others(&self) -> bool {
-        self.inboxes.read().len() > 1
-    }
-
-    fn tell_others(&self, message: Bytes) {
-        for inbox in self.inboxes.read().iter() {
-            // As promised: at most once.
-            let _ = inbox.try_send(message.clone());
-        }
-    }
-
-    fn hear_others(&self, inbox: mpsc::Sender<Bytes>) {
-        let mut inboxes = self.inboxes.write();
-        inboxes.retain(|inbox| !inbox.is_closed());
-        inboxes.push(inbox);
+    fn channels(&self) -> Option<Arc<dyn Channels>> {
+        Some(Arc::clone(&self.channels) as Arc<dyn Channels>)
     }
 
     fn status(&self) -> BackplaneStatus {

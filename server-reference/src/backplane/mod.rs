@@ -3,6 +3,7 @@
 //! An instance publishes into its backplane and reads what comes out of it, its own events
 //! included. [`MemoryBackplane`] is the log of a single instance, [`RedisBackplane`] that of many.
 
+mod channels;
 mod memory;
 mod redis;
 mod signal;
@@ -12,14 +13,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tidings_core::lane::{Lane, Place};
 use tidings_core::message::{Position, Refusal};
 use tidings_core::server::LogReader;
 use tidings_core::{Event, Partitioning};
-use tokio::sync::mpsc;
 
 pub use self::redis::RedisBackplane;
+pub use channels::{Channel, ChannelKind, Channels, Ear, NotCounted};
 pub use memory::MemoryBackplane;
 pub use signal::Signal;
 pub use status::{BackplaneStatus, InstanceInfo, RedisStatus, Trouble};
@@ -70,16 +70,11 @@ pub trait Backplane: LogReader + Send + Sync + 'static {
     /// Raises `signal` from now on for each event in a partition the signal is interested in.
     fn attach(&self, signal: Arc<Signal>);
 
-    /// Whether there may be other instances to tell something.
-    fn has_others(&self) -> bool {
-        false
+    /// Channels on which instances, and others, tell each other what is not of the log; `None` if
+    /// there are none.
+    fn channels(&self) -> Option<Arc<dyn Channels>> {
+        None
     }
-
-    /// Hands a message to every instance, at most once; this one may get it, too.
-    fn tell_others(&self, _message: Bytes) {}
-
-    /// Puts what instances tell into `inbox` from now on; what finds it full is lost.
-    fn hear_others(&self, _inbox: mpsc::Sender<Bytes>) {}
 
     /// Tells the other instances how many sessions and connections this one has.
     fn tell(&self, _sessions: u64, _connections: u64) {}

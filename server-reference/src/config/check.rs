@@ -25,6 +25,7 @@ impl Config {
         self.check_partitions()?;
         self.check_limits()?;
         self.check_redis()?;
+        self.check_node_adapter()?;
         self.check_ranges()
     }
 
@@ -162,6 +163,18 @@ impl Config {
         Ok(())
     }
 
+    fn check_node_adapter(&self) -> Checked {
+        let adapter = &self.node_adapter;
+        if adapter.prefix.is_empty() {
+            return invalid("node_adapter.prefix", "must not be empty; Node's is \"socket.io\"");
+        }
+        if adapter.max_message > adapter.max_waiting {
+            let message = "must be at least node_adapter.max_message";
+            return invalid("node_adapter.max_waiting", message);
+        }
+        Ok(())
+    }
+
     fn check_limits(&self) -> Checked {
         if self.limits.max_frame < self.limits.max_payload {
             return invalid("limits.max_frame", "must be at least limits.max_payload");
@@ -181,6 +194,9 @@ impl Config {
     fn check_ranges(&self) -> Checked {
         let at_least_one = [
             ("shards", self.shards),
+            ("node_adapter.max_message", self.node_adapter.max_message),
+            ("node_adapter.max_answers", self.node_adapter.max_answers),
+            ("node_adapter.max_requests", self.node_adapter.max_requests),
             ("retention.max_events", self.retention.max_events),
             ("retention.max_bytes", self.retention.max_bytes),
             ("producers.max", self.producers.max),
@@ -212,7 +228,7 @@ impl Config {
         if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
             return invalid(key, "must be at least 1");
         }
-        let more_than_zero: [(&'static str, Duration); 14] = [
+        let more_than_zero: [(&'static str, Duration); 15] = [
             ("retention.max_age", self.retention.max_age),
             ("producers.ttl", self.producers.ttl),
             ("heartbeat.ping_interval", self.heartbeat.ping_interval),
@@ -227,6 +243,7 @@ impl Config {
             ("redis.replica_timeout", self.redis.replica_timeout),
             ("redis.check_interval", self.redis.check_interval),
             ("redis.heartbeat", self.redis.heartbeat),
+            ("node_adapter.request_timeout", self.node_adapter.request_timeout),
         ];
         if let Some((key, _)) = more_than_zero.iter().find(|(_, value)| value.is_zero()) {
             return invalid(key, "must be longer than zero");

@@ -6,14 +6,14 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{
-    Config, ConfigError, Cookie, Cors, EngineIo, Heartbeat, Limits, Namespaces, Partitions, Paths,
-    Polling, Producers, Queues, Recovery, Redis, Retention, Socket, Timeouts,
+    Config, ConfigError, Cookie, Cors, EngineIo, Heartbeat, Limits, Namespaces, NodeAdapter,
+    Partitions, Paths, Polling, Producers, Queues, Recovery, Redis, Retention, Socket, Timeouts,
 };
 
 /// A table of settings: its name, and the names and comments of its fields.
 type Section = (&'static str, &'static [(&'static str, &'static [&'static str])]);
 
-const SECTIONS: [Section; 16] = [
+const SECTIONS: [Section; 17] = [
     ("paths", Paths::FIELDS),
     ("partitions", Partitions::FIELDS),
     ("retention", Retention::FIELDS),
@@ -30,17 +30,17 @@ const SECTIONS: [Section; 16] = [
     ("timeouts", Timeouts::FIELDS),
     ("socket", Socket::FIELDS),
     ("redis", Redis::FIELDS),
+    ("node_adapter", NodeAdapter::FIELDS),
 ];
 
 /// Other names of settings, as flags and variables.
-const ALIASES: [(&str, &str); 1] = [("redis", "redis.urls")];
+const ALIASES: [(&str, &str); 2] = [("redis", "redis.urls"), ("node_adapter", "node_adapter.kind")];
 
 /// What is planned and refused until then, with what this version does instead.
-const NOT_SUPPORTED: [(&str, &str); 4] = [
+const NOT_SUPPORTED: [(&str, &str); 3] = [
     ("database", "it stores nothing beyond the log in memory"),
     ("auth_secret", "it authenticates nobody and listens on loopback unless --insecure is given"),
     ("auth_jwks", "it authenticates nobody and listens on loopback unless --insecure is given"),
-    ("node_adapter", "it joins no cluster of Node Socket.IO servers"),
 ];
 
 const PREFIX: &str = "TIDINGS_";
@@ -126,8 +126,7 @@ impl Layers {
     pub fn set(mut self, key: &str, value: &str, origin: &str) -> Result<Self, ConfigError> {
         let key = ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, name)| name);
         if NOT_SUPPORTED.iter().any(|(planned, _)| *planned == key) {
-            let is_off = key == "node_adapter" && value == "off";
-            return if is_off { Ok(self) } else { Err(not_supported(key, origin.to_owned())) };
+            return Err(not_supported(key, origin.to_owned()));
         }
         let (section, field) = match key.split_once('.') {
             Some((section, field)) => (Some(section), field),
@@ -421,16 +420,23 @@ mod tests {
             ("TIDINGS_DATABASE", "sqlite::memory:"),
             ("TIDINGS_AUTH_SECRET", "hunter2"),
             ("TIDINGS_AUTH_JWKS", "keys.json"),
-            ("TIDINGS_NODE_ADAPTER", "sharded"),
         ] {
             let text = environment(name, value).expect_err("refused").to_string();
             assert!(text.contains(name) && text.contains("not supported"), "{text}");
             assert!(!text.contains("hunter2"));
         }
-        environment("TIDINGS_NODE_ADAPTER", "off").expect("off is what it does");
         let text =
             Layers::new().text("database = \"x\"", "a.toml").expect_err("refused").to_string();
         assert!(text.contains("database in a.toml is not supported"), "{text}");
+    }
+
+    #[test]
+    fn the_node_adapter_has_a_short_name() {
+        let adapter = |value| environment("TIDINGS_NODE_ADAPTER", value).and_then(Layers::finish);
+        let config = adapter("sharded").expect("a configuration");
+        assert_eq!(config.node_adapter.kind, crate::config::NodeAdapterKind::Sharded);
+        let text = adapter("streams").expect_err("not one").to_string();
+        assert!(text.contains("`off`, `classic`, `sharded`"), "{text}");
     }
 
     #[test]

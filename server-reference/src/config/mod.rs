@@ -52,8 +52,10 @@ macro_rules! settings {
     };
 }
 
+mod node_adapter;
 mod redis;
 
+pub use self::node_adapter::{NodeAdapter, NodeAdapterKind, NodeAdapterMode};
 pub(crate) use self::redis::without_password;
 pub use self::redis::{Redis, RedisUrls};
 
@@ -105,6 +107,8 @@ settings! {
         socket: Socket = Socket::default(),
         /// The log that instances share, in Redis.
         redis: Redis = Redis::default(),
+        /// What instances tell each other for applications of Socket.IO.
+        node_adapter: NodeAdapter = NodeAdapter::default(),
     }
 }
 

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tidings_core::socketio::{Args, Body, Parser, is_reserved};
-use tokio::sync::mpsc;
 
 use super::args::{self, ArgsError, IntoArgs};
+use super::asking::{Elsewhere, SentHere};
+use super::cluster::{Details, MissingAnswers, Question, Reply};
 use super::namespace::Namespace;
+use super::remote_socket::RemoteSocket;
 use super::socket::Socket;
 use super::table::Target;
 
@@ -51,6 +53,9 @@ pub struct MissingAcks<T> {
     pub received: Vec<T>,
     /// How many have not: their clients took too long, or went away.
     pub missing: usize,
+    /// How many other instances have not even told how many of their clients got the event; `None`
+    /// if Redis could not tell how many instances there are.
+    pub silent_instances: Option<usize>,
 }
 
 /// The names of one or several rooms.
@@ -176,8 +181,8 @@ impl Broadcast {
         self.send(args)
     }
 
-    /// Sends an event to sockets of this instance, and waits for the acknowledgements of all clients
-    /// that get it.
+    /// Sends an event, and waits for the acknowledgements of all clients that get it. Of those that
+    /// come from other instances only the first argument is there.
     ///
     /// # Errors
     /// When it cannot be sent, or when not all acknowledge in time; acknowledgements that are no
@@ -187,11 +192,14 @@ impl Broadcast {
         event: &str,
         arguments: impl IntoArgs,
     ) -> Result<Result<Vec<T>, MissingAcks<T>>, EmitError> {
-        let (expected, answers) = self.ask(event, arguments).await?;
+        let Answers { expected, silent, answers } = self.ask(event, arguments).await?;
         let read = answers.iter().filter_map(|answer| args::read(answer, 0).ok());
         let received: Vec<T> = read.collect();
-        let missing = expected - received.len();
-        Ok(if missing == 0 { Ok(received) } else { Err(MissingAcks { received, missing }) })
+        let missing = expected.saturating_sub(received.len());
+        if missing == 0 && silent == Some(0) {
+            return Ok(Ok(received));
+        }
+        Ok(Err(MissingAcks { received, missing, silent_instances: silent }))
     }
 
     /// Sends an event to the one socket it is for, and waits for the acknowledgement.
@@ -200,7 +208,7 @@ impl Broadcast {
         event: &str,
         arguments: impl IntoArgs,
     ) -> Result<T, AckError> {
-        let (_, answers) = self.ask(event, arguments).await?;
+        let Answers { answers, .. } = self.ask(event, arguments).await?;
         match answers.first() {
             Some(answer) => args::read(answer, 0).map_err(AckError::Args),
             None if self.only.as_ref().is_some_and(Socket::connected) => {
@@ -214,40 +222,33 @@ impl Broadcast {
         self.timeout.unwrap_or(self.namespace.ack_timeout())
     }
 
-    /// How many acknowledgements are expected, and those that came in time.
-    async fn ask(
-        &self,
-        event: &str,
-        arguments: impl IntoArgs,
-    ) -> Result<(usize, Vec<Args>), EmitError> {
+    /// The acknowledgements that come in time.
+    async fn ask(&self, event: &str, arguments: impl IntoArgs) -> Result<Answers, EmitError> {
         let args = event_args(event, arguments)?;
-        let id = self.namespace.next_ack();
-        let sockets = self.sockets();
-        // One place for each answer, so that no client has to wait.
-        let (answer, mut answered) = mpsc::channel(sockets.len().max(1));
-        for socket in &sockets {
-            socket.acks().expect(id, answer.clone());
-        }
-        drop(answer);
-        self.send_to(&sockets, args, id);
+        let (limit, flags) = (self.limit(), self.flags);
+        let (sent, mut answered) =
+            SentHere::send(&self.namespace, self.sockets(), args.clone(), flags);
         let mut answers = Vec::new();
-        let all = async {
+        let here = async {
             while let Some(answer) = answered.recv().await {
                 answers.push(answer);
             }
         };
-        if tokio::time::timeout(self.limit(), all).await.is_err() {
-            sockets.iter().for_each(|socket| socket.acks().forget(id));
-        }
-        Ok((sockets.len(), answers))
-    }
-
-    fn send_to(&self, sockets: &[Socket], args: Args, id: u64) {
-        let mut frames = Frames::new(Body::Event { ack: Some(id), args }, None);
-        for socket in sockets {
-            frames.push(socket, self.flags);
-        }
-        sockets.iter().for_each(Socket::flush);
+        let mut elsewhere = Elsewhere::default();
+        let there = async {
+            if self.only.is_some() || flags.local {
+                elsewhere = Elsewhere::nothing();
+                return;
+            }
+            let (target, volatile) = (self.target.clone(), flags.volatile);
+            let question = Question::Emit { target, args, volatile, timeout: Some(limit) };
+            elsewhere.collect(self.namespace.member(), question).await;
+        };
+        // What came in time is there in any case.
+        let _ = tokio::time::timeout(limit, async { tokio::join!(here, there) }).await;
+        let (expected, silent) = (sent.sockets.len() + elsewhere.clients, elsewhere.silent());
+        answers.append(&mut elsewhere.answers);
+        Ok(Answers { expected, silent, answers })
     }
 
     fn send(&self, args: Args) -> Result<(), EmitError> {
@@ -262,7 +263,7 @@ impl Broadcast {
             }
             Some(socket) => {
                 let target = Target { rooms: vec![socket.shared_id().clone()], except: vec![] };
-                self.namespace.broadcast(&target, args, self.flags);
+                self.namespace.broadcast_here(&target, args, self.flags);
             }
             None => self.namespace.broadcast(&self.target, args, self.flags),
         }
@@ -277,9 +278,43 @@ impl Broadcast {
         self.namespace.sockets_here(&self.target)
     }
 
-    /// The sockets of this instance that are meant; Node's `fetchSockets`.
-    pub fn fetch_sockets(&self) -> Vec<Socket> {
+    /// The sockets of this instance that are meant.
+    pub fn local_sockets(&self) -> Vec<Socket> {
         self.sockets()
+    }
+
+    /// The sockets that are meant, on all instances, or on this one alone after
+    /// [`local`](Self::local); Node's `fetchSockets`. It waits for each instance, at most for
+    /// `node_adapter.request_timeout`, or what [`timeout`](Self::timeout) says.
+    ///
+    /// # Errors
+    /// When not all instances answer in time; it has those of the others.
+    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, MissingAnswers<RemoteSocket>> {
+        let namespace = &self.namespace;
+        let mut sockets: Vec<_> = self.sockets().into_iter().map(RemoteSocket::here).collect();
+        if self.only.is_some() || self.flags.local {
+            return Ok(sockets);
+        }
+        let limit = self.timeout.unwrap_or(namespace.member().request_timeout());
+        let question = Question::Sockets(self.target.clone());
+        let gathered = namespace.member().gather(question, limit, |reply| match reply {
+            Reply::Sockets(sockets) => Some(sockets),
+            _ => None,
+        });
+        let mut add = |found: Vec<Vec<Details>>| {
+            let found = found.into_iter().flatten();
+            sockets.extend(found.map(|details| RemoteSocket::elsewhere(namespace, details)));
+        };
+        match gathered.await {
+            Ok(found) => {
+                add(found);
+                Ok(sockets)
+            }
+            Err(MissingAnswers { received, missing }) => {
+                add(received);
+                Err(MissingAnswers { received: sockets, missing })
+            }
+        }
     }
 
     /// Puts the sockets into rooms; Node's `socketsJoin`.
@@ -303,6 +338,15 @@ fn event_args(event: &str, arguments: impl IntoArgs) -> Result<Args, EmitError> 
         return Err(EmitError::Reserved(event.to_owned()));
     }
     Ok(args::event_args(event, arguments)?)
+}
+
+/// What came of an event that clients are to acknowledge.
+struct Answers {
+    /// How many clients got it, as far as is known.
+    expected: usize,
+    /// How many instances have not told how many of their clients got it.
+    silent: Option<usize>,
+    answers: Vec<Args>,
 }
 
 /// One packet, encoded at most once for each parser.

@@ -4,6 +4,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use tidings_core::socketio::Args;
 
 use super::args::ArgsError;
@@ -23,8 +24,9 @@ impl ByType {
     }
 }
 
-/// Handles what another instance sends to the instances.
-pub(super) type ServerSideHandler = Arc<dyn Fn(&Args) -> Result<(), ArgsError> + Send + Sync>;
+/// Handles what another instance sends to the instances; may answer.
+pub(super) type ServerSideHandler =
+    Arc<dyn Fn(&Args) -> Result<Option<BoxFuture<'static, Args>>, ArgsError> + Send + Sync>;
 
 /// Who handles what. Handlers of the same thing run in the order in which they were added.
 #[derive(Default)]

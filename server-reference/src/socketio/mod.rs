@@ -31,6 +31,7 @@
 
 mod acks;
 mod args;
+mod asking;
 mod broadcast;
 mod cluster;
 mod handler;
@@ -41,12 +42,14 @@ mod namespace;
 mod namespaces;
 mod reason;
 mod recovery;
+mod remote_socket;
 mod reply;
 mod socket;
 mod table;
 
 pub use args::{ArgsError, Binary, IntoArgs, RawArgs};
 pub use broadcast::{AckError, Broadcast, EmitError, IntoRooms, MissingAcks};
+pub use cluster::MissingAnswers;
 pub use handler::{
     Call, ConnectError, Data, EventName, FromCall, Handler, HandlerOutput, Middleware, Reply, State,
 };
@@ -54,6 +57,7 @@ pub use handshake::Handshake;
 pub use namespace::Namespace;
 pub use namespaces::NamespacePattern;
 pub use reason::DisconnectReason;
+pub use remote_socket::RemoteSocket;
 pub use reply::Ack;
 pub use socket::{Socket, ToSocket};
 pub use tidings_core::socketio::Args;

@@ -1,18 +1,20 @@
 //! A namespace: its handlers, its sockets, and whom to emit to.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, select_all};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use serde::de::DeserializeOwned;
 use tidings_core::socketio::{Args, Body, FIRST_REQUEST, Namespace as Path};
 
 use super::args::{self, ArgsError, IntoArgs, event_args};
 use super::broadcast::{Broadcast, EmitError, Flags, Frames, IntoRooms};
-use super::cluster::{Cluster, What, Written};
+use super::cluster::{Cluster, Member, Message, MissingAnswers, Question, Reply};
 use super::handler::{Call, ConnectError};
 use super::listeners::{Listeners, adds_handlers};
 use super::namespaces::Namespaces;
@@ -31,7 +33,7 @@ struct Inner {
     path: Path,
     listeners: Arc<RwLock<Listeners>>,
     table: Mutex<Table>,
-    cluster: Arc<Cluster>,
+    member: Arc<Member>,
     next_ack: AtomicU64,
     ack_timeout: Duration,
     recovers: bool,
@@ -50,17 +52,18 @@ impl Namespace {
         path: Path,
         listeners: Arc<RwLock<Listeners>>,
         config: &Config,
-        cluster: Arc<Cluster>,
+        cluster: &Arc<Cluster>,
         passing: Option<Weak<Namespaces>>,
     ) -> Self {
-        let table = Table::new(&config.recovery);
+        let member = Member::new(cluster, &path);
+        let table = Table::new(&config.recovery, Arc::clone(&member));
         Self(Arc::new(Inner {
             is_tidings: path == config.tidings_namespace(),
             path,
             listeners,
             recovers: table.recovery.is_some(),
             table: Mutex::new(table),
-            cluster,
+            member,
             next_ack: AtomicU64::new(0),
             ack_timeout: config.timeouts.request,
             skip_middlewares: config.recovery.skip_middlewares,
@@ -108,8 +111,38 @@ impl Namespace {
     /// When the arguments cannot be written.
     pub fn server_side_emit(&self, event: &str, arguments: impl IntoArgs) -> Result<(), ArgsError> {
         let args = event_args(event, arguments)?;
-        self.0.cluster.tell(self.path(), || Some(What::ServerSide { event: Written::new(&args)? }));
+        self.0.member.tell(|| Message::ServerSide { args });
         Ok(())
+    }
+
+    /// As [`server_side_emit`](Self::server_side_emit), and waits for what the other instances
+    /// answer, at most for `node_adapter.request_timeout`; Node's `serverSideEmitWithAck`. An
+    /// instance that does not handle the event answers with nothing.
+    ///
+    /// # Errors
+    /// When the arguments cannot be written, or not all instances answer in time with a `T`.
+    pub async fn server_side_emit_with_ack<T: DeserializeOwned>(
+        &self,
+        event: &str,
+        arguments: impl IntoArgs,
+    ) -> Result<Result<Vec<T>, MissingAnswers<T>>, ArgsError> {
+        let member = &self.0.member;
+        let question = Question::ServerSide(event_args(event, arguments)?);
+        let gathered = member.gather(question, member.request_timeout(), |reply| match reply {
+            Reply::ServerSide(answer) => Some(answer),
+            _ => None,
+        });
+        let (answers, missing) = match gathered.await {
+            Ok(answers) => (answers, Some(0)),
+            Err(MissingAnswers { received, missing }) => (received, missing),
+        };
+        let read = answers.iter().filter_map(|answer| args::read(answer, 0).ok());
+        let received: Vec<T> = read.collect();
+        let missing = missing.map(|missing| missing + answers.len() - received.len());
+        Ok(match missing {
+            Some(0) => Ok(received),
+            _ => Err(MissingAnswers { received, missing }),
+        })
     }
 
     /// Handles an event that other instances send to the instances. The handler must not block; it
@@ -119,12 +152,75 @@ impl Namespace {
         event: impl Into<String>,
         handler: impl Fn(T) + Send + Sync + 'static,
     ) -> &Self {
-        let handler = move |args: &Args| args::read(args, 1).map(&handler);
+        let handler = move |args: &Args| {
+            handler(args::read(args, 1)?);
+            Ok(None)
+        };
         self.0.listeners.write().add_server_side(event.into(), Arc::new(handler));
         self
     }
 
-    /// The rooms that there are, those that are named by the id of a socket left out.
+    /// As [`on_server_side`](Self::on_server_side), for a handler that answers: what it returns is
+    /// what the instance answers that has emitted the event, if it waits for that.
+    pub fn on_server_side_with_ack<T, F>(
+        &self,
+        event: impl Into<String>,
+        handler: impl Fn(T) -> F + Send + Sync + 'static,
+    ) -> &Self
+    where
+        T: DeserializeOwned,
+        F: Future<Output: IntoArgs> + Send + 'static,
+    {
+        let handler = move |args: &Args| {
+            let answer = handler(args::read(args, 1)?);
+            let answer = async move {
+                let mut args = Args::new();
+                match answer.await.append_to(&mut args) {
+                    Ok(()) => args,
+                    Err(error) => {
+                        tracing::warn!(%error, "an answer for another instance");
+                        Args::new()
+                    }
+                }
+            };
+            Ok(Some(answer.boxed()))
+        };
+        self.0.listeners.write().add_server_side(event.into(), Arc::new(handler));
+        self
+    }
+
+    /// The rooms that there are on all instances, each once, those that are named by the id of a
+    /// socket among them; Node's `allRooms`. It waits for each instance, at most for
+    /// `node_adapter.request_timeout`.
+    ///
+    /// # Errors
+    /// When not all instances answer in time; it has those of the others.
+    pub async fn all_rooms(&self) -> Result<Vec<Arc<str>>, MissingAnswers<Arc<str>>> {
+        let member = &self.0.member;
+        let question = match member.knows_rooms() {
+            true => Question::Rooms,
+            false => Question::Sockets(Target::default()),
+        };
+        let limit = member.request_timeout();
+        let gathered = member.gather(question, limit, |reply| match reply {
+            Reply::Rooms(rooms) => Some(rooms),
+            Reply::Sockets(sockets) => Some(sockets.into_iter().flat_map(|it| it.rooms).collect()),
+            _ => None,
+        });
+        let (found, missing) = match gathered.await {
+            Ok(found) => (found, Some(0)),
+            Err(MissingAnswers { received, missing }) => (received, missing),
+        };
+        let rooms: BTreeSet<_> =
+            self.rooms_and_ids().into_iter().chain(found.into_iter().flatten()).collect();
+        let received: Vec<_> = rooms.into_iter().collect();
+        match missing {
+            Some(0) => Ok(received),
+            _ => Err(MissingAnswers { received, missing }),
+        }
+    }
+
+    /// The rooms that there are on this instance, those that are named by the id of a socket left out.
     pub fn rooms(&self) -> Vec<Arc<str>> {
         self.table().rooms()
     }
@@ -152,6 +248,19 @@ impl Namespace {
         self.0.is_tidings
     }
 
+    pub(super) fn member(&self) -> &Arc<Member> {
+        &self.0.member
+    }
+
+    pub(super) fn has_room(&self, room: &str) -> bool {
+        self.table().has_room(room)
+    }
+
+    /// The rooms that there are here, those that are named by the id of a socket among them.
+    pub(super) fn rooms_and_ids(&self) -> Vec<Arc<str>> {
+        self.table().rooms_and_ids()
+    }
+
     pub(super) fn ack_timeout(&self) -> Duration {
         self.0.ack_timeout
     }
@@ -164,30 +273,30 @@ impl Namespace {
     /// Sends an event, to the sockets of all instances.
     pub(super) fn broadcast(&self, target: &Target, args: Args, flags: Flags) {
         self.tell(flags, || {
-            let (target, event) = (target.clone(), Written::new(&args)?);
-            Some(What::Emit { target, event, volatile: flags.volatile })
+            let (target, args) = (target.clone(), args.clone());
+            Message::Emit { target, args, volatile: flags.volatile }
         });
         self.broadcast_here(target, args, flags);
     }
 
     pub(super) fn join(&self, target: &Target, rooms: Vec<Arc<str>>, flags: Flags) {
-        self.tell(flags, || Some(What::Join { target: target.clone(), rooms: rooms.clone() }));
+        self.tell(flags, || Message::Join { target: target.clone(), rooms: rooms.clone() });
         self.join_here(target, &rooms);
     }
 
     pub(super) fn leave(&self, target: &Target, rooms: Vec<Arc<str>>, flags: Flags) {
-        self.tell(flags, || Some(What::Leave { target: target.clone(), rooms: rooms.clone() }));
+        self.tell(flags, || Message::Leave { target: target.clone(), rooms: rooms.clone() });
         self.leave_here(target, &rooms);
     }
 
     pub(super) fn disconnect(&self, target: &Target, close: bool, flags: Flags) {
-        self.tell(flags, || Some(What::Disconnect { target: target.clone(), close }));
+        self.tell(flags, || Message::Disconnect { target: target.clone(), close });
         self.disconnect_here(target, close);
     }
 
-    fn tell(&self, flags: Flags, what: impl FnOnce() -> Option<What>) {
+    fn tell(&self, flags: Flags, message: impl FnOnce() -> Message) {
         if !flags.local {
-            self.0.cluster.tell(self.path(), what);
+            self.0.member.tell(message);
         }
     }
 
@@ -212,16 +321,25 @@ impl Namespace {
         self.sockets_here(target).iter().for_each(|socket| socket.disconnect(close));
     }
 
-    /// Another instance has sent an event to the others.
-    pub(super) fn server_side(&self, args: Args) {
+    /// Another instance has sent an event to the others. Returns what is to be answered, if a
+    /// handler answers; the first one that does counts.
+    pub(super) fn server_side(&self, args: &Args) -> Option<BoxFuture<'static, Args>> {
         let name = args.value(0).and_then(|name| Some(name.as_str()?.into_owned()));
         let handlers = self.with_listeners(|listeners| {
             name.as_deref().map_or_else(Vec::new, |name| listeners.of_server_side(name).to_vec())
         });
+        let mut answers = Vec::new();
         for handler in handlers {
-            if let Err(error) = handler(&args) {
-                tracing::warn!(namespace = self.path(), event = ?name, %error, "from an instance");
+            match handler(args) {
+                Ok(answer) => answers.extend(answer),
+                Err(error) => {
+                    tracing::warn!(namespace = self.path(), event = ?name, %error, "from an instance");
+                }
             }
+        }
+        match answers.len() {
+            0 | 1 => answers.pop(),
+            _ => Some(select_all(answers).map(|(answer, ..)| answer).boxed()),
         }
     }
 

@@ -35,6 +35,11 @@ impl Namespaces {
         self.cluster.listen(self);
     }
 
+    /// The others are not heard any more, for the server is at its end.
+    pub(crate) fn leave(&self) {
+        self.named.read().values().for_each(|namespace| namespace.member().leave());
+    }
+
     /// The namespace with this path, if it is there.
     pub(super) fn known(&self, path: &Path) -> Option<Namespace> {
         self.named.read().get(path).cloned()
@@ -43,10 +48,7 @@ impl Namespaces {
     /// The namespace with this path, which is there from now on.
     pub(crate) fn named(&self, path: Path, config: &Config) -> Namespace {
         let mut named = self.named.write();
-        let new = || {
-            let cluster = Arc::clone(&self.cluster);
-            Namespace::new(path.clone(), Arc::default(), config, cluster, None)
-        };
+        let new = || Namespace::new(path.clone(), Arc::default(), config, &self.cluster, None);
         named.entry(path.clone()).or_insert_with(new).clone()
     }
 
@@ -79,7 +81,7 @@ impl Namespaces {
         let mut named = self.named.write();
         let new = || {
             let (listeners, back) = (Arc::clone(&pattern.listeners), Arc::downgrade(self));
-            let cluster = Arc::clone(&self.cluster);
+            let cluster = &self.cluster;
             let namespace = Namespace::new(path.clone(), listeners, config, cluster, Some(back));
             pattern.namespaces.write().insert(path.clone(), namespace.clone());
             namespace
@@ -95,6 +97,7 @@ impl Namespaces {
         // A client may have come since.
         if namespace.is_empty() && named.get(namespace.wire_path()) == Some(namespace) {
             named.remove(namespace.wire_path());
+            namespace.member().leave();
             for pattern in &*self.patterns.read() {
                 pattern.namespaces.write().remove(namespace.wire_path());
             }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidings_core::Pattern;
 use tidings_core::message::{Refusal, SubId};
@@ -15,7 +16,7 @@ use tidings_core::server::{Mark, Seen};
 use tidings_core::socketio::{Args, Body, Packet, Parser, encode_packet, error_event_args};
 
 use super::acks::Acks;
-use super::args::IntoArgs;
+use super::args::{ArgsError, IntoArgs};
 use super::broadcast::{AckError, Broadcast, EmitError, IntoRooms};
 use super::handler::{Call, ErasedHandler, Handler, erase};
 use super::handshake::Handshake;
@@ -43,6 +44,8 @@ struct Inner {
     handshake: Handshake,
     stage: AtomicU8,
     data: Mutex<ByType>,
+    /// JSON that other instances may ask for.
+    shared_data: Mutex<Option<Bytes>>,
     acks: Acks,
     mailbox: Mailbox,
     /// Handlers of this socket alone; most have none.
@@ -120,6 +123,7 @@ impl Socket {
             handshake,
             stage: AtomicU8::new(Stage::Connecting as u8),
             data: Mutex::new(data),
+            shared_data: Mutex::default(),
             acks: Acks::default(),
             mailbox: Mailbox::default(),
             own: Mutex::default(),
@@ -169,6 +173,17 @@ impl Socket {
     /// the socket.
     pub fn set_data<T: Send + Sync + 'static>(&self, value: T) {
         self.0.data.lock().set(value);
+    }
+
+    /// Sets what other instances find as [`RemoteSocket::data`](super::RemoteSocket::data) of this
+    /// socket, and Node servers as its `data`, in the place of what was set before.
+    ///
+    /// # Errors
+    /// When the value cannot be written as JSON; it can hold no [`Binary`](super::Binary).
+    pub fn set_shared_data(&self, value: &impl Serialize) -> Result<(), ArgsError> {
+        let json = serde_json::to_vec(value).map_err(|error| ArgsError::new(error.to_string()))?;
+        *self.0.shared_data.lock() = Some(json.into());
+        Ok(())
     }
 
     /// Puts the socket into rooms. In a middleware it is in them once it is connected.
@@ -294,6 +309,11 @@ impl Socket {
 impl Socket {
     pub(crate) fn shared_id(&self) -> &Arc<str> {
         &self.0.id
+    }
+
+    /// JSON.
+    pub(super) fn shared_data(&self) -> Bytes {
+        self.0.shared_data.lock().clone().unwrap_or(Bytes::from_static(b"{}"))
     }
 
     pub(crate) fn pid(&self) -> Option<&str> {

@@ -3,15 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
+use super::cluster::Member;
 use super::recovery::Recovery;
 use super::socket::Socket;
 use crate::config;
 
 /// Whom something is for: everybody in one of the rooms, or everybody if none is named, but for
 /// those in one of the other rooms.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) rooms: Vec<Arc<str>>,
     pub(super) except: Vec<Arc<str>>,
@@ -30,7 +29,7 @@ impl Target {
 }
 
 #[derive(Debug)]
-struct Member {
+struct Entered {
     socket: Socket,
     /// Besides the room of its own, which is named by its id.
     rooms: Vec<Arc<str>>,
@@ -40,20 +39,23 @@ struct Member {
 /// its own, which takes no memory.
 #[derive(Debug)]
 pub(super) struct Table {
-    sockets: HashMap<Arc<str>, Member>,
+    sockets: HashMap<Arc<str>, Entered>,
     rooms: HashMap<Arc<str>, HashMap<Arc<str>, Socket>>,
     /// How many sockets there are that are not connected yet.
     pub(super) expected: usize,
     pub(super) recovery: Option<Recovery>,
+    /// Is told of rooms that begin and end.
+    member: Arc<Member>,
 }
 
 impl Table {
-    pub(super) fn new(recovery: &config::Recovery) -> Self {
+    pub(super) fn new(recovery: &config::Recovery, member: Arc<Member>) -> Self {
         Self {
             sockets: HashMap::new(),
             rooms: HashMap::new(),
             expected: 0,
             recovery: Recovery::new(recovery),
+            member,
         }
     }
 
@@ -62,8 +64,9 @@ impl Table {
     }
 
     pub(super) fn enter(&mut self, socket: &Socket) {
-        let member = Member { socket: socket.clone(), rooms: Vec::new() };
+        let member = Entered { socket: socket.clone(), rooms: Vec::new() };
         self.sockets.insert(Arc::clone(socket.shared_id()), member);
+        self.member.room_begins(socket.shared_id(), true);
     }
 
     /// Takes a socket out of all of its rooms, which are returned; `None` if it was not there.
@@ -74,6 +77,7 @@ impl Table {
             return None;
         }
         let member = self.sockets.remove(id)?;
+        self.member.room_ends(id, true);
         for room in &member.rooms {
             self.take_out(id, room);
         }
@@ -87,7 +91,11 @@ impl Table {
             return;
         }
         member.rooms.push(Arc::clone(&room));
-        self.rooms.entry(room).or_default().insert(Arc::clone(id), member.socket.clone());
+        let members = self.rooms.entry(room).or_insert_with_key(|room| {
+            self.member.room_begins(room, false);
+            HashMap::new()
+        });
+        members.insert(Arc::clone(id), member.socket.clone());
     }
 
     /// Takes a socket out of a room.
@@ -102,6 +110,7 @@ impl Table {
             members.remove(id);
             if members.is_empty() {
                 self.rooms.remove(room);
+                self.member.room_ends(room, false);
             }
         }
     }
@@ -115,6 +124,15 @@ impl Table {
     /// All rooms, those of single sockets left out.
     pub(super) fn rooms(&self) -> Vec<Arc<str>> {
         self.rooms.keys().cloned().collect()
+    }
+
+    /// All rooms, those of single sockets among them.
+    pub(super) fn rooms_and_ids(&self) -> Vec<Arc<str>> {
+        self.rooms.keys().chain(self.sockets.keys()).cloned().collect()
+    }
+
+    pub(super) fn has_room(&self, room: &str) -> bool {
+        self.rooms.contains_key(room) || self.sockets.contains_key(room)
     }
 
     /// Calls `visit` with each socket that is meant, once.

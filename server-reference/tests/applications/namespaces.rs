@@ -44,7 +44,7 @@ async fn middlewares_let_clients_in_or_say_why_not() {
     assert!(refusal.starts_with(r#"44/guarded,{"message":"the server failed"#), "{refusal}");
     client.enter(r#"40/guarded,{"token":"good"}"#).await;
     client.reads(r#"42/guarded,["welcome","\"good\"","ann",2]"#).await;
-    assert_eq!(guarded.to("let in").fetch_sockets().len(), 1);
+    assert_eq!(guarded.to("let in").local_sockets().len(), 1);
 }
 
 #[tokio::test]

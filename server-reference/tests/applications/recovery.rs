@@ -45,13 +45,13 @@ async fn a_client_that_comes_back_has_missed_nothing() {
     client.send(r#"42/chat,["join","room"]"#).await;
     let (mut other, _) = Client::join(address, "40/chat,").await;
     other.reads(r#"42/chat,["hello",false,"kept"]"#).await;
-    while chat.to("room").fetch_sockets().is_empty() {
+    while chat.to("room").local_sockets().is_empty() {
         tokio::task::yield_now().await;
     }
     chat.to("room").emit("seen", 1).expect("sent");
     let offset = last_argument(&client.text().await);
     drop(client);
-    while chat.sockets().fetch_sockets().len() > 1 {
+    while chat.sockets().local_sockets().len() > 1 {
         tokio::task::yield_now().await;
     }
     chat.to("room").emit("missed", 2).expect("sent");
@@ -118,7 +118,7 @@ async fn what_tidings_delivers_is_recovered_without_loss_or_double() {
     assert!(unseen.iter().all(|packet| json(packet)[1] == 5), "{unseen:?}");
     for round in 0..3 {
         drop(client);
-        while !main.sockets().fetch_sockets().is_empty() {
+        while !main.sockets().local_sockets().is_empty() {
             tokio::task::yield_now().await;
         }
         if round == 0 {

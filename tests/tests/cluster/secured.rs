@@ -15,7 +15,7 @@ use super::{connect, listen, until, within};
 const RIGHTS: &str = "resetchannels &tidings:* ~tidings:* -@all +hello +ping +asking \
     +cluster|slots +cluster|info +eval +evalsha +wait +ssubscribe +sunsubscribe +spublish +exists \
     +hget +hgetall +hlen +hmget +hset +hdel +pexpire +unlink +time +xadd +xlen +xrange +xrevrange \
-    +xtrim";
+    +xtrim +pubsub|shardnumsub";
 
 /// Certificate and password, as files.
 struct Secrets {
@@ -90,6 +90,11 @@ async fn instances_share_a_redis_that_asks_for_tls_and_a_password() {
         instances.iter().all(|instance| instance.redis().instances.len() == 2)
     })
     .await;
+    let chats = instances.iter().map(|instance| instance.remote.namespace("/chat").unwrap());
+    for chat in chats.collect::<Vec<_>>() {
+        let fetched = within(chat.sockets().fetch_sockets()).await.map(|sockets| sockets.len());
+        assert_eq!(fetched.unwrap(), 0, "both have answered");
+    }
     let refused: Vec<Vec<redis::Value>> = redis.ask(0, &["ACL", "LOG"]).await.unwrap();
     assert!(refused.is_empty(), "{refused:?}");
 }

@@ -6,6 +6,8 @@
 
 mod date;
 
+pub use date::write_date;
+
 use bytes::Bytes;
 
 use crate::json::{self, Kind, Value};
@@ -45,12 +47,12 @@ pub fn encode(packet: &Packet, out: &mut Vec<u8>) {
         w.str("data");
     }
     if let Some(json) = json {
-        write_json(out, json, &[]);
+        encode_json(json, &[], out);
     }
     if let Some(args) = args {
         Writer::new(out).array(args.len());
         for value in &args.values {
-            write_json(out, value, &args.attachments);
+            encode_json(value, &args.attachments, out);
         }
     }
     let mut w = Writer::new(out);
@@ -60,8 +62,8 @@ pub fn encode(packet: &Packet, out: &mut Vec<u8>) {
     w.str("nsp").str(packet.namespace.as_str());
 }
 
-/// Writes a JSON value with its binary.
-fn write_json(out: &mut Vec<u8>, json: &[u8], attachments: &[Bytes]) {
+/// Appends a JSON value, which must be well-formed, with its binary in the places of the placeholders.
+pub fn encode_json(json: &[u8], attachments: &[Bytes], out: &mut Vec<u8>) {
     let start = out.len();
     if attachments.is_empty() && msgpack::from_json(json, out, MAX_DEPTH).is_ok() {
         return;
@@ -227,7 +229,9 @@ fn whole_json(data: Option<&[u8]>, limits: &PacketLimits) -> Result<Bytes, Decod
             out.extend_from_slice(b"null");
             Ok(())
         }
-        (DATE, Token::Ext(0, data)) => date::write(out, data).ok_or(Error::Extension(0)),
+        (DATE, Token::Ext(0, data)) => {
+            date::read(data).and_then(|millis| write_date(out, millis)).ok_or(Error::Extension(0))
+        }
         (_, Token::Ext(kind, _)) => Err(Error::Extension(kind)),
         _ => Err(Error::NotFinite),
     };
@@ -267,7 +271,9 @@ fn read_args(
                 out.extend_from_slice(b"null");
                 Ok(())
             }
-            (DATE, Token::Ext(0, data)) => date::write(out, data).ok_or(Error::Extension(0)),
+            (DATE, Token::Ext(0, data)) => date::read(data)
+                .and_then(|millis| write_date(out, millis))
+                .ok_or(Error::Extension(0)),
             (_, Token::Ext(kind, _)) => Err(Error::Extension(kind)),
             _ => Err(Error::NotFinite),
         };
@@ -393,7 +399,7 @@ mod tests {
             [("18446744073709551616", 18446744073709551616.0), ("1e999", f64::INFINITY)]
         {
             let mut out = Vec::new();
-            write_json(&mut out, format!("[{json}]").as_bytes(), &[]);
+            encode_json(format!("[{json}]").as_bytes(), &[], &mut out);
             let mut expected = Vec::new();
             Writer::new(&mut expected).array(1).f64(double);
             assert_eq!(out, expected, "{json}");

@@ -100,7 +100,11 @@ impl Cluster {
         Err(RedisError::from((ErrorKind::ClusterConnectionNotFound, "no node has the slot")))
     }
 
-    fn node(&self, address: &str) -> RedisResult<Arc<Node>> {
+    /// The node with this address.
+    ///
+    /// # Errors
+    /// If it is no address.
+    pub(super) fn node(&self, address: &str) -> RedisResult<Arc<Node>> {
         let mut nodes = self.nodes.lock();
         if let Some(node) = nodes.get(address) {
             return Ok(Arc::clone(node));

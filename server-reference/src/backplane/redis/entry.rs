@@ -105,8 +105,6 @@ pub(super) enum Notice<'a> {
     Appended(Appended<'a>),
     /// A volatile event, from this instance.
     Volatile { sender: &'a str, event: Event },
-    /// What an instance tells the others.
-    Told(&'a [u8]),
 }
 
 /// Events that were appended to one lane, in order.
@@ -149,7 +147,6 @@ impl<'a> Notice<'a> {
                 let sender = take_text(&mut rest)?;
                 Some(Self::Volatile { sender, event: decode(priority, rest)? })
             }
-            b'T' => Some(Self::Told(rest)),
             _ => None,
         }
     }
@@ -160,11 +157,6 @@ impl<'a> Notice<'a> {
         put(&mut message, sender.as_bytes());
         message.extend(encode(event));
         message
-    }
-
-    /// The message for what an instance tells the others.
-    pub(super) fn told(what: &[u8]) -> Vec<u8> {
-        [b"T0", what].concat()
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every event is appended to its lane's stream by a script, and comes to the instances that want
 //! its partition by a sharded channel; docs/redis.md tells how and why.
 
+mod channels;
 mod cluster;
 mod entry;
 mod health;
@@ -20,10 +21,9 @@ mod volatile;
 mod writer;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use redis::{PushInfo, PushKind, Value};
 use tidings_core::lane::{Lane, Place};
@@ -31,9 +31,9 @@ use tidings_core::log::{LoggedEvent, Read};
 use tidings_core::message::{ErrorCode, Refusal};
 use tidings_core::server::LogReader;
 use tidings_core::{Event, Partitioning};
-use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use self::channels::RedisChannels;
 use self::cluster::Cluster;
 use self::entry::Notice;
 use self::health::Health;
@@ -42,7 +42,7 @@ use self::partition::{LaneState, Partition, Partitions};
 use self::put_back::Published as Kept;
 use self::volatile::Volatile;
 use super::{
-    Backplane, BackplaneStatus, InstanceInfo, LaneStatus, Prepared, Producer, Published,
+    Backplane, BackplaneStatus, Channels, InstanceInfo, LaneStatus, Prepared, Producer, Published,
     RedisStatus, Signal,
 };
 use crate::backplane::memory::unix_micros;
@@ -62,10 +62,12 @@ pub struct RedisBackplane {
 
 struct Inner {
     options: Arc<Options>,
+    seeds: Vec<redis::Client>,
     cluster: Cluster,
+    /// Made when they are wanted first.
+    channels: OnceLock<Arc<RedisChannels>>,
     partitions: Arc<Partitions>,
     signals: Arc<RwLock<Vec<Arc<Signal>>>>,
-    inboxes: Arc<Inboxes>,
     health: Arc<Health>,
     counts: Arc<Counts>,
     waiting: AtomicUsize,
@@ -108,7 +110,6 @@ impl RedisBackplane {
         let partition = |number| Arc::new(Partition::new(&options.prefix, number));
         let partitions: Arc<Partitions> = Arc::new((0..count).map(partition).collect());
         let signals = Arc::<RwLock<Vec<Arc<Signal>>>>::default();
-        let inboxes = Arc::<Inboxes>::default();
         let counts = Arc::new(Counts::default());
         let health = Arc::new(Health::new());
         let ears = Ears {
@@ -116,18 +117,19 @@ impl RedisBackplane {
             tag: options.tag.clone(),
             partitions: Arc::clone(&partitions),
             signals: Arc::clone(&signals),
-            inboxes: Arc::clone(&inboxes),
             counts: Arc::clone(&counts),
         };
         let pushed = Arc::new(move |info| ears.hear(info));
-        let cluster = Cluster::new(Arc::clone(&options), seeds, pushed, Arc::clone(&health));
+        let known = (Arc::clone(&options), seeds.clone());
+        let cluster = Cluster::new(known.0, known.1, pushed, Arc::clone(&health));
         let (volatile, outgoing) = Volatile::new();
         let inner = Arc::new(Inner {
             options,
+            seeds,
             cluster,
+            channels: OnceLock::new(),
             partitions,
             signals,
-            inboxes,
             health,
             counts,
             waiting: AtomicUsize::new(0),
@@ -200,16 +202,8 @@ struct Ears {
     tag: String,
     partitions: Arc<Partitions>,
     signals: Arc<RwLock<Vec<Arc<Signal>>>>,
-    inboxes: Arc<Inboxes>,
     counts: Arc<Counts>,
 }
-
-/// Who hears what instances tell.
-type Inboxes = RwLock<Vec<mpsc::Sender<Bytes>>>;
-
-/// The partition whose channel carries what instances tell each other. Who hears that reads this
-/// partition, too, whether anybody wants its events or not.
-const TOLD_IN: u16 = 0;
 
 impl Ears {
     fn hear(&self, info: PushInfo) {
@@ -232,12 +226,6 @@ impl Ears {
                     Some(Notice::Volatile { sender, event }) => {
                         if sender != self.tag {
                             raise_volatile(&self.signals, partition, event);
-                        }
-                    }
-                    Some(Notice::Told(message)) => {
-                        for inbox in self.inboxes.read().iter() {
-                            // As promised: at most once.
-                            let _ = inbox.try_send(Bytes::copy_from_slice(message));
                         }
                     }
                     None => tracing::error!("a notice of Redis cannot be read"),
@@ -355,19 +343,13 @@ impl Backplane for RedisBackplane {
         self.inner.signals.write().push(signal);
     }
 
-    fn has_others(&self) -> bool {
-        true
-    }
-
-    fn tell_others(&self, message: Bytes) {
-        self.inner.volatile.push(TOLD_IN, Notice::told(&message));
-    }
-
-    fn hear_others(&self, inbox: mpsc::Sender<Bytes>) {
-        self.inner.inboxes.write().push(inbox);
-        if let Some(partition) = self.inner.partitions.get(usize::from(TOLD_IN)) {
-            reader::want(&self.inner, partition);
-        }
+    fn channels(&self) -> Option<Arc<dyn Channels>> {
+        let inner = &self.inner;
+        let new = || {
+            let seeds = inner.seeds.clone();
+            Arc::new(RedisChannels::new(&inner.options, seeds, &inner.runtime))
+        };
+        Some(Arc::clone(inner.channels.get_or_init(new)) as Arc<dyn Channels>)
     }
 
     fn tell(&self, sessions: u64, connections: u64) {

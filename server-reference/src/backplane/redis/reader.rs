@@ -8,12 +8,12 @@ use redis::{ErrorKind, RedisError, RedisResult, Value};
 use tidings_core::lane::{Epoch, Offset};
 use tidings_core::log::Entry;
 
+use super::Inner;
 use super::cluster::Way;
 use super::entry;
 use super::partition::{LaneState, Partition};
 use super::put_back::put_back;
 use super::script::{Call, OPEN, READ};
-use super::{Inner, TOLD_IN};
 use crate::backplane::memory::unix_micros;
 
 /// How many events one read of the log gets at most.
@@ -121,8 +121,7 @@ async fn unsubscribe(open: &mut super::node::Open, partition: &Partition) -> Red
 fn still_unwanted(inner: &Inner, partition: &Partition) -> bool {
     let number = partition.lanes[0].lane.partition();
     let mut reading = partition.reading.lock();
-    let heard = number == TOLD_IN && !inner.inboxes.read().is_empty();
-    if heard || inner.signals.read().iter().any(|signal| signal.is_interested(number)) {
+    if inner.signals.read().iter().any(|signal| signal.is_interested(number)) {
         reading.wanted = Instant::now();
     }
     if reading.wanted.elapsed() < inner.options.linger {

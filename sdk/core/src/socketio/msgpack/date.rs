@@ -4,10 +4,14 @@ use std::io::Write;
 
 const DAY: i64 = 86_400_000;
 
-/// Writes a date, milliseconds since 1970 in eight bytes, as `JSON.stringify` does. `None` if it
-/// lies outside of the years 0 to 9999, or is no date.
-pub(super) fn write(out: &mut Vec<u8>, data: &[u8]) -> Option<()> {
-    let millis = i64::from_be_bytes(data.try_into().ok()?);
+/// A date is milliseconds since 1970 in eight bytes; `None` if it is none.
+pub(super) fn read(data: &[u8]) -> Option<i64> {
+    data.try_into().ok().map(i64::from_be_bytes)
+}
+
+/// Writes a date, in milliseconds since 1970, as `JSON.stringify` does. `None` if it lies outside of
+/// the years 0 to 9999.
+pub fn write_date(out: &mut Vec<u8>, millis: i64) -> Option<()> {
     let (year, month, day) = civil(millis.div_euclid(DAY));
     if !(0..10_000).contains(&year) {
         return None;
@@ -40,7 +44,7 @@ mod tests {
 
     fn written(millis: i64) -> Option<String> {
         let mut out = Vec::new();
-        write(&mut out, &millis.to_be_bytes())?;
+        write_date(&mut out, millis)?;
         Some(String::from_utf8_lossy(&out).into_owned())
     }
 
@@ -60,6 +64,6 @@ mod tests {
         for outside in [253_402_300_800_000, -62_167_219_200_001, i64::MIN, i64::MAX] {
             assert_eq!(written(outside), None);
         }
-        assert_eq!(write(&mut Vec::new(), b"short"), None);
+        assert_eq!(read(b"short"), None);
     }
 }
