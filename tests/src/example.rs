@@ -46,6 +46,13 @@ impl Serving {
         let url = line.trim().strip_prefix("listening on ").expect("the URL").to_owned();
         Self { child, url }
     }
+
+    /// Sends the process a signal: `STOP` makes it silent, `KILL` ends it.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        // If it fails, so does the test that waits for its effect.
+        let _ = Command::new("kill").args(["-s", name, &pid]).status();
+    }
 }
 
 impl Drop for Serving {

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod example;
 pub mod foreign_server;
+pub mod member;
 pub mod node;
 pub mod python;
 pub mod server;
