@@ -88,6 +88,7 @@ fn config(options: &Options, outcome: &Outcome) -> RunConfig {
         transport: transport.to_owned(),
         client: options.stack.as_str().to_owned(),
         instances: outcome.urls.len(),
+        seed: scenario.seed(),
         targets: options.targets.clone(),
         payload_bytes: scenario.payload_bytes,
         cores: std::thread::available_parallelism().map_or(0, usize::from),

@@ -77,6 +77,8 @@ fn what_cannot_be_run_is_explained_with_exit_code_2() {
         (vec!["run", "--target", "127.0.0.1:1"], vec!["127.0.0.1:1", "http://"]),
         (vec!["run", "--target", "http://127.0.0.1:1"], vec!["http://127.0.0.1:1"]),
         (vec!["run", "--frobnicate"], vec!["--frobnicate"]),
+        (vec!["run", "--seed", "7"], vec!["--seed", "no random faults"]),
+        (vec!["run", "everything", "--redis", "none", "--instances", "1"], vec!["--redis cluster"]),
         (vec!["growth", "--instances", "2,0"], vec!["--instances", "at least 1"]),
         (vec!["growth", "--partitions", "20000"], vec!["--partitions", "16384"]),
         (vec!["compare", "nowhere.json", "nothing.json"], vec!["nowhere.json"]),

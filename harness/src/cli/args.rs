@@ -84,6 +84,10 @@ pub(super) struct RunArgs {
     /// What joins the servers: none, a private cluster, or redis:// URLs [default: the scenario's].
     #[arg(long, value_name = "none|cluster|URL")]
     pub(super) redis: Option<Redis>,
+    /// What the faults of a scenario with random ones are drawn from [default: another one each
+    /// time].
+    #[arg(long, value_name = "S")]
+    pub(super) seed: Option<u64>,
     /// Servers that run already, instead of starting any; may be given several times.
     #[arg(long, value_name = "URL", num_args = 1.., value_delimiter = ',')]
     pub(super) target: Vec<String>,
@@ -199,7 +203,7 @@ mod tests {
     fn the_contract_is_understood() {
         let line = "x run echo --connections 5 --duration 2s --rate 9.5 --instances 1 --redis none \
                     --target http://a --target http://b --transport socketio --client \
-                    rust-socketio --floor --report out --format json";
+                    rust-socketio --floor --report out --format json --seed 7";
         let cli = Cli::try_parse_from(line.split_ascii_whitespace()).unwrap();
         let Some(Command::Run(args)) = cli.command else { panic!("not run") };
         assert_eq!(args.target, ["http://a", "http://b"]);

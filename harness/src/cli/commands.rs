@@ -23,6 +23,10 @@ const REST: Duration = Duration::from_secs(1);
 pub(super) fn run(args: RunArgs) -> Result<End, Trouble> {
     let options = options(&args)?;
     let progress = Progress::stderr();
+    if let Some(seed) = options.scenario.seed() {
+        let steps = options.scenario.step.len();
+        progress.phase(&format!("{steps} steps are drawn from --seed {seed}"));
+    }
     let report = in_runtimes(&progress, async |publishers| {
         runs(&options, args.floor, publishers, &progress).await
     })?;
@@ -110,11 +114,19 @@ fn options(args: &RunArgs) -> Result<Options, Trouble> {
     }
     if args.target.is_empty() {
         servers(&mut scenario, args.instances, args.redis.as_ref())?;
-    } else if scenario.step.iter().any(|step| step.action.needs_cluster()) {
+    } else if scenario.chaos.is_some()
+        || scenario.step.iter().any(|step| step.action.needs_cluster())
+    {
         return Err(
             "--target: the scenario breaks Redis, which the harness must have started".into()
         );
     }
+    match (&mut scenario.chaos, args.seed) {
+        (Some(chaos), Some(seed)) => chaos.seed = Some(seed),
+        (None, Some(_)) => return Err("--seed: the scenario has no random faults".into()),
+        _ => {}
+    }
+    scenario.draw_chaos();
     Ok(Options {
         scenario,
         stack: args.client,
@@ -192,6 +204,11 @@ fn servers(
             .into());
         }
         (None, _) => {}
+    }
+    if scenario.chaos.is_some() && (scenario.redis != Redis::Cluster || scenario.instances < 2) {
+        return Err(
+            "--redis, --instances: random faults need --redis cluster and 2 servers or more".into(),
+        );
     }
     match scenario.step.iter().find(|step| step.action.needs_cluster()) {
         Some(step) if scenario.redis != Redis::Cluster => Err(format!(

@@ -89,6 +89,9 @@ pub struct RunConfig {
     pub client: String,
     /// How many servers.
     pub instances: usize,
+    /// What random faults were drawn from, if there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// Where the servers were, if the run did not start them.
     pub targets: Vec<String>,
     /// Size of a payload in bytes.

@@ -70,6 +70,9 @@ pub(crate) fn table(report: &Report, paint: Paint) -> String {
         c.instances,
         if c.instances == 1 { "" } else { "s" },
     );
+    if let Some(seed) = c.seed {
+        let _ = writeln!(out, "random faults of --seed {seed}");
+    }
     let _ = writeln!(out, "\n{:<34}{:>12} {:>14} {:<7}", "SLA", "limit", "measured", "");
     for sla in &report.sla {
         let verdict = if sla.pass { paint.good("holds") } else { paint.bad("MISSED") };

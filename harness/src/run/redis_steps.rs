@@ -33,7 +33,7 @@ pub(super) async fn begin(
             let masters = redis.masters().await?;
             let Some(other) = masters.into_iter().find(|n| *n != owner) else { return Ok(None) };
             redis.move_keys(slot, other).await?;
-            if step.lasting.is_some() {
+            if step.lasts().is_some() {
                 return Ok(Some(format!("the keys of slot {slot} are at node {other}")));
             }
             redis.finish_move().await?;

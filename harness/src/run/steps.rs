@@ -10,6 +10,7 @@ use super::connect::Seated;
 use super::fleet::Fleet;
 use super::links::Links;
 use super::redis_steps;
+use crate::client::ClientError;
 use crate::population::{Population, Wire};
 use crate::process::ServerProcess;
 use crate::report::{Mark, MarkKind};
@@ -37,6 +38,9 @@ pub(super) struct Steps {
     pub(super) marks: mpsc::UnboundedSender<Mark>,
 }
 
+/// Clients on their way to another transport.
+type Switching = JoinSet<Result<(), ClientError>>;
+
 /// Whether a step is done or undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
@@ -50,25 +54,32 @@ impl Steps {
     pub(super) async fn run(self) {
         let mut wires: Vec<Wire> =
             self.score.population().clients.iter().map(|client| client.wire).collect();
+        let mut switching = None;
         for (at, turn, step) in timetable(&self.scenario.step) {
             let at = self.score.clock.instant(self.start_us) + at;
             tokio::time::sleep_until(at.into()).await;
             match turn {
                 Turn::Begin => {
                     self.mark(MarkKind::Step, describe(step));
-                    self.begin(step, &mut wires).await;
+                    if step.action == Action::SwitchTransport {
+                        // Clients that are away switch when they are back; other steps go on.
+                        self.switched(switching.take()).await;
+                        switching = Some(self.switch(step, &mut wires));
+                    } else {
+                        self.begin(step).await;
+                    }
                 }
                 Turn::End => self.end(step).await,
             }
         }
+        self.switched(switching).await;
     }
 
-    async fn begin(&self, step: &Step, wires: &mut [Wire]) {
+    async fn begin(&self, step: &Step) {
         match step.action.concerns() {
             Concern::Clients => match step.action {
-                Action::CutClients => self.links.cut(&self.groups(step), lasting(step).is_some()),
                 Action::DelayClients => self.links.delay(&self.groups(step), delay(step)),
-                _ => self.switch(step, wires).await,
+                _ => self.links.cut(&self.groups(step), step.lasts().is_some()),
             },
             Concern::Servers => self.servers(step).await,
             Concern::RedisLinks => self.redis_links(step, Turn::Begin).await,
@@ -114,7 +125,8 @@ impl Steps {
         self.mark(MarkKind::Step, told);
     }
 
-    async fn switch(&self, step: &Step, wires: &mut [Wire]) {
+    /// Has clients begin to move to their other transport.
+    fn switch(&self, step: &Step, wires: &mut [Wire]) -> Switching {
         let groups = self.groups(step);
         let population: &Population = self.score.population();
         let mut moves = Vec::new();
@@ -134,12 +146,19 @@ impl Steps {
                 client.switch(wire).await
             });
         }
+        moving
+    }
+
+    /// Waits until the clients have moved.
+    async fn switched(&self, switching: Option<Switching>) {
+        let Some(moving) = switching else { return };
         let moved = moving.join_all().await;
         let failures: Vec<_> = moved.into_iter().filter_map(Result::err).collect();
-        if let Some(first) = failures.first() {
-            let text = format!("{} clients could not switch: {first}", failures.len());
-            self.mark(MarkKind::Fault, text);
-        }
+        let Some(first) = failures.first() else { return };
+        let text = format!("{} clients could not switch: {first}", failures.len());
+        // Among random faults the new way may well be blocked: they stay with the old one.
+        let expected = self.scenario.chaos.is_some();
+        self.mark(if expected { MarkKind::Step } else { MarkKind::Fault }, text);
     }
 
     async fn servers(&self, step: &Step) {
@@ -219,14 +238,10 @@ fn timetable(steps: &[Step]) -> Vec<(Duration, Turn, &Step)> {
     for step in steps {
         let at = step.at.duration();
         turns.push((at, Turn::Begin, step));
-        turns.extend(lasting(step).map(|lasting| (at + lasting, Turn::End, step)));
+        turns.extend(step.lasts().map(|lasts| (at + lasts, Turn::End, step)));
     }
     turns.sort_by_key(|(at, ..)| *at);
     turns
-}
-
-fn lasting(step: &Step) -> Option<Duration> {
-    step.lasting.map(Span::duration).filter(|lasting| !lasting.is_zero())
 }
 
 fn delay(step: &Step) -> Duration {

@@ -64,6 +64,15 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), Problem> {
     for (n, step) in scenario.step.iter().enumerate() {
         happening(scenario, step, &format!("step[{n}]"))?;
     }
+    if scenario.chaos.is_some() {
+        if !scenario.step.is_empty() {
+            return Err(problem("chaos", "makes the steps: leave [[step]] out"));
+        }
+        if scenario.redis != Redis::Cluster || scenario.instances < 2 {
+            let text = "needs redis = \"cluster\" and instances = 2 or more";
+            return Err(problem("chaos", text));
+        }
+    }
     limits(scenario)
 }
 
@@ -265,6 +274,13 @@ mod tests {
             ("cut-clients", "cut-clients\"\nby = \"1s", "step[0].by", "delays nothing"),
             ("cut-clients", "kill-server\"\ngroup = \"all", "step[0].group", "server's number"),
             ("cut-clients", "stall-redis\"\nfor = \"1s", "step[0].action", "cluster"),
+            ("[[step]]", "[chaos]\n[[step]]", "chaos", "leave [[step]] out"),
+            (
+                "[[step]]\n        at = \"2s\"\n        action = \"cut-clients\"",
+                "[chaos]",
+                "chaos",
+                "cluster",
+            ),
             ("[[step]]", "[sla]\nlosst = 1\n[[step]]", "losst", "expected one of"),
             ("[[step]]", "[sla.group.al]\n[[step]]", "sla.group.al", "there are all"),
             ("[[step]]", "[sla.priority.top]\n[[step]]", "sla.priority.top", "critical"),

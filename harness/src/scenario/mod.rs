@@ -4,6 +4,7 @@
 //! the same kind, shipped in the binary.
 
 mod builtin;
+mod chaos;
 mod check;
 mod redis;
 mod sla;
@@ -11,11 +12,13 @@ mod span;
 mod step;
 
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tidings_core::Priority;
 
 pub use builtin::BUILT_IN;
+pub use chaos::Chaos;
 pub use redis::Redis;
 pub use sla::{Scoped, Sla};
 pub use span::Span;
@@ -64,6 +67,9 @@ pub struct Scenario {
     /// What happens when.
     #[serde(default)]
     pub step: Vec<Step>,
+    /// Random faults instead of steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chaos: Option<Chaos>,
     /// What must hold.
     #[serde(default)]
     pub sla: Sla,
@@ -204,6 +210,22 @@ impl Scenario {
             ScenarioError::Value { origin: origin.to_owned(), key, problem }
         })?;
         Ok(scenario)
+    }
+
+    /// Draws the steps of a scenario that has random faults, and keeps the seed; does nothing for
+    /// others. To be called when duration and number of servers are what they will be.
+    pub fn draw_chaos(&mut self) {
+        let Some(chaos) = &mut self.chaos else { return };
+        let seed = *chaos.seed.get_or_insert_with(|| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            now.subsec_nanos().into()
+        });
+        self.step = chaos.steps(seed, self.duration, self.instances);
+    }
+
+    /// What its random faults are drawn from, once they are.
+    pub fn seed(&self) -> Option<u64> {
+        self.chaos.as_ref().and_then(|chaos| chaos.seed)
     }
 
     /// Publishes per second in all.

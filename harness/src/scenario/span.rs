@@ -19,6 +19,16 @@ impl Span {
         Self(Duration::from_secs(secs))
     }
 
+    /// This many milliseconds.
+    pub(super) const fn from_millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+
+    /// In milliseconds.
+    pub(super) fn millis(self) -> u64 {
+        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// The duration.
     pub const fn duration(self) -> Duration {
         self.0
@@ -62,11 +72,8 @@ impl FromStr for Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 < Duration::from_secs(1) {
-            write!(f, "{}ms", self.0.as_secs_f64() * 1000.0)
-        } else {
-            write!(f, "{}s", self.0.as_secs_f64())
-        }
+        let millis = self.0.as_micros() as f64 / 1000.0;
+        if millis < 1000.0 { write!(f, "{millis}ms") } else { write!(f, "{}s", millis / 1000.0) }
     }
 }
 
@@ -104,7 +111,7 @@ mod tests {
 
     #[test]
     fn writes_what_it_reads() {
-        for text in ["250ms", "1.5s", "120s"] {
+        for text in ["250ms", "1.5s", "1.122s", "120s"] {
             assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
         }
     }

@@ -1,5 +1,7 @@
 //! What happens during a run besides publishing.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::Span;
@@ -24,6 +26,13 @@ pub struct Step {
     /// By how much `delay-clients` and `delay-redis` delay what passes, in each direction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Span>,
+}
+
+impl Step {
+    /// How long it lasts until it is undone, if it does.
+    pub(crate) fn lasts(&self) -> Option<Duration> {
+        self.lasting.map(Span::duration).filter(|lasting| !lasting.is_zero())
+    }
 }
 
 /// What a step does.
