@@ -151,11 +151,13 @@ impl Channels for MemoryChannels {
 
     fn publish(&self, channel: Channel, message: Bytes) {
         self.listening.hear(&channel, &channel.name, &message);
-        let prefixes = self.listening.channels().into_iter().filter(|other| {
-            other.kind == ChannelKind::Prefix && channel.name.starts_with(&*other.name)
-        });
-        for prefix in prefixes.filter(|_| channel.kind == ChannelKind::Plain) {
-            self.listening.hear(&prefix, &channel.name, &message);
+        if channel.kind != ChannelKind::Plain {
+            return;
+        }
+        for other in self.listening.channels() {
+            if other.kind == ChannelKind::Prefix && channel.name.starts_with(&*other.name) {
+                self.listening.hear(&other, &channel.name, &message);
+            }
         }
     }
 

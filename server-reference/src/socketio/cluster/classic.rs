@@ -64,11 +64,21 @@ impl Classic {
         format!("{}-response#{namespace}#", self.prefix)
     }
 
-    /// A request in JSON.
-    fn request(&self, namespace: &str, kind: u64, rest: impl FnOnce(&mut Writer<'_>)) -> Written {
+    /// A request in JSON; with an id it is a question.
+    fn request(
+        &self,
+        namespace: &str,
+        id: Option<&str>,
+        kind: u64,
+        rest: impl FnOnce(&mut Writer<'_>),
+    ) -> Written {
         let mut json = Vec::with_capacity(128);
         let mut w = Writer::new(&mut json);
-        w.begin_object().key("uid").str(&self.uid).key("type").u64(kind);
+        w.begin_object().key("uid").str(&self.uid);
+        if let Some(id) = id {
+            w.key("requestId").str(id);
+        }
+        w.key("type").u64(kind);
         rest(&mut w);
         w.end_object();
         (self.requests(namespace), json.into())
@@ -91,28 +101,22 @@ impl Classic {
     }
 
     fn question(&self, namespace: &str, request: &str, question: &Question) -> Written {
-        let id = |w: &mut Writer<'_>| {
-            w.key("requestId").str(request);
+        let ask = |kind, rest: &dyn Fn(&mut Writer<'_>)| {
+            self.request(namespace, Some(request), kind, rest)
         };
         match question {
-            Question::Sockets(target) => self.request(namespace, kind::REMOTE_FETCH, |w| {
-                id(w);
-                write_target(w, target);
-            }),
-            Question::Ids(rooms) => self.request(namespace, kind::SOCKETS, |w| {
-                id(w);
+            Question::Sockets(target) => ask(kind::REMOTE_FETCH, &|w| write_target(w, target)),
+            Question::Ids(rooms) => ask(kind::SOCKETS, &|w| {
                 w.key("rooms");
                 write_rooms(w, rooms);
             }),
-            Question::Rooms => self.request(namespace, kind::ALL_ROOMS, id),
-            Question::ServerSide(args) => self.request(namespace, kind::SERVER_SIDE_EMIT, |w| {
-                id(w);
+            Question::Rooms => ask(kind::ALL_ROOMS, &|_| {}),
+            Question::ServerSide(args) => ask(kind::SERVER_SIDE_EMIT, &|w| {
                 w.key("data");
                 write_args(w, &without_attachments(args));
             }),
             Question::Emit { target, args, volatile, timeout } => {
-                let (channel, json) = self.request(namespace, kind::BROADCAST, |w| {
-                    id(w);
+                let (channel, json) = ask(kind::BROADCAST, &|w| {
                     w.key("packet");
                     write_packet(w, args, namespace);
                     w.key("opts");
@@ -134,7 +138,7 @@ impl Classic {
             return Ok(None);
         }
         let (target, volatile, _) = options(parts.next().ok_or(Malformed::Member("opts"))?);
-        let args = document.args(data)?;
+        let args = document.event(data)?;
         Ok(Some(Heard::Message { from, message: Message::Emit { target, args, volatile } }))
     }
 
@@ -167,7 +171,7 @@ impl Classic {
             }
             Some(kind::REMOTE_FETCH) => asks(Question::Sockets(target()?.0))?,
             Some(kind::SERVER_SIDE_EMIT) => {
-                let args = document.args(data)?;
+                let args = document.event(data)?;
                 match request {
                     Some(_) => asks(Question::ServerSide(args))?,
                     None => Message::ServerSide { args },
@@ -177,7 +181,7 @@ impl Classic {
                 let [data] = members(packet.ok_or(Malformed::Member("packet"))?, ["data"]);
                 let (target, volatile, timeout) = target()?;
                 let timeout = timeout.map(Duration::from_millis);
-                asks(Question::Emit { target, args: document.args(data)?, volatile, timeout })?
+                asks(Question::Emit { target, args: document.event(data)?, volatile, timeout })?
             }
             _ => return Err(Malformed::Member("type")),
         };
@@ -233,27 +237,27 @@ impl Format for Classic {
     }
 
     fn message(&self, namespace: &str, message: &Message) -> Written {
+        let tell = |kind, rest: &dyn Fn(&mut Writer<'_>)| self.request(namespace, None, kind, rest);
+        let to_rooms = |w: &mut Writer<'_>, target, rooms| {
+            write_target(w, target);
+            w.key("rooms");
+            write_rooms(w, rooms);
+        };
         match message {
             Message::Emit { target, args, volatile } => {
                 self.emit(namespace, target, args, *volatile)
             }
-            Message::Join { target, rooms } => self.request(namespace, kind::REMOTE_JOIN, |w| {
-                write_target(w, target);
-                w.key("rooms");
-                write_rooms(w, rooms);
-            }),
-            Message::Leave { target, rooms } => self.request(namespace, kind::REMOTE_LEAVE, |w| {
-                write_target(w, target);
-                w.key("rooms");
-                write_rooms(w, rooms);
-            }),
-            Message::Disconnect { target, close } => {
-                self.request(namespace, kind::REMOTE_DISCONNECT, |w| {
-                    write_target(w, target);
-                    w.key("close").bool(*close);
-                })
+            Message::Join { target, rooms } => {
+                tell(kind::REMOTE_JOIN, &|w| to_rooms(w, target, rooms))
             }
-            Message::ServerSide { args } => self.request(namespace, kind::SERVER_SIDE_EMIT, |w| {
+            Message::Leave { target, rooms } => {
+                tell(kind::REMOTE_LEAVE, &|w| to_rooms(w, target, rooms))
+            }
+            Message::Disconnect { target, close } => tell(kind::REMOTE_DISCONNECT, &|w| {
+                write_target(w, target);
+                w.key("close").bool(*close);
+            }),
+            Message::ServerSide { args } => tell(kind::SERVER_SIDE_EMIT, &|w| {
                 w.key("data");
                 write_args(w, &without_attachments(args));
             }),

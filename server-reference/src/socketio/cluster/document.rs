@@ -69,9 +69,15 @@ impl Document {
         Ok(json::parse(&self.json, json::MAX_DEPTH)?)
     }
 
-    /// The elements of an array as arguments.
-    pub(super) fn args(&self, array: Option<Value<'_>>) -> Result<Args, Malformed> {
-        let elements = array.and_then(Value::array).ok_or(Malformed::Member("data"))?;
+    /// The elements of an array as an event's name and arguments.
+    pub(super) fn event(&self, array: Option<Value<'_>>) -> Result<Args, Malformed> {
+        let mut elements =
+            array.and_then(Value::array).ok_or(Malformed::Member("an event"))?.peekable();
+        // Clients close the connection when an event has no name.
+        match elements.peek().map(|name| name.kind()) {
+            Some(Kind::String | Kind::Number) => {}
+            _ => return Err(Malformed::Member("an event's name")),
+        }
         let mut args = Args::new();
         elements.for_each(|value| args.push_json(self.slice(value)));
         self.attach(&mut args);

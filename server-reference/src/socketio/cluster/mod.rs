@@ -13,6 +13,8 @@ mod message;
 mod pending;
 mod serve;
 mod sharded;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

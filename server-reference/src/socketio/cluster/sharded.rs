@@ -159,7 +159,7 @@ impl Sharded {
         Ok(Some(match kind {
             kind::BROADCAST => {
                 let [data] = members(packet.ok_or(Malformed::Member("packet"))?, ["data"]);
-                let args = document.args(data)?;
+                let args = document.event(data)?;
                 let (target, volatile, timeout) = target()?;
                 match request {
                     Some(_) => {
@@ -177,7 +177,7 @@ impl Sharded {
             }
             kind::FETCH_SOCKETS => asks(Question::Sockets(target()?.0))?,
             kind::SERVER_SIDE_EMIT => {
-                let args = document.args(packet)?;
+                let args = document.event(packet)?;
                 match request {
                     Some(_) => asks(Question::ServerSide(args))?,
                     None => Message::ServerSide { args },
