@@ -4,6 +4,7 @@
 //! therefore have the same offsets, duplicates, retention and gaps.
 
 mod copy;
+pub mod shared;
 
 pub use copy::{Copied, Entry};
 

@@ -143,6 +143,8 @@ async fn an_outage_is_waited_out_told_and_leaves_no_trace() {
     let receivers = [listen(&here, "orders.*").await, listen(&there, "orders.*").await];
     let mut cursors = within(here.subscribe::<u32>("cursor")).await.unwrap();
     within(here.publish("orders.x", &0_u32)).await.unwrap();
+    // The answer and the notice travel by two connections.
+    until("the first has come", || receivers[0].count() == 1).await;
     redis.pause(0);
     let waiting: Vec<_> =
         (1..100_u32).map(|n| here.publish("orders.x", &n).into_future()).collect();

@@ -1,45 +1,43 @@
 //! The log of many instances, in Redis.
 //!
 //! Every event is appended to its lane's stream by a script, and comes to the instances that want
-//! its partition by a sharded channel; docs/redis.md tells how and why.
+//! its partition by a sharded channel; docs/redis.md tells how and why. What is done when is decided
+//! by [`tidings_core::log::shared`], which knows no Redis; here is what does it.
 
+mod calls;
 mod channels;
 mod cluster;
-mod entry;
 mod health;
 mod keys;
-mod loader;
 mod node;
 mod options;
 mod partition;
-mod put_back;
-mod reader;
 mod registry;
 mod script;
 mod topology;
 mod volatile;
-mod writer;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 use redis::{PushInfo, PushKind, Value};
 use tidings_core::lane::{Lane, Place};
-use tidings_core::log::{LoggedEvent, Read};
+use tidings_core::log::shared::{Counts, Notice, Now, Published as Kept, encode};
+use tidings_core::log::{LaneLog, LoggedEvent, Read};
 use tidings_core::message::{ErrorCode, Refusal};
 use tidings_core::server::LogReader;
-use tidings_core::{Event, Partitioning};
+use tidings_core::{Event, Partitioning, Time};
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use self::channels::RedisChannels;
 use self::cluster::Cluster;
-use self::entry::Notice;
 use self::health::Health;
 use self::options::Options;
-use self::partition::{LaneState, Partition, Partitions};
-use self::put_back::Published as Kept;
+use self::partition::{Partition, Token};
 use self::volatile::Volatile;
 use super::{
     Backplane, BackplaneStatus, Channels, InstanceInfo, LaneStatus, Prepared, Producer, Published,
@@ -62,14 +60,16 @@ pub struct RedisBackplane {
 
 struct Inner {
     options: Arc<Options>,
+    clock: Clock,
     seeds: Vec<redis::Client>,
     cluster: Cluster,
     /// Made when they are wanted first.
     channels: OnceLock<Arc<RedisChannels>>,
-    partitions: Arc<Partitions>,
-    signals: Arc<RwLock<Vec<Arc<Signal>>>>,
+    /// By number.
+    partitions: Box<[Arc<Partition>]>,
+    signals: RwLock<Vec<Arc<Signal>>>,
     health: Arc<Health>,
-    counts: Arc<Counts>,
+    counts: Calls,
     waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
     volatile: Volatile,
@@ -81,16 +81,32 @@ struct Inner {
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
-/// What has happened since the start.
+/// What has been asked of Redis since the start, and refused without asking.
 #[derive(Default)]
-struct Counts {
-    appended: Counter,
-    duplicates: Counter,
+struct Calls {
     append_calls: Counter,
     refused: Counter,
-    notified: Counter,
     reads: Counter,
-    put_back: Counter,
+}
+
+/// Gives partitions the time.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    fn now(self) -> Now {
+        Now { time: self.time(Instant::now()), unix_micros: unix_micros() }
+    }
+
+    fn time(self, at: Instant) -> Time {
+        Time::from_start(at.saturating_duration_since(self.started))
+    }
+
+    fn instant(self, at: Time) -> Instant {
+        self.started + at.since_start()
+    }
 }
 
 impl RedisBackplane {
@@ -106,41 +122,46 @@ impl RedisBackplane {
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         let options = Arc::new(Options::new(config));
         let seeds = options::seeds(config)?;
-        let count = options.partitioning.count();
-        let partition = |number| Arc::new(Partition::new(&options.prefix, number));
-        let partitions: Arc<Partitions> = Arc::new((0..count).map(partition).collect());
-        let signals = Arc::<RwLock<Vec<Arc<Signal>>>>::default();
-        let counts = Arc::new(Counts::default());
+        let new = |number| Partition::new(&options.prefix, number, Arc::clone(&options.settings));
+        let (partitions, work): (Vec<_>, Vec<_>) =
+            (0..options.partitioning.count()).map(new).unzip();
         let health = Arc::new(Health::new());
-        let ears = Ears {
-            prefix: options.prefix.clone(),
-            tag: options.tag.clone(),
-            partitions: Arc::clone(&partitions),
-            signals: Arc::clone(&signals),
-            counts: Arc::clone(&counts),
-        };
-        let pushed = Arc::new(move |info| ears.hear(info));
-        let known = (Arc::clone(&options), seeds.clone());
-        let cluster = Cluster::new(known.0, known.1, pushed, Arc::clone(&health));
         let (volatile, outgoing) = Volatile::new();
-        let inner = Arc::new(Inner {
-            options,
-            seeds,
-            cluster,
-            channels: OnceLock::new(),
-            partitions,
-            signals,
-            health,
-            counts,
-            waiting: AtomicUsize::new(0),
-            waiting_bytes: AtomicUsize::new(0),
-            volatile,
-            figures: Mutex::default(),
-            instances: Mutex::default(),
-            started_ms: unix_micros() / 1000,
-            runtime: tokio::runtime::Handle::current(),
-            tasks: Mutex::default(),
+        let inner = Arc::new_cyclic(|inner: &Weak<Inner>| {
+            let ears = Weak::clone(inner);
+            let pushed = Arc::new(move |info| {
+                if let Some(inner) = ears.upgrade() {
+                    inner.hear(info);
+                }
+            });
+            Inner {
+                clock: Clock { started: Instant::now() },
+                cluster: Cluster::new(
+                    Arc::clone(&options),
+                    seeds.clone(),
+                    pushed,
+                    Arc::clone(&health),
+                ),
+                channels: OnceLock::new(),
+                options,
+                seeds,
+                partitions: partitions.into_iter().map(Arc::new).collect(),
+                signals: RwLock::default(),
+                health,
+                counts: Calls::default(),
+                waiting: AtomicUsize::new(0),
+                waiting_bytes: AtomicUsize::new(0),
+                volatile,
+                figures: Mutex::default(),
+                instances: Mutex::default(),
+                started_ms: unix_micros() / 1000,
+                runtime: tokio::runtime::Handle::current(),
+                tasks: Mutex::default(),
+            }
         });
+        for (partition, work) in inner.partitions.iter().zip(work) {
+            inner.spawn(partition::drive(Arc::clone(&inner), Arc::clone(partition), work));
+        }
         inner.spawn(registry::reach(Arc::clone(&inner)));
         inner.spawn(registry::beat(Arc::clone(&inner)));
         inner.spawn(volatile::send(Arc::clone(&inner), outgoing));
@@ -149,10 +170,6 @@ impl RedisBackplane {
 
     fn partition(&self, lane: Lane) -> Option<&Arc<Partition>> {
         self.inner.partitions.get(usize::from(lane.partition()))
-    }
-
-    fn lane(&self, lane: Lane) -> Option<&LaneState> {
-        self.partition(lane).map(|partition| &partition.lanes[lane.priority() as usize])
     }
 }
 
@@ -173,11 +190,19 @@ impl fmt::Debug for RedisBackplane {
 impl Inner {
     /// Runs a task for as long as the backplane lives.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = self.tasks.lock();
-        if tasks.len() >= 64 && tasks.len().is_power_of_two() {
-            tasks.retain(|task| !task.is_finished());
-        }
-        tasks.push(self.runtime.spawn(task).abort_handle());
+        self.tasks.lock().push(self.runtime.spawn(task).abort_handle());
+    }
+
+    /// What the partitions have been through, together.
+    fn counts_of_all(&self) -> Counts {
+        let counts = self
+            .partitions
+            .iter()
+            .map(|partition| self.with(partition, |machine, _| machine.counts()));
+        counts.fold(Counts::default(), |mut all, counts| {
+            all += counts;
+            all
+        })
     }
 
     /// Something new is in a lane.
@@ -195,56 +220,43 @@ impl Inner {
     }
 }
 
-/// Takes in what Redis pushes.
-struct Ears {
-    prefix: String,
-    /// What this instance puts on its own volatile events: it has handed them out already.
-    tag: String,
-    partitions: Arc<Partitions>,
-    signals: Arc<RwLock<Vec<Arc<Signal>>>>,
-    counts: Arc<Counts>,
-}
-
-impl Ears {
+impl Inner {
+    /// Takes in what Redis pushes.
     fn hear(&self, info: PushInfo) {
         let [Value::BulkString(channel), rest @ ..] = info.data.as_slice() else { return };
-        let number = keys::partition_of(&self.prefix, channel);
+        let number = keys::partition_of(&self.options.prefix, channel);
         let Some(partition) = number.and_then(|n| self.partitions.get(usize::from(n))) else {
             return;
         };
         match (info.kind, rest) {
             (PushKind::SMessage, [Value::BulkString(message), ..]) => {
-                match Notice::parse(message) {
-                    Some(Notice::Appended(appended)) => {
-                        if let Some((lane, count)) = partition.appended(appended) {
-                            self.counts.notified.add(count);
-                            for signal in self.signals.read().iter() {
-                                signal.raise(lane);
-                            }
-                        }
-                    }
-                    Some(Notice::Volatile { sender, event }) => {
-                        if sender != self.tag {
-                            raise_volatile(&self.signals, partition, event);
-                        }
-                    }
-                    None => tracing::error!("a notice of Redis cannot be read"),
-                }
+                self.notice(partition, message);
             }
-            (PushKind::SUnsubscribe, _) => {
-                partition.unsubscribed.store(true, Ordering::Release);
-                partition.wake.notify_one();
-            }
+            (PushKind::SUnsubscribe, _) => partition.subscription_ended(),
             _ => {}
         }
     }
-}
 
-fn raise_volatile(signals: &RwLock<Vec<Arc<Signal>>>, partition: &Partition, mut event: Event) {
-    event.time = unix_micros() / 1000;
-    let event = Arc::new(event);
-    for signal in signals.read().iter() {
-        signal.raise_volatile(partition.lanes[0].lane.partition(), &event);
+    fn notice(&self, partition: &Partition, message: &[u8]) {
+        match Notice::parse(message) {
+            Some(Notice::Appended(appended)) => {
+                self.with(partition, |machine, now| machine.appended(now, appended));
+            }
+            Some(Notice::Volatile { sender, event }) => {
+                if sender != self.options.tag {
+                    self.raise_volatile(partition, event);
+                }
+            }
+            None => tracing::error!("a notice of Redis cannot be read"),
+        }
+    }
+
+    fn raise_volatile(&self, partition: &Partition, mut event: Event) {
+        event.time = unix_micros() / 1000;
+        let event = Arc::new(event);
+        for signal in self.signals.read().iter() {
+            signal.raise_volatile(partition.number, &event);
+        }
     }
 }
 
@@ -256,24 +268,9 @@ impl LogReader for RedisBackplane {
         limit: usize,
         out: &mut Vec<Arc<LoggedEvent>>,
     ) -> Read {
-        let (Some(partition), Some(state)) = (self.partition(lane), self.lane(lane)) else {
-            return Read::Done(None);
-        };
-        // Not read here yet: whoever waits is told when it is.
-        let read = state.log.lock().as_ref().map(|log| log.read(after, limit, out));
-        match read {
-            Some(Read::Done(gap)) => Read::Done(gap),
-            Some(Read::Later) => {
-                let known = after.epoch == state.known().epoch;
-                let from = if known { after.offset } else { Place::default().offset };
-                loader::load(&self.inner, partition, lane.priority() as usize, from);
-                Read::Later
-            }
-            None => {
-                reader::want(&self.inner, partition);
-                Read::Later
-            }
-        }
+        let Some(partition) = self.partition(lane) else { return Read::Done(None) };
+        self.inner
+            .with(partition, |machine, now| machine.read(now, lane.priority(), after, limit, out))
     }
 }
 
@@ -287,8 +284,21 @@ impl Backplane for RedisBackplane {
             let number = self.next_number.fetch_add(1, Ordering::Relaxed) + 1;
             (Arc::clone(&self.producer), number)
         });
-        let kept = Kept { producer, number, event: entry::encode(&event).into() };
-        let answered = writer::publish(&self.inner, partition, event.priority, kept);
+        let published = Kept { producer, number, event: encode(&event).into() };
+        let (answer, answered) = oneshot::channel();
+        let size = published.event.len();
+        let inner = &self.inner;
+        if inner.waiting_bytes.load(Ordering::Relaxed) + size > inner.options.buffer {
+            inner.counts.refused.add(1);
+            let message = "too many publishes wait for Redis";
+            return Published::Now(Err(Refusal::new(ErrorCode::UNAVAILABLE, message)));
+        }
+        inner.waiting_bytes.fetch_add(size, Ordering::Relaxed);
+        inner.waiting.fetch_add(1, Ordering::Relaxed);
+        let token = Token { answer, size };
+        inner.with(partition, |machine, now| {
+            machine.publish(now, event.priority, published, token);
+        });
         Published::Later(Box::pin(async move {
             let gone = || Refusal::new(ErrorCode::UNAVAILABLE, "the server is going away");
             answered.await.unwrap_or_else(|_| Err(gone()))
@@ -299,7 +309,7 @@ impl Backplane for RedisBackplane {
         let number = self.inner.options.partitioning.of_name(&event.name);
         let Some(partition) = self.inner.partitions.get(usize::from(number)) else { return };
         self.inner.volatile.push(number, Notice::volatile(&self.inner.options.tag, &event));
-        raise_volatile(&self.inner.signals, partition, event);
+        self.inner.raise_volatile(partition, event);
     }
 
     fn partitioning(&self) -> &Partitioning {
@@ -309,9 +319,9 @@ impl Backplane for RedisBackplane {
     fn prepare(&self, numbers: &mut dyn Iterator<Item = u16>) -> Option<Prepared> {
         let mut cold = Vec::new();
         for partition in numbers.filter_map(|n| self.inner.partitions.get(usize::from(n))) {
-            reader::want(&self.inner, partition);
-            if !*partition.warm.borrow() {
-                cold.push(partition.warm.subscribe());
+            self.inner.with(partition, |machine, now| machine.want(now));
+            if !*partition.readable.borrow() {
+                cold.push(partition.readable.subscribe());
             }
         }
         if cold.is_empty() {
@@ -321,9 +331,9 @@ impl Backplane for RedisBackplane {
         Some(Box::pin(async move {
             inner.health.until_reached().await;
             let all = async {
-                for mut warm in cold {
+                for mut readable in cold {
                     // Fails only when the backplane is gone.
-                    let _ = warm.wait_for(|warm| *warm).await;
+                    let _ = readable.wait_for(|readable| *readable).await;
                 }
             };
             // Redis is away: what comes later is read from where the lanes stand by the clock.
@@ -336,7 +346,8 @@ impl Backplane for RedisBackplane {
     }
 
     fn head(&self, lane: Lane) -> Place {
-        self.lane(lane).map(LaneState::head).unwrap_or_default()
+        let Some(partition) = self.partition(lane) else { return Place::default() };
+        self.inner.with(partition, |machine, now| machine.head(now, lane.priority()))
     }
 
     fn attach(&self, signal: Arc<Signal>) {
@@ -361,39 +372,45 @@ impl Backplane for RedisBackplane {
         let mut masters: Vec<_> = inner.cluster.topology().masters().map(str::to_owned).collect();
         masters.sort();
         masters.dedup();
-        let warm = inner.partitions.iter().filter(|partition| *partition.warm.borrow());
-        let counts = &inner.counts;
+        let readable = inner.partitions.iter().filter(|partition| *partition.readable.borrow());
+        let calls = &inner.counts;
+        let counts = inner.counts_of_all();
         BackplaneStatus {
             kind: "redis",
             ready: inner.health.is_reached(),
             trouble: inner.health.now(),
             redis: Some(RedisStatus {
                 masters,
-                partitions_read: warm.count(),
+                partitions_read: readable.count(),
                 waiting: inner.waiting.load(Ordering::Relaxed),
                 waiting_bytes: inner.waiting_bytes.load(Ordering::Relaxed),
-                appended: counts.appended.get(),
-                duplicates: counts.duplicates.get(),
-                append_calls: counts.append_calls.get(),
-                refused: counts.refused.get(),
-                notified: counts.notified.get(),
-                reads: counts.reads.get(),
-                put_back: counts.put_back.get(),
+                appended: counts.appended,
+                duplicates: counts.duplicates,
+                append_calls: calls.append_calls.get(),
+                refused: counts.refused + calls.refused.get(),
+                notified: counts.notified,
+                reads: calls.reads.get(),
+                put_back: counts.put_back,
                 instances: inner.instances.lock().clone(),
             }),
         }
     }
 
     fn lanes(&self) -> Vec<LaneStatus> {
-        let states = self.inner.partitions.iter().flat_map(|partition| &partition.lanes);
-        let status = |state: &LaneState| {
-            let mut log = state.log.lock();
-            let log = log.as_mut()?;
-            log.trim(unix_micros() / 1000);
-            let (lane, floor, head) = (log.lane(), log.floor(), log.head());
-            let used = head.offset > log.start() || !log.is_empty();
-            used.then(|| LaneStatus { lane, floor, head, events: log.len(), bytes: log.bytes() })
-        };
-        states.filter_map(status).collect()
+        let mut lanes = Vec::new();
+        for partition in &self.inner.partitions {
+            self.inner.with(partition, |machine, now| {
+                lanes.extend(machine.copies().filter_map(|log| status(log, now)));
+            });
+        }
+        lanes
     }
+}
+
+/// What a lane holds in memory, if it has ever had an event.
+fn status(log: &mut LaneLog, now: Now) -> Option<LaneStatus> {
+    log.trim(now.unix_micros / 1000);
+    let (lane, floor, head) = (log.lane(), log.floor(), log.head());
+    let used = head.offset > log.start() || !log.is_empty();
+    used.then(|| LaneStatus { lane, floor, head, events: log.len(), bytes: log.bytes() })
 }

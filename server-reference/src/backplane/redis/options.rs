@@ -1,11 +1,12 @@
 //! What the backplane has to know.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 use redis::{RedisConnectionInfo, TlsCertificates};
 use tidings_core::Partitioning;
-use tidings_core::log::Retention;
+use tidings_core::log::shared::Settings;
 
 use crate::config::{Config, ConfigError};
 use crate::ids::random_id;
@@ -19,15 +20,12 @@ pub(super) struct Options {
     pub(super) tag: String,
     pub(super) prefix: String,
     pub(super) partitioning: Partitioning,
-    pub(super) retention: Retention,
+    /// How partitions work.
+    pub(super) settings: Arc<Settings>,
     pub(super) connect_timeout: Duration,
     pub(super) command_timeout: Duration,
-    pub(super) publish_timeout: Duration,
     pub(super) replica_timeout: Duration,
     pub(super) buffer: usize,
-    pub(super) check_interval: Duration,
-    pub(super) linger: Duration,
-    pub(super) settle: Duration,
     pub(super) heartbeat: Duration,
 }
 
@@ -39,15 +37,17 @@ impl Options {
             tag: random_id(),
             prefix: redis.prefix.clone(),
             partitioning: config.partitioning(),
-            retention: config.log_retention(),
+            settings: Arc::new(Settings {
+                retention: config.log_retention(),
+                publish_timeout: redis.publish_timeout,
+                check_interval: redis.check_interval,
+                linger: redis.linger,
+                settle: redis.settle,
+            }),
             connect_timeout: redis.connect_timeout,
             command_timeout: redis.command_timeout,
-            publish_timeout: redis.publish_timeout,
             replica_timeout: redis.replica_timeout,
             buffer: redis.buffer,
-            check_interval: redis.check_interval,
-            linger: redis.linger,
-            settle: redis.settle,
             heartbeat: redis.heartbeat,
         }
     }

@@ -1,43 +1,24 @@
 //! Which instances are alive, and whether Redis is.
 
 use std::sync::Arc;
-use std::time::Duration;
+
+use tidings_core::log::shared::parse_number;
 
 use super::cluster::Way;
 use super::script::{BEAT, Call};
-use super::{Inner, entry, keys, reader};
+use super::{Inner, calls, keys};
 use crate::backplane::InstanceInfo;
 
 /// An instance that has not said anything for so many heartbeats counts as dead.
 const MISSED: u32 = 4;
 
-/// How many partitions are looked at together.
-const TOGETHER: usize = 64;
-
-/// Pause between attempts to reach Redis for the first time.
-const PAUSE: Duration = Duration::from_millis(100);
-
-/// Reaches Redis for the first time: finds out where all lanes stand.
+/// Waits until Redis has been reached: until it is known where all lanes stand.
 pub(super) async fn reach(inner: Arc<Inner>) {
-    loop {
-        inner.cluster.refresh().await;
-        match look_at_all(&inner).await {
-            Ok(()) => {
-                inner.health.well("Redis");
-                return inner.health.reached();
-            }
-            Err(error) => inner.health.trouble("Redis", &error),
-        }
-        tokio::time::sleep(PAUSE).await;
+    for partition in &inner.partitions {
+        // The sender lives in the partition, so waiting cannot fail.
+        let _ = partition.known.subscribe().wait_for(|known| *known).await;
     }
-}
-
-async fn look_at_all(inner: &Arc<Inner>) -> redis::RedisResult<()> {
-    for together in inner.partitions.chunks(TOGETHER) {
-        let looking = together.iter().map(|partition| reader::look(inner, partition));
-        futures_util::future::try_join_all(looking).await?;
-    }
-    Ok(())
+    inner.health.reached();
 }
 
 /// Says again and again that this instance is alive, and learns of the others. Notices too when
@@ -75,12 +56,12 @@ async fn once(inner: &Inner) -> redis::RedisResult<Vec<InstanceInfo>> {
     let call =
         Call::new(&BEAT, [key]).arg(&inner.options.instance).arg(told).arg(dead_after.as_millis());
     let answer = inner.cluster.call(slot, Way::Commands, &call).await?;
-    let texts = reader::texts(answer.value)?;
+    let texts = calls::texts(answer.value)?;
     let mut instances: Vec<InstanceInfo> = texts
         .chunks_exact(2)
         .filter_map(|pair| {
             let mut info: InstanceInfo = serde_json::from_slice(&pair[1]).ok()?;
-            info.seen_ms = entry::parse(&pair[0])?;
+            info.seen_ms = parse_number(&pair[0])?;
             Some(info)
         })
         .collect();

@@ -1,12 +1,12 @@
-//! Events as they stand in Redis, and the notices in which they come.
+//! Events as they stand in the store, and the notices in which they come.
 
 use std::sync::Arc;
 
+use crate::event::Headers;
+use crate::event::{Event, Payload, Priority};
+use crate::lane::{Epoch, Lane, Offset};
+use crate::log::Entry;
 use bytes::Bytes;
-use tidings_core::event::Headers;
-use tidings_core::lane::{Epoch, Lane, Offset};
-use tidings_core::log::Entry;
-use tidings_core::{Event, Payload, Priority};
 
 /// The format of [`encode`]; others are not read.
 const VERSION: u8 = 1;
@@ -14,7 +14,7 @@ const VERSION: u8 = 1;
 const BINARY: u8 = 1;
 
 /// An event without what its place in the log says: lane, offset and time.
-pub(super) fn encode(event: &Event) -> Vec<u8> {
+pub fn encode(event: &Event) -> Vec<u8> {
     let payload = event.payload.bytes();
     let mut out = Vec::with_capacity(16 + event.name.len() + event.id.len() + payload.len());
     let flags = if matches!(event.payload, Payload::Binary(_)) { BINARY } else { 0 };
@@ -36,7 +36,7 @@ fn put(out: &mut Vec<u8>, part: &[u8]) {
 }
 
 /// What [`encode`] wrote, of this priority; its time is not set. `None` if it is not readable.
-pub(super) fn decode(priority: Priority, bytes: &[u8]) -> Option<Event> {
+pub fn decode(priority: Priority, bytes: &[u8]) -> Option<Event> {
     let mut rest = bytes;
     let ([VERSION, flags], after) = (take(&mut rest, 2)?, &mut rest) else { return None };
     let name = Arc::from(take_text(after)?);
@@ -74,8 +74,8 @@ fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
     std::str::from_utf8(take(rest, len)?).ok()
 }
 
-/// The entry of an event as it stands in the log.
-pub(super) fn entry(
+/// The entry of an [encoded](encode) event that stands at `offset`; `None` if it cannot be understood.
+pub fn entry(
     lane: Lane,
     offset: u64,
     producer: &[u8],
@@ -99,26 +99,37 @@ pub(super) fn entry(
     })
 }
 
-/// What comes over a partition's channel.
-pub(super) enum Notice<'a> {
+/// What comes over a partition's channel. See docs/redis.md for the bytes.
+#[derive(Debug)]
+pub enum Notice<'a> {
     /// Events were appended.
     Appended(Appended<'a>),
     /// A volatile event, from this instance.
-    Volatile { sender: &'a str, event: Event },
+    Volatile {
+        /// The instance.
+        sender: &'a str,
+        /// The event.
+        event: Event,
+    },
 }
 
 /// Events that were appended to one lane, in order.
-pub(super) struct Appended<'a> {
-    pub(super) priority: Priority,
-    pub(super) epoch: Epoch,
+#[derive(Debug, Clone)]
+pub struct Appended<'a> {
+    /// Of the lane.
+    pub priority: Priority,
+    /// The epoch of the log.
+    pub epoch: Epoch,
     rest: &'a [u8],
 }
 
-/// One of them.
-pub(super) struct AppendedEvent<'a> {
-    pub(super) offset: u64,
+/// One of the events that were appended.
+#[derive(Debug)]
+pub struct AppendedEvent<'a> {
+    /// Its place.
+    pub offset: Offset,
     /// The place of the event before it.
-    pub(super) previous: u64,
+    pub previous: Offset,
     moved_from: Option<u64>,
     producer: &'a [u8],
     number: u64,
@@ -126,15 +137,16 @@ pub(super) struct AppendedEvent<'a> {
 }
 
 impl AppendedEvent<'_> {
-    pub(super) fn entry(&self, lane: Lane) -> Option<Entry> {
+    /// As it stands in the log; `None` if it cannot be understood.
+    pub fn entry(&self, lane: Lane) -> Option<Entry> {
         let Self { offset, moved_from, producer, number, event, .. } = *self;
-        entry(lane, offset, producer, number, event, moved_from)
+        entry(lane, offset.0, producer, number, event, moved_from)
     }
 }
 
 impl<'a> Notice<'a> {
     /// Reads a message; `None` if it is none.
-    pub(super) fn parse(message: &'a [u8]) -> Option<Self> {
+    pub fn parse(message: &'a [u8]) -> Option<Self> {
         let (&kind, rest) = message.split_first()?;
         let (&digit, mut rest) = rest.split_first()?;
         let priority = Priority::from_index(digit.checked_sub(b'0')?)?;
@@ -152,7 +164,7 @@ impl<'a> Notice<'a> {
     }
 
     /// The message for a volatile event.
-    pub(super) fn volatile(sender: &str, event: &Event) -> Vec<u8> {
+    pub fn volatile(sender: &str, event: &Event) -> Vec<u8> {
         let mut message = vec![b'V', b'0' + event.priority as u8];
         put(&mut message, sender.as_bytes());
         message.extend(encode(event));
@@ -172,9 +184,9 @@ impl<'a> Iterator for Appended<'a> {
         let sequence = number(rest)?;
         let event_len = number(rest)?;
         Some(AppendedEvent {
-            offset,
-            previous,
-            moved_from: if moved_from.is_empty() { None } else { Some(parse(moved_from)?) },
+            offset: Offset(offset),
+            previous: Offset(previous),
+            moved_from: if moved_from.is_empty() { None } else { Some(parse_number(moved_from)?) },
             producer: take(rest, usize::try_from(producer_len).ok()?)?,
             number: sequence,
             event: take(rest, usize::try_from(event_len).ok()?)?,
@@ -191,11 +203,11 @@ fn field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 fn number(rest: &mut &[u8]) -> Option<u64> {
-    parse(field(rest)?)
+    parse_number(field(rest)?)
 }
 
 /// A whole number in decimal digits.
-pub(super) fn parse(digits: &[u8]) -> Option<u64> {
+pub fn parse_number(digits: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
@@ -248,7 +260,7 @@ mod tests {
         assert_eq!((appended.priority, appended.epoch), (Priority::High, Epoch(7)));
         let lane = Lane::new(1, Priority::High);
         let first = appended.next().unwrap();
-        assert_eq!((first.offset, first.previous), (100, 90));
+        assert_eq!((first.offset, first.previous), (Offset(100), Offset(90)));
         let entry = first.entry(lane).unwrap();
         assert_eq!(entry.producer, Some(("p1".into(), 5)));
         let second = appended.next().unwrap().entry(lane).unwrap();

@@ -1,0 +1,365 @@
+//! One lane: what is known of it, its copy, and what the copy lacks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::lane::{Epoch, Lane, Offset, Place};
+use crate::log::{Copied, Entry, LaneLog, Retention};
+use crate::time::Time;
+
+use super::published::Kept;
+use super::writing::Writing;
+use super::{
+    Append, AppendedNotice, Chunk, Direction, Now, Outcome, Published, Request, Standing, encode,
+};
+
+/// How many events one read gets at most.
+pub(super) const CHUNK: usize = 500;
+
+/// How far back a failover can have lost something. Replication lags by far less.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// How many events one request puts back.
+const BATCH: usize = 128;
+
+/// What is known here of one lane.
+#[derive(Debug)]
+pub(super) struct LaneState<T> {
+    pub(super) lane: Lane,
+    /// The last place that is known to be in the store, read here or not.
+    pub(super) known: Place,
+    /// The last offset that is known to have been given out.
+    given: Offset,
+    /// The copy of its recent events, while the partition is read.
+    pub(super) log: Option<LaneLog>,
+    /// Events are missing at the end of the copy: to be read.
+    pub(super) hole: bool,
+    /// A read of what follows the copy is on its way.
+    pub(super) filling: bool,
+    /// The store may lack events that are known here: to be put back before anything else.
+    pub(super) lost: bool,
+    /// The head of the copy when everything known had been put back.
+    mended: Option<Offset>,
+    /// What is being put back, the batch that is on its way first.
+    putting_back: Option<PuttingBack>,
+    /// Not before this is it tried again to put something back.
+    pub(super) put_back_at: Option<Time>,
+    pub(super) loading: Loading,
+    pub(super) writing: Writing<T>,
+    kept: Kept,
+    /// Where events stand that cannot be understood, to be told.
+    pub(super) unreadable: Vec<Offset>,
+}
+
+#[derive(Debug)]
+struct PuttingBack {
+    rest: BTreeMap<Offset, Published>,
+    count: u64,
+}
+
+/// How far back somebody wants to read what is not in memory.
+#[derive(Debug, Default)]
+pub(super) struct Loading {
+    /// The earliest place that is waited for.
+    pub(super) wanted: Option<Offset>,
+    /// A read is on its way.
+    pub(super) busy: bool,
+    /// Not before this is it tried again.
+    pub(super) not_before: Option<Time>,
+}
+
+/// What the store told of a lane means for its copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It goes on.
+    Same,
+    /// It began again: readers have something to find out.
+    Again,
+}
+
+impl<T> LaneState<T> {
+    pub(super) fn new(lane: Lane) -> Self {
+        Self {
+            lane,
+            known: Place::default(),
+            given: Offset::default(),
+            log: None,
+            hole: false,
+            filling: false,
+            lost: false,
+            mended: None,
+            putting_back: None,
+            put_back_at: None,
+            loading: Loading::default(),
+            writing: Writing::default(),
+            kept: Kept::default(),
+            unreadable: Vec::new(),
+        }
+    }
+
+    /// The lane has come to this place.
+    pub(super) fn learn(&mut self, place: Place) {
+        self.given = self.given.max(place.offset);
+        if self.known.epoch != place.epoch || self.known.offset < place.offset {
+            self.known = place;
+        }
+    }
+
+    /// Where the lane stands here. While it is not read here: now, by this clock, or the last
+    /// place known if that is later.
+    pub(super) fn head(&self, now: Now) -> Place {
+        match &self.log {
+            Some(log) => log.head(),
+            None => Place {
+                epoch: self.known.epoch,
+                offset: self.known.offset.max(Offset(now.unix_micros)),
+            },
+        }
+    }
+
+    /// The head of the copy.
+    pub(super) fn copied(&self) -> Option<Place> {
+        self.log.as_ref().map(LaneLog::head)
+    }
+
+    /// The lane stands there. `before` is where the copy stood when that was asked.
+    pub(super) fn stands(
+        &mut self,
+        standing: Standing,
+        before: Option<Place>,
+        retention: &Retention,
+    ) -> Found {
+        let Standing { head, floor } = standing;
+        let same = |place: &Place| place.epoch == head.epoch;
+        if before.filter(same).is_some_and(|before| before.offset > head.offset) {
+            self.lost = true;
+            return Found::Same;
+        }
+        let copied = self.copied();
+        if copied.filter(same).is_some_and(|here| here.offset < head.offset) {
+            self.hole = true;
+        }
+        self.learn(head);
+        if copied.is_none_or(|here| same(&here) && here.offset >= floor) {
+            return Found::Same;
+        }
+        // Another history, or the events after the copy's head are gone.
+        let start = Place { epoch: head.epoch, offset: floor };
+        let mut copy = LaneLog::copy_of(self.lane, start, retention.clone());
+        copy.put_in_front(0, Vec::new(), Some(floor));
+        self.log = Some(copy);
+        self.hole = true;
+        Found::Again
+    }
+
+    /// Begins the copy, if there is none.
+    pub(super) fn begin(&mut self, retention: &Retention) {
+        let (lane, head) = (self.lane, self.known);
+        self.log.get_or_insert_with(|| LaneLog::copy_of(lane, head, retention.clone()));
+    }
+
+    /// Nobody wants to read it any more.
+    pub(super) fn forget_copy(&mut self) {
+        self.log = None;
+        self.hole = false;
+        self.mended = None;
+        self.loading.wanted = None;
+    }
+
+    /// Takes in what a notice tells. Returns how many events are new.
+    pub(super) fn appended(&mut self, now: Now, notice: AppendedNotice<'_>) -> u64 {
+        let Some(log) = &mut self.log else { return 0 };
+        if log.head().epoch != notice.epoch {
+            self.hole = true;
+            return 0;
+        }
+        let mut news = 0;
+        for event in notice {
+            let head = log.head().offset;
+            if event.offset <= head {
+                continue;
+            }
+            if event.previous > head {
+                self.hole = true;
+                break;
+            }
+            if event.previous < head {
+                self.lost = true;
+            }
+            match event.entry(self.lane) {
+                Some(entry) => news += copy(log, now, entry),
+                None => self.unreadable.push(event.offset),
+            }
+        }
+        let head = log.head();
+        self.learn(head);
+        news
+    }
+
+    /// Takes in what was read after `after`. Returns how many events are new.
+    pub(super) fn read_after(&mut self, now: Now, after: Place, chunk: Chunk) -> u64 {
+        let Some(log) = self.log.as_mut().filter(|log| log.head().epoch == chunk.head.epoch) else {
+            return 0;
+        };
+        if log.head().offset < after.offset {
+            // The copy was begun again, further back: what lies between was not read.
+            self.hole = true;
+            return 0;
+        }
+        if !chunk.there && after.offset > chunk.floor && self.mended != Some(after.offset) {
+            self.lost = true;
+        }
+        let mut news = 0;
+        for (offset, entry) in chunk.entries {
+            match entry {
+                Some(entry) => news += copy(log, now, entry),
+                None => self.unreadable.push(offset),
+            }
+        }
+        self.hole |= chunk.is_full;
+        news
+    }
+
+    /// The read that gets what follows the copy.
+    pub(super) fn fill(&self) -> Option<(Place, Request)> {
+        let after = self.copied()?;
+        Some((after, self.read(Direction::After, after.offset)))
+    }
+
+    fn read(&self, direction: Direction, from: Offset) -> Request {
+        Request::Read { lane: self.lane, direction, from, limit: CHUNK }
+    }
+
+    /// Somebody wants to read from after `after`, which is not in memory.
+    pub(super) fn load(&mut self, after: Place) {
+        let from = if after.epoch == self.known.epoch { after.offset } else { Offset::default() };
+        let wanted = &mut self.loading.wanted;
+        *wanted = Some(wanted.map_or(from, |earliest| earliest.min(from)));
+    }
+
+    /// The read that gets older events that are wanted; `None` if none are missing.
+    pub(super) fn older(&self) -> Option<(Place, Request)> {
+        let log = self.log.as_ref().filter(|log| !log.is_whole())?;
+        let floor = log.floor();
+        let missing = self.loading.wanted.is_some_and(|wanted| wanted < floor.offset);
+        missing.then(|| (floor, self.read(Direction::UpTo, floor.offset)))
+    }
+
+    /// Takes in older events, which were read up to `upto`.
+    pub(super) fn read_upto(&mut self, now: Now, upto: Place, chunk: Chunk) {
+        let Some(log) = &mut self.log else { return };
+        // The copy was begun again meanwhile, or belongs to another history.
+        if log.head().epoch != chunk.head.epoch || log.floor() != upto || log.is_whole() {
+            return;
+        }
+        let start = (!chunk.is_full).then_some(chunk.floor);
+        let entries = chunk.entries.into_iter().rev().filter_map(|(_, entry)| entry).collect();
+        log.put_in_front(millis(now), entries, start);
+    }
+
+    /// What became of the batch that was published.
+    pub(super) fn keep(&mut self, epoch: Epoch, outcomes: &[Outcome]) {
+        for (outcome, waiting) in outcomes.iter().zip(&self.writing.batch) {
+            if let Outcome::Fresh(offset) = *outcome {
+                self.kept.keep(Place { epoch, offset }, waiting.published.clone());
+            }
+        }
+    }
+
+    /// Whether anything was published here that a failover may have lost.
+    pub(super) fn has_published(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
+    /// The request that appends the batch.
+    pub(super) fn append(&self, now: Now, takeover: Option<Time>) -> Request {
+        let batch = &self.writing.batch;
+        let events = batch.iter().map(|waiting| (waiting.published.clone(), None)).collect();
+        self.append_of(now, takeover, false, events)
+    }
+
+    fn append_of(
+        &self,
+        now: Now,
+        takeover: Option<Time>,
+        putting_back: bool,
+        events: Vec<(Published, Option<Offset>)>,
+    ) -> Request {
+        let new_epoch = super::partition::new_epoch(now, self.known.epoch);
+        let (lane, known, given) = (self.lane, self.known, self.given);
+        Request::Append(Append { lane, known, given, new_epoch, putting_back, takeover, events })
+    }
+
+    /// Begins to put back all that is known here of the lane's last minute, or goes on with it.
+    /// `None` if nothing is left.
+    pub(super) fn put_back(&mut self, now: Now, takeover: Option<Time>) -> Option<Request> {
+        if self.putting_back.is_none() {
+            let rest = self.recent(now);
+            // Set again by what is heard meanwhile.
+            self.lost = false;
+            self.putting_back = Some(PuttingBack { rest, count: 0 });
+        }
+        let rest = &self.putting_back.as_ref()?.rest;
+        let batch: Vec<_> =
+            rest.iter().take(BATCH).map(|(at, event)| (event.clone(), Some(*at))).collect();
+        if batch.is_empty() {
+            return None;
+        }
+        Some(self.append_of(now, takeover, true, batch))
+    }
+
+    pub(super) const fn is_putting_back(&self) -> bool {
+        self.putting_back.is_some()
+    }
+
+    /// What became of the batch that was put back; goes on with the next.
+    pub(super) fn batch_put_back(&mut self, outcomes: &[Outcome]) {
+        let Some(putting_back) = &mut self.putting_back else { return };
+        for outcome in outcomes {
+            putting_back.rest.pop_first();
+            putting_back.count += u64::from(matches!(outcome, Outcome::Fresh(_)));
+        }
+    }
+
+    /// Everything known here is in the store again. Returns how many events were put back.
+    pub(super) fn all_put_back(&mut self) -> u64 {
+        self.mended = self.copied().map(|place| place.offset);
+        self.hole = self.log.is_some();
+        self.putting_back.take().map_or(0, |putting_back| putting_back.count)
+    }
+
+    /// Not everything could be put back.
+    pub(super) fn put_back_failed(&mut self, at: Time) {
+        self.putting_back = None;
+        self.lost = true;
+        self.put_back_at = Some(at);
+    }
+
+    /// What is known here of the lane's last minute: what was read, and what was published here.
+    fn recent(&self, now: Now) -> BTreeMap<Offset, Published> {
+        let since = now.unix_micros.saturating_sub(WINDOW.as_micros() as u64);
+        let epoch = self.known.epoch;
+        let mut recent = self.kept.recent(epoch, Offset(since));
+        let log = self.log.as_ref().filter(|log| log.head().epoch == epoch);
+        for logged in log.into_iter().flat_map(|log| log.recent(since / 1000)) {
+            if let Some((producer, number)) = logged.publisher() {
+                recent.entry(logged.offset()).or_insert_with(|| Published {
+                    producer: Arc::clone(producer),
+                    number: *number,
+                    event: encode(logged.event()).into(),
+                });
+            }
+        }
+        recent
+    }
+}
+
+/// Adds an entry to a copy. Returns how many are new.
+fn copy(log: &mut LaneLog, now: Now, entry: Entry) -> u64 {
+    u64::from(log.copy(millis(now), entry) == Copied::New)
+}
+
+const fn millis(now: Now) -> u64 {
+    now.unix_micros / 1000
+}

@@ -1,0 +1,138 @@
+//! Publishing to a lane: what waits goes out together, one request at a time, in order.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::message::{ErrorCode, Refusal};
+use crate::time::Time;
+
+use super::{Outcome, Pause, Published};
+
+/// How many events one request appends at most, and how many bytes of them. The store does nothing
+/// else meanwhile.
+const BATCH: usize = 128;
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Pause after a failure, before the next attempt: the first, and the longest.
+const PAUSE: Pause = Pause::new(Duration::from_millis(10), Duration::from_millis(250));
+
+/// A publish that waits for the store.
+#[derive(Debug)]
+pub(super) struct Waiting<T> {
+    pub(super) published: Published,
+    pub(super) until: Time,
+    pub(super) token: T,
+}
+
+/// What is going on with the publishes of a lane.
+#[derive(Debug)]
+pub(super) struct Writing<T> {
+    queue: VecDeque<Waiting<T>>,
+    /// What goes out together, until all of it is answered.
+    pub(super) batch: VecDeque<Waiting<T>>,
+    /// A request for the batch is on its way.
+    pub(super) busy: bool,
+    /// What became of the batch, while a replica is waited for.
+    pub(super) outcomes: Vec<Outcome>,
+    /// Not before this is the batch sent again.
+    not_before: Option<Time>,
+    pause: Pause,
+    why: String,
+    /// The takeover that has been waited out.
+    pub(super) settled: Option<Time>,
+}
+
+impl<T> Default for Writing<T> {
+    fn default() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            batch: VecDeque::new(),
+            busy: false,
+            outcomes: Vec::new(),
+            not_before: None,
+            pause: PAUSE,
+            why: "no answer in time".to_owned(),
+            settled: None,
+        }
+    }
+}
+
+impl<T> Writing<T> {
+    pub(super) fn push(&mut self, waiting: Waiting<T>) {
+        self.queue.push_back(waiting);
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.batch.is_empty() && self.queue.is_empty()
+    }
+
+    /// Makes the next batch of what waits, if there is none.
+    pub(super) fn fill_batch(&mut self) {
+        if !self.batch.is_empty() {
+            return;
+        }
+        let mut bytes = 0;
+        let fits = |waiting: &&Waiting<T>| {
+            bytes += waiting.published.event.len();
+            bytes <= BATCH_BYTES
+        };
+        let count = self.queue.iter().take(BATCH).take_while(fits).count().max(1);
+        self.batch.extend(self.queue.drain(..count.min(self.queue.len())));
+    }
+
+    /// Takes out what has waited too long.
+    pub(super) fn expire(&mut self, now: Time) -> Vec<Waiting<T>> {
+        let mut late = Vec::new();
+        for queue in [&mut self.batch, &mut self.queue] {
+            while queue.front().is_some_and(|waiting| waiting.until <= now) {
+                late.extend(queue.pop_front());
+            }
+            if !queue.is_empty() {
+                break;
+            }
+        }
+        late
+    }
+
+    /// Why it is refused what has waited too long.
+    pub(super) fn refusal(&self) -> Refusal {
+        Refusal::new(ErrorCode::UNAVAILABLE, format!("the log cannot be reached: {}", self.why))
+    }
+
+    /// The batch could not be appended, or nobody knows whether it was.
+    pub(super) fn failed(&mut self, now: Time, why: String) {
+        self.busy = false;
+        self.outcomes.clear();
+        self.not_before = Some(now + self.pause.after_failure());
+        self.why = why;
+    }
+
+    /// The batch has been answered.
+    pub(super) fn done(&mut self) {
+        self.busy = false;
+        self.not_before = None;
+        self.pause.reset();
+    }
+
+    /// Something has changed: what failed may work now.
+    pub(super) fn hurry(&mut self) {
+        self.not_before = None;
+    }
+
+    /// When the batch may be sent, if there is something to send. `takeover`: until when nothing
+    /// new may be appended.
+    pub(super) fn send_at(&self, takeover: Option<Time>) -> Option<Time> {
+        if self.busy || self.is_idle() {
+            return None;
+        }
+        Some(self.not_before.max(takeover).unwrap_or(Time::ZERO))
+    }
+
+    /// When the first of what waits has waited too long.
+    pub(super) fn expires_at(&self) -> Option<Time> {
+        if self.busy {
+            return None;
+        }
+        self.batch.front().or(self.queue.front()).map(|waiting| waiting.until)
+    }
+}
