@@ -9,6 +9,8 @@ mod channels;
 mod cluster;
 mod health;
 mod keys;
+#[cfg(test)]
+mod model;
 mod node;
 mod options;
 mod partition;
@@ -25,7 +27,7 @@ use std::time::Instant;
 use parking_lot::{Mutex, RwLock};
 use redis::{PushInfo, PushKind, Value};
 use tidings_core::lane::{Lane, Place};
-use tidings_core::log::shared::{Counts, Notice, Now, Published as Kept, encode};
+use tidings_core::log::shared::{Counts, Notice, Now, Published as Numbered, encode};
 use tidings_core::log::{LaneLog, LoggedEvent, Read};
 use tidings_core::message::{ErrorCode, Refusal};
 use tidings_core::server::LogReader;
@@ -284,7 +286,7 @@ impl Backplane for RedisBackplane {
             let number = self.next_number.fetch_add(1, Ordering::Relaxed) + 1;
             (Arc::clone(&self.producer), number)
         });
-        let published = Kept { producer, number, event: encode(&event).into() };
+        let published = Numbered { producer, number, event: encode(&event).into() };
         let (answer, answered) = oneshot::channel();
         let size = published.event.len();
         let inner = &self.inner;

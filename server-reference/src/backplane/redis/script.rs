@@ -59,8 +59,22 @@ impl Call {
 
     /// The command; `known`: Redis has seen the script before.
     pub(super) fn command(&self, known: bool) -> Cmd {
-        let mut command = redis::cmd(if known { "EVALSHA" } else { "EVAL" });
-        command.arg(if known { self.script.hash() } else { self.script.text });
+        if known {
+            self.command_of("EVALSHA", self.script.hash())
+        } else {
+            self.command_of("EVAL", self.script.text)
+        }
+    }
+
+    /// The command, its script changed.
+    #[cfg(test)]
+    pub(super) fn command_with(&self, change: impl FnOnce(&str) -> String) -> Cmd {
+        self.command_of("EVAL", &change(self.script.text))
+    }
+
+    fn command_of(&self, name: &str, script: &str) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(script);
         command.arg(self.keys.len());
         for key in &self.keys {
             command.arg(key);
