@@ -27,7 +27,7 @@ pub(super) async fn publish(shared: Arc<Shared>, mut waiting: mpsc::UnboundedRec
         while !left.is_empty() {
             left = attempt(&shared, left).await;
             left.retain(|outgoing| {
-                let fresh = outgoing.since.elapsed() < shared.options.publish_timeout;
+                let fresh = outgoing.since.elapsed() < shared.options.settings.publish_timeout;
                 if !fresh {
                     let channel = &*outgoing.channel.name;
                     tracing::warn!(channel, "Redis is away: a message was lost");

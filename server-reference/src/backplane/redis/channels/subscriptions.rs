@@ -85,7 +85,7 @@ pub(super) async fn keep(shared: Arc<Shared>) {
         if settled {
             shared.confirmed.send_replace(change);
         }
-        let pause = if settled { shared.options.check_interval } else { PAUSE };
+        let pause = if settled { shared.options.settings.check_interval } else { PAUSE };
         let closed = held.values_mut().map(|held| {
             // Fails when the connection is gone altogether.
             held.open.closed.wait_for(|closed| *closed).map(drop).boxed()
