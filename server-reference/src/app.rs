@@ -8,6 +8,7 @@ use tidings_core::{EventBus, Time};
 use tokio::time::Instant;
 
 use crate::backplane::{Backplane, Prepared};
+use crate::collections::Collections;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::connections::Connections;
@@ -34,6 +35,7 @@ pub(crate) struct App {
     /// Where applications speak Engine.IO itself.
     pub(crate) engines: Endpoints,
     pub(crate) handlers: Handlers,
+    pub(crate) collections: Collections,
     /// The namespaces of the application.
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) connections: Arc<Connections>,
@@ -46,7 +48,14 @@ pub(crate) struct App {
 
 impl App {
     /// The state of a server that has not begun to serve.
-    pub(crate) fn new(config: Config, bus: EventBus, backplane: Arc<dyn Backplane>) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        bus: EventBus,
+        backplane: Arc<dyn Backplane>,
+        collections: Collections,
+    ) -> Self {
+        let handlers = Handlers::default();
+        collections.answer_requests(&config, &handlers);
         let shards = (0..config.shards)
             .map(|_| Arc::new(Shard::new(&*backplane, config.queues.volatile_events)))
             .collect();
@@ -67,7 +76,8 @@ impl App {
             sessions: Sessions::default(),
             engine_sessions: Arc::default(),
             engines: Endpoints::default(),
-            handlers: Handlers::default(),
+            handlers,
+            collections,
             namespaces: Arc::new(Namespaces::new(cluster)),
             connections: Connections::new(config.limits.max_connections),
             stats: Stats::default(),

@@ -25,6 +25,7 @@ mod shutdown;
 
 pub mod backplane;
 pub mod cli;
+pub mod collections;
 pub mod config;
 pub mod engineio;
 pub mod socketio;

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::app::App;
 use crate::backplane::{Backplane, MemoryBackplane, RedisBackplane};
 use crate::bridge::{self, Bridge};
+use crate::collections::{Collection, Collections, Declaration};
 use crate::config::{Config, ConfigError, NodeAdapterKind};
 use crate::connection::Command;
 use crate::engineio;
@@ -51,6 +52,7 @@ pub struct Builder {
     config: Config,
     bus: Option<EventBus>,
     backplane: Option<Arc<dyn Backplane>>,
+    collections: Vec<Declaration>,
 }
 
 impl Builder {
@@ -76,10 +78,18 @@ impl Builder {
         self
     }
 
+    /// With this collection, beside those that the configuration declares.
+    #[must_use]
+    pub fn collection(mut self, declaration: Declaration) -> Self {
+        self.collections.push(declaration);
+        self
+    }
+
     /// Starts listening. From here on clients can connect; they are served once
     /// [`Server::serve`] runs.
     pub async fn bind(self) -> Result<Server, ServerError> {
         self.config.validate()?;
+        let declared = Declaration::all(&self.config, self.collections)?;
         let address = self.config.listen;
         let failed = |source| ServerError::Listen { address, source };
         let listener = listen(&self.config).map_err(failed)?;
@@ -100,7 +110,8 @@ impl Builder {
         let bus = self.bus.unwrap_or_else(bridge::new_bus);
         let bridge =
             Bridge::new(bus.clone(), Arc::clone(&backplane), config.queues.volatile_events);
-        let app = Arc::new(App::new(config, bus, backplane));
+        let collections = Collections::new(declared, &backplane)?;
+        let app = Arc::new(App::new(config, bus, backplane, collections));
         let is_member = app.config.node_adapter.kind != NodeAdapterKind::Off;
         if app.config.recovery.max_age > Duration::ZERO || is_member {
             // Clients of Tidings alone may come back, and be reached by Node servers, too.
@@ -176,6 +187,11 @@ impl Server {
         A: Future<Output = Result<Payload, Refusal>> + Send + 'static,
     {
         self.app.handlers.set(name.into(), self.app.config.timeouts.request, handler);
+    }
+
+    /// The collection of this name, if it is declared.
+    pub fn collection(&self, name: &str) -> Option<Collection> {
+        self.remote().collection(name)
     }
 
     /// The Socket.IO namespace with this path, `/` or one like `/chat`, which is there from now on.
@@ -300,6 +316,12 @@ impl Remote {
                 }
             }
         }
+    }
+
+    /// As [`Server::collection`].
+    pub fn collection(&self, name: &str) -> Option<Collection> {
+        let hosted = self.app.collections.find(name)?;
+        Some(Collection::new(Arc::clone(hosted), self.app.bus.clone()))
     }
 
     /// As [`Server::namespace`].

@@ -341,12 +341,11 @@ impl Session {
     }
 
     fn publish(&mut self, publish: Publish) {
-        let Some(member) = &self.member else { return };
+        if self.member.is_none() {
+            return;
+        }
         let Publish { seq, name, payload, priority, volatile, headers } = publish;
-        if !self.publish_rate.take(self.app.now()) {
-            let rate = self.app.config.limits.publish_rate;
-            let message = format!("more than {rate} publishes per second (publish_rate)");
-            let refusal = Refusal::new(ErrorCode::TOO_MANY, message);
+        if let Err(refusal) = self.may_publish(&name) {
             return self.send(&if volatile {
                 ServerMessage::Refused(refusal)
             } else {
@@ -359,11 +358,28 @@ impl Session {
             self.app.stats.volatile_published();
             return self.app.backplane.publish_volatile(event);
         }
+        let Some(member) = &self.member else { return };
         let producer: Producer = (Arc::clone(&member.producer), seq);
         match self.app.backplane.publish(event, Some(producer)) {
             Published::Now(result) => self.published(seq, result),
             Published::Later(answer) => self.requests.publishing(seq, answer),
         }
+    }
+
+    fn may_publish(&mut self, name: &str) -> Result<(), Refusal> {
+        if !self.publish_rate.take(self.app.now()) {
+            let rate = self.app.config.limits.publish_rate;
+            let message = format!("more than {rate} publishes per second (publish_rate)");
+            return Err(Refusal::new(ErrorCode::TOO_MANY, message));
+        }
+        if self.app.collections.owns(name) {
+            let message = format!(
+                "{name:?} is an event of a collection: ask for the change by \
+                 state.<collection>.mutate"
+            );
+            return Err(Refusal::new(ErrorCode::FORBIDDEN, message));
+        }
+        Ok(())
     }
 
     fn published(&mut self, seq: u64, result: Result<Position, Refusal>) {

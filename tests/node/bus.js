@@ -44,6 +44,60 @@ await check("subscribes, publishes, unsubscribes", async () => {
   socket.disconnect();
 });
 
+await check("loads, watches and changes a collection", async () => {
+  const [one, other] = await Promise.all([connected(), connected()]);
+  const todos = new Map();
+  const apply = ({ key, version, value }) => {
+    if (version > (todos.get(key)?.version ?? 0)) todos.set(key, { version, value });
+  };
+  one.onAny((_, change) => apply(change));
+  // First the changes to come, then what is there.
+  await ask(one, "subscribe", "state.todos.**");
+  let page = { next: {} };
+  while (page.next) {
+    page = await ask(one, "state.todos.load", { ...page.next, limit: 1 });
+    page.changes.forEach(apply);
+  }
+
+  const mutate = (...ops) => ask(other, "state.todos.mutate", { ops });
+  const { results: [made] } = await mutate(
+    { op: "insert", key: "tea", value: { title: "Make tea", done: false, cups: 1 } },
+    { op: "insert", key: "milk", value: { title: "Buy milk" } },
+  );
+  await mutate({ op: "update", key: "tea", patch: { done: true } });
+  await mutate({ op: "increment", key: "tea", by: { cups: 2 } });
+  await mutate({ op: "delete", key: "milk" });
+  await until(() => todos.get("milk")?.value === null && todos.get("tea").value.cups === 3);
+  assert.deepEqual(todos.get("tea").value, { title: "Make tea", done: true, cups: 3 });
+
+  // Two have changed the same field of the same version.
+  const late = { op: "update", key: "tea", base: made.version, patch: { done: "later" }, was: { done: false } };
+  const { results: [merged] } = await mutate(late);
+  assert.deepEqual(merged.conflicts, [
+    { key: "tea", outcome: "merged", base: { done: false }, mine: { done: "later" }, theirs: { done: true } },
+  ]);
+  const { results: [gone] } = await mutate({ op: "update", key: "milk", patch: {} });
+  assert.deepEqual(gone.rejected, {
+    key: "milk", reason: "missing", message: "there is no such record (any more): insert it first",
+  });
+
+  // A client that counts may send again what it has no answer to.
+  const counted = { client: other.id, mutations: [
+    { seq: 1, ops: [{ op: "increment", key: "tea", by: { cups: 1 } }] },
+  ] };
+  const first = await ask(other, "state.todos.mutate", counted);
+  const again = await ask(other, "state.todos.mutate", counted);
+  assert.deepEqual(again, first);
+  await until(() => todos.get("tea").value.cups === 4);
+
+  const [, bad] = await mutate({ op: "upsert", key: "tea" });
+  assert.match(bad.error.message, /ops\[0\]\.op: "upsert" is none/);
+  const forged = await ask(other, "publish", "state.todos.tea", { key: "tea" });
+  assert.match(forged.error.message, /state\.<collection>\.mutate/);
+  one.disconnect();
+  other.disconnect();
+});
+
 await check("passes binary both ways", async () => {
   const socket = await connected();
   const data = Buffer.from([0, 1, 2, 0x1e, 0xff]);

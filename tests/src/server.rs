@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tidings_server::config::Collection;
 use tidings_server::{Config, Server};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -32,7 +33,8 @@ struct Running {
 
 impl Restartable {
     /// Starts it on a free port. It answers the requests `echo`, with their payload, and
-    /// `ask me`, with what the client answers to the request `question`.
+    /// `ask me`, with what the client answers to the request `question`; it has a collection
+    /// `todos`.
     ///
     /// # Panics
     /// When it cannot be started.
@@ -100,6 +102,7 @@ async fn serve(address: SocketAddr, setup: Setup) -> (Running, SocketAddr) {
         c.timeouts.drain_spread = Duration::from_millis(10);
         c.timeouts.closing = Duration::from_millis(200);
         c.recovery.max_age = setup.recovery;
+        c.collections.insert("todos".to_owned(), Collection::default());
     });
     let server = Server::builder().config(config).bind().await.expect("a server");
     (setup.prepare)(&server);

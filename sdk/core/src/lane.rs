@@ -202,7 +202,8 @@ impl Partitioning {
         Some(self.of_key(&pattern[..end]))
     }
 
-    fn depth_of(&self, root: &str) -> usize {
+    /// How many segments choose the partition of names with this root.
+    pub fn depth_of(&self, root: &str) -> usize {
         self.depths.iter().find(|(r, _)| r == root).map_or(1, |(_, depth)| *depth)
     }
 

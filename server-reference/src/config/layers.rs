@@ -6,8 +6,9 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{
-    Config, ConfigError, Cookie, Cors, EngineIo, Heartbeat, Limits, Namespaces, NodeAdapter,
-    Partitions, Paths, Polling, Producers, Queues, Recovery, Redis, Retention, Socket, Timeouts,
+    Collection, Config, ConfigError, Cookie, Cors, EngineIo, Heartbeat, Limits, Namespaces,
+    NodeAdapter, Partitions, Paths, Polling, Producers, Queues, Recovery, Redis, Retention, Socket,
+    Timeouts,
 };
 
 /// A table of settings: its name, and the names and comments of its fields.
@@ -175,6 +176,11 @@ impl Config {
                 write_fields(&mut out, fields, table);
             }
         }
+        for (name, collection) in &self.collections {
+            let table = Table::try_from(collection).unwrap_or_default();
+            out.push_str(&format!("\n[collections.{}]\n", Value::String(name.clone())));
+            write_fields(&mut out, Collection::FIELDS, &table);
+        }
         out
     }
 }
@@ -184,11 +190,17 @@ fn write_fields(out: &mut String, fields: &[(&str, &'static [&'static str])], ta
         if SECTIONS.iter().any(|(section, _)| section == field) {
             continue;
         }
-        if let Some(value) = table.get(*field) {
+        let value = table.get(*field).filter(|value| !has_tables(value));
+        if let Some(value) = value {
             write_comment(out, comment);
             out.push_str(&format!("{field} = {value}\n"));
         }
     }
+}
+
+/// Whether it is written as tables of its own.
+fn has_tables(value: &Value) -> bool {
+    value.as_table().is_some_and(|table| table.values().any(Value::is_table))
 }
 
 fn write_comment(out: &mut String, lines: &[&str]) {
@@ -206,11 +218,12 @@ pub fn environment_name(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "_").to_ascii_uppercase())
 }
 
-/// The keys of all settings, dotted.
+/// The keys of all settings, dotted. Collections have none: only a file can declare them.
 fn keys() -> Vec<String> {
     let top = Config::FIELDS
         .iter()
         .map(|(field, _)| (*field).to_owned())
+        .filter(|field| field != "collections")
         .filter(|field| SECTIONS.iter().all(|(section, _)| section != field));
     let inner = SECTIONS.iter().flat_map(|(section, fields)| {
         fields.iter().map(move |(field, _)| format!("{section}.{field}"))
@@ -314,6 +327,19 @@ mod tests {
 
     fn environment(name: &str, value: &str) -> Result<Layers, ConfigError> {
         Layers::new().environment([(name.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn collections_are_declared_as_tables() {
+        let text = "[collections.todos]\npolicy = \"server-wins\"\nmax_record_bytes = \"1 KiB\"\n\
+                    [collections.\"a b\"]";
+        let config = Layers::new().text(text, "a.toml").and_then(Layers::finish).expect("two");
+        let todos = &config.collections["todos"];
+        assert_eq!((&*todos.policy, todos.max_record_bytes), ("server-wins", 1024));
+        assert_eq!(config.collections["a b"], Collection::default());
+        let written = config.to_toml();
+        let again = Layers::new().text(&written, "b.toml").and_then(Layers::finish);
+        assert_eq!(again.expect("what was written"), config, "{written}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use tidings_core::engineio::request::Served;
 use tidings_core::link::ServerLinkConfig;
 use tidings_core::log;
 use tidings_core::socketio::{Namespace, SocketIoConfig};
+use tidings_core::state::wire::ROOT;
 
 pub use layers::{Layers, environment_name};
 use units::{duration, size};
@@ -52,9 +53,12 @@ macro_rules! settings {
     };
 }
 
+mod collections;
 mod node_adapter;
 mod redis;
 
+pub use self::collections::Collection;
+use self::collections::Collections;
 pub use self::node_adapter::{NodeAdapter, NodeAdapterKind, NodeAdapterMode};
 pub(crate) use self::redis::without_password;
 pub use self::redis::{Redis, RedisUrls};
@@ -75,6 +79,8 @@ settings! {
         /// What is logged: a level (error, warn, info, debug, trace) or directives such as
         /// "info,tidings_server=debug". Empty: RUST_LOG, or "info" without it.
         log: String = String::new(),
+        /// Collections of records, by name; see docs/state.md.
+        collections: Collections = Collections::new(),
         /// Where clients connect.
         paths: Paths = Paths::default(),
         /// How events are spread over partitions.
@@ -129,7 +135,7 @@ settings! {
         count: u16 = Partitioning::DEFAULT_COUNT,
         /// How many leading segments of a name choose its partition, for the roots named:
         /// with rooms = 2 there is an order per rooms.17 instead of one for all of rooms.
-        /// All other roots have 1.
+        /// The root of collections, state, has 2 otherwise, all others have 1.
         depths: BTreeMap<String, usize> = BTreeMap::new(),
     }
 }
@@ -477,7 +483,11 @@ impl Config {
 
     /// How names are spread over partitions.
     pub fn partitioning(&self) -> Partitioning {
-        let partitioning = Partitioning::new(self.partitions.count);
+        // Each collection has an order of its own, unless configured otherwise.
+        let partitioning = match self.partitions.depths.get(ROOT) {
+            Some(_) => Partitioning::new(self.partitions.count),
+            None => Partitioning::new(self.partitions.count).with_depth(ROOT, 2),
+        };
         self.partitions.depths.iter().fold(partitioning, |partitioning, (root, depth)| {
             partitioning.with_depth(root.clone(), *depth)
         })

@@ -2,8 +2,8 @@
 //! client, which shows what will probably be decided.
 
 use super::{
-    Conflict, Document, Edit, IncrementError, Key, Mutation, Op, Outcome, Patch, Policy, Record,
-    Resolution, Version,
+    Conflict, Document, Edit, Key, Mutation, Op, Outcome, Patch, Policy, Record, Resolution,
+    Version,
 };
 
 /// Why a mutation was rejected. It has had no effect.
@@ -28,15 +28,26 @@ pub enum Reason {
     /// The policy has decided for theirs.
     #[error("it was changed by somebody else meanwhile: look at it again")]
     Conflict(Box<Conflict>),
-    /// An increment of something else than a number.
-    #[error(transparent)]
-    Increment(#[from] IncrementError),
+    /// An increment of something else than a whole number, or beyond 64 bits.
+    #[error("{0}")]
+    Increment(String),
     /// The server has a rule that the record would break: a limit, or the application's own.
     #[error("{0}")]
     Refused(String),
 }
 
 impl Reason {
+    /// The word for it on the wire.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Exists => "exists",
+            Self::Missing => "missing",
+            Self::Conflict(_) => "conflict",
+            Self::Increment(_) => "increment",
+            Self::Refused(_) => "refused",
+        }
+    }
+
     /// Whether it is that somebody else was first.
     pub const fn is_conflict(&self) -> bool {
         matches!(self, Self::Conflict(_))
@@ -68,7 +79,8 @@ pub(super) fn apply(
     let mine = match &op.edit {
         Edit::Insert(_) => return Err(Reason::Exists),
         Edit::Increment(amounts) => {
-            let value = record.value.incremented(amounts)?;
+            let sum = record.value.incremented(amounts);
+            let value = sum.map_err(|error| Reason::Increment(error.to_string()))?;
             return Ok(Applied { value: Some(value), conflict: None });
         }
         Edit::Update(patch) => Some(record.value.patched(patch)),

@@ -145,8 +145,11 @@ impl Document {
         fields::clash(&was, &members_of(&patch.0), &theirs, &mut found);
         let [base, mine, theirs] = found;
         let any = !(base.is_empty() && mine.is_empty() && theirs.is_empty());
-        let document = |members| Self(tree::text(&members).into());
-        any.then(|| Clash { base: document(base), mine: document(mine), theirs: document(theirs) })
+        any.then(|| Clash {
+            base: Self::new(base),
+            mine: Self::new(mine),
+            theirs: Self::new(theirs),
+        })
     }
 }
 

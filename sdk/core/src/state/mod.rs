@@ -16,6 +16,7 @@ mod mutation;
 mod policy;
 mod store;
 mod tree;
+pub mod wire;
 
 pub use apply::{Reason, Rejection};
 pub use collection::{Collection, Judged, Limits, Load, Page, Verdict};

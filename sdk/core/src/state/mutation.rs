@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::{Document, Patch};
-use crate::{Name, NameError};
+use crate::{MAX_SEGMENTS, Name, NameError};
 
 /// The most bytes a key may have.
 pub const MAX_KEY_BYTES: usize = 128;
@@ -38,6 +38,11 @@ impl Key {
             return Err(KeyError::TooLong(text.len()));
         }
         Name::check(&text)?;
+        // The root and the collection come before it.
+        let segments = text.split('.').count() + 2;
+        if segments > MAX_SEGMENTS {
+            return Err(NameError::TooManySegments { segments }.into());
+        }
         Ok(Self(text))
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidings_core::rng::Rng;
 use tidings_core::state::{
-    Change, Collection, Edit, Limits, Mutation, Op, Policy, Verdict, Version,
+    Change, Collection, Edit, Limits, Mutation, Op, Policy, Verdict, Version, wire,
 };
 
 use crate::Tally;
@@ -211,6 +211,8 @@ impl World {
             }
             _ => {
                 if let Some(change) = self.log.get(self.peers[n].cursor).cloned() {
+                    let read = wire::read_change(&wire::write_change(&change));
+                    assert_eq!(read.as_ref(), Ok(&change));
                     self.tell(|_| format!("{n} is sent {change:?}"));
                     self.peers[n].cursor += 1;
                     self.peers[n].store.confirm(change);
@@ -219,15 +221,28 @@ impl World {
         }
     }
 
+    /// What the server answers. Everything goes over the wire, and comes out as it went in.
     fn answer(&mut self, ask: Ask) -> Answer {
         match ask {
             Ask::Load(load) => {
+                assert_eq!(wire::read_load(&wire::write_load(&load)).as_ref(), Ok(&load));
                 let page = self.collection.load(&load);
+                let loaded = wire::read_loaded(&wire::write_loaded(&self.policy, &page)).unwrap();
+                assert_eq!((&*loaded.policy, &loaded.page), (self.policy.as_str(), &page));
                 Answer::Page(load, page)
             }
             Ask::Mutate(batch) => {
-                let verdict = |mutation| self.mutate(mutation);
-                Answer::Verdicts(batch.iter().map(|m| Mutation::clone(m)).map(verdict).collect())
+                let client = batch[0].id.as_ref().unwrap().client.clone();
+                let written = wire::write_mutate(&client, batch.iter().map(|m| &**m));
+                let read = wire::read_mutate(&written, self.collection.limits()).unwrap();
+                assert!(read.iter().eq(batch.iter().map(|m| &**m)));
+                let verdicts: Vec<_> = read.into_iter().map(|m| self.mutate(m)).collect();
+                let written = verdicts.iter().map(|(seq, verdict)| (Some(*seq), verdict));
+                assert_eq!(
+                    wire::read_verdicts(&wire::write_verdicts(written)).as_ref(),
+                    Ok(&verdicts)
+                );
+                Answer::Verdicts(verdicts)
             }
         }
     }

@@ -1,0 +1,122 @@
+//! Mutations on their way to the server.
+
+use std::sync::Arc;
+
+use super::{WireError, fields};
+use crate::json::{self, MAX_DEPTH, Value, Writer};
+use crate::state::{Edit, Limits, Mutation, MutationId, Op, Version};
+
+/// Writes the payload of a request with these mutations of `client`.
+pub fn write_mutate<'a>(
+    client: &str,
+    mutations: impl IntoIterator<Item = &'a Mutation>,
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut w = Writer::new(&mut out);
+    w.begin_object().key("client").str(client).key("mutations").begin_array();
+    for mutation in mutations {
+        write_mutation(mutation, &mut w);
+    }
+    w.end_array().end_object();
+    out
+}
+
+/// Reads the payload of a request: an array `mutations`, or one mutation alone; with `client` if
+/// they have numbers.
+///
+/// # Errors
+/// Says what is wrong, and where.
+pub fn read_mutate(json: &[u8], limits: &Limits) -> Result<Vec<Mutation>, WireError> {
+    let payload = fields::payload(json, MAX_DEPTH)?;
+    let client = fields::optional_text(payload, "client")?;
+    let read = |value: Value<'_>| read_mutation(value, client.as_ref(), limits.max_depth);
+    if fields::optional(payload, "mutations").is_some() {
+        return fields::list(payload, "mutations", read);
+    }
+    if fields::optional(payload, "ops").is_some() {
+        return Ok(vec![read(payload)?]);
+    }
+    let problem = "must have mutations, an array, or the ops of one mutation";
+    Err(WireError::new("payload", problem))
+}
+
+/// Writes a mutation as a member of a request, or of a storage.
+pub fn write_mutation(mutation: &Mutation, w: &mut Writer<'_>) {
+    w.begin_object();
+    if let Some(id) = &mutation.id {
+        w.key("seq").u64(id.seq);
+    }
+    w.key("time").u64(mutation.time).key("ops").begin_array();
+    for op in &mutation.ops {
+        write_op(op, w);
+    }
+    w.end_array().end_object();
+}
+
+fn write_op(op: &Op, w: &mut Writer<'_>) {
+    w.begin_object().key("op").str(op.edit.as_str()).key("key").str(&op.key);
+    match &op.edit {
+        Edit::Insert(value) | Edit::Replace(value) => w.key("value").raw(value.bytes()),
+        Edit::Update(patch) => w.key("patch").raw(patch.bytes()),
+        Edit::Increment(amounts) => w.key("by").raw(amounts.bytes()),
+        Edit::Delete => w,
+    };
+    if let Some(base) = op.base {
+        w.key("base").u64(base.0);
+    }
+    if let Some(was) = &op.was {
+        w.key("was").raw(was.bytes());
+    }
+    w.end_object();
+}
+
+/// Reads a mutation of `client`, with records nested at most `max_depth` levels.
+///
+/// # Errors
+/// Says what is wrong, and where.
+pub fn read_mutation(
+    mutation: Value<'_>,
+    client: Option<&Arc<str>>,
+    max_depth: usize,
+) -> Result<Mutation, WireError> {
+    let id = match (fields::optional_u64(mutation, "seq")?, client) {
+        (Some(0), _) => return Err(WireError::new("seq", "counts from 1")),
+        (Some(seq), Some(client)) => Some(MutationId { client: client.clone(), seq }),
+        (Some(_), None) => return Err(WireError::new("seq", "needs a client that counts")),
+        (None, Some(_)) => return Err(WireError::new("seq", "is missing: a client counts")),
+        (None, None) => None,
+    };
+    let time = fields::optional_u64(mutation, "time")?.unwrap_or_default();
+    let ops = fields::list(mutation, "ops", |op| read_op(op, max_depth))?;
+    if ops.is_empty() {
+        return Err(WireError::new("ops", "must not be empty"));
+    }
+    Ok(Mutation { id, time, ops })
+}
+
+fn read_op(op: Value<'_>, max_depth: usize) -> Result<Op, WireError> {
+    for name in ["value", "patch", "by", "was"] {
+        if let Some(value) = fields::optional(op, name) {
+            let nested = json::parse(value.raw().as_bytes(), max_depth);
+            nested.map_err(|error| WireError::new(name, error))?;
+        }
+    }
+    let edit = match &*fields::text(op, "op")? {
+        "insert" => Edit::Insert(fields::document(op, "value")?),
+        "update" => Edit::Update(fields::patch(op, "patch")?),
+        "replace" => Edit::Replace(fields::document(op, "value")?),
+        "delete" => Edit::Delete,
+        "increment" => Edit::Increment(fields::patch(op, "by")?),
+        other => {
+            let problem =
+                format!("{other:?} is none: write insert, update, replace, delete or increment");
+            return Err(WireError::new("op", problem));
+        }
+    };
+    Ok(Op {
+        key: fields::key(op)?,
+        base: fields::optional_u64(op, "base")?.map(Version),
+        was: fields::optional_patch(op, "was")?,
+        edit,
+    })
+}

@@ -1,0 +1,69 @@
+//! Collections: records that the server and its clients keep in step.
+//!
+//! A collection is declared, in the configuration or by [`Builder::collection`](crate::Builder).
+//! From then on clients load it by the request `state.<name>.load`, change it by
+//! `state.<name>.mutate`, and see every change as an event `state.<name>.<key>`, which goes through
+//! the log like any other. Services in this process have a [`Collection`].
+//!
+//! Records are in the memory of this process, and end with it.
+
+mod declaration;
+mod handle;
+mod hosted;
+mod requests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidings_core::state::wire;
+
+use crate::backplane::Backplane;
+use crate::config::{Config, ConfigError};
+use crate::handlers::Handlers;
+
+pub use declaration::Declaration;
+pub use handle::{Collection, CollectionError};
+use hosted::Hosted;
+
+/// The collections of a server, by name.
+#[derive(Default)]
+pub(crate) struct Collections {
+    by_name: BTreeMap<String, Arc<Hosted>>,
+}
+
+impl Collections {
+    /// Hosts what is declared.
+    pub(crate) fn new(
+        declared: Vec<Declaration>,
+        backplane: &Arc<dyn Backplane>,
+    ) -> Result<Self, ConfigError> {
+        if !declared.is_empty() && backplane.is_shared() {
+            let message = "they are in the memory of one instance, so the log has to be, too: \
+                           leave redis.urls empty";
+            return Err(ConfigError::Invalid { key: "collections", message: message.into() });
+        }
+        let host = |declaration: Declaration| {
+            let name = declaration.name.clone();
+            (name, Arc::new(Hosted::new(declaration, Arc::clone(backplane))))
+        };
+        Ok(Self { by_name: declared.into_iter().map(host).collect() })
+    }
+
+    /// Answers clients' requests.
+    pub(crate) fn answer_requests(&self, config: &Config, handlers: &Handlers) {
+        for hosted in self.by_name.values() {
+            requests::answer(hosted, config.timeouts.request, handlers);
+        }
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<&Arc<Hosted>> {
+        self.by_name.get(name)
+    }
+
+    /// Whether events of this name are a collection's own.
+    pub(crate) fn owns(&self, name: &str) -> bool {
+        let mut segments = name.split('.');
+        segments.next() == Some(wire::ROOT)
+            && segments.next().is_some_and(|name| self.by_name.contains_key(name))
+    }
+}
