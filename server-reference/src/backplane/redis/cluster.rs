@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -22,8 +23,10 @@ const MAX_REDIRECTIONS: usize = 4;
 /// The least time between two questions for the topology.
 const REFRESH_PAUSE: Duration = Duration::from_millis(50);
 
-/// How many nodes are asked for the topology at once.
+/// How many nodes are asked for the topology at once when something does not work, and how many
+/// when all seems well.
 const ASKED: usize = 10;
+const GLANCED: usize = 2;
 
 /// How long the other nodes have to answer after the first one did.
 const STRAGGLERS: Duration = Duration::from_millis(200);
@@ -45,6 +48,8 @@ pub(super) struct Cluster {
     changes: watch::Sender<u64>,
     /// When the topology was last asked for.
     refreshed: tokio::sync::Mutex<Option<Instant>>,
+    /// Counts the glances: each is at other nodes.
+    glances: AtomicUsize,
     pushed: Pushed,
     health: Arc<Health>,
 }
@@ -69,6 +74,7 @@ impl Cluster {
             topology: RwLock::default(),
             changes: watch::Sender::new(0),
             refreshed: tokio::sync::Mutex::default(),
+            glances: AtomicUsize::new(0),
             pushed,
             health,
         }
@@ -246,31 +252,60 @@ impl Cluster {
             }
         }
         let began = Instant::now();
-        if let Some(found) = self.ask_for_topology().await {
-            let mut topology = self.topology.write();
-            if let Some(next) = topology.next(found) {
-                let masters: BTreeSet<_> = next.masters().collect();
-                tracing::info!(?masters, "Redis has this topology");
-                let addresses: BTreeSet<String> = next.addresses().map(str::to_owned).collect();
-                self.nodes.lock().retain(|address, _| addresses.contains(address));
-                self.health.keep(&addresses);
-                *topology = Arc::new(next);
-                drop(topology);
-                self.changes.send_modify(|changes| *changes += 1);
-            }
+        let mut asked = self.known(0, ASKED);
+        let seeds = self.seeds.iter().take(ASKED).cloned();
+        asked.extend(seeds.map(|seed| Asked::Seed(Box::new(seed))));
+        match self.look(asked).await {
+            Ok(()) => self.health.well("Redis"),
+            Err(Some(error)) => self.health.trouble("Redis", &error),
+            Err(None) => self.health.trouble("Redis", &"no node answers"),
         }
         *refreshed = Some(began);
     }
 
-    /// What the best informed of the nodes that answer soon says.
-    async fn ask_for_topology(&self) -> Option<Topology> {
-        let known: Vec<String> = self.topology().addresses().map(str::to_owned).collect();
-        let known = known.iter().filter_map(|address| self.node(address).ok());
-        let mut asking: FuturesUnordered<_> =
-            known.take(ASKED).map(|node| ask(Asked::Known(node))).collect();
-        for seed in self.seeds.iter().take(ASKED) {
-            asking.push(ask(Asked::Seed(Box::new(seed.clone()), self.options.connect_timeout)));
+    /// Asks a few nodes, other ones each time: what has changed without anything having failed is
+    /// noticed, and all instances together cost the nodes little.
+    pub(super) async fn glance(&self) {
+        let turn = self.glances.fetch_add(1, Ordering::Relaxed);
+        let asked = self.known(turn.wrapping_mul(GLANCED), GLANCED);
+        let alone = self.refreshed.lock().await;
+        let seen = self.look(asked).await;
+        drop(alone);
+        if seen.is_err() {
+            self.refresh().await;
         }
+    }
+
+    /// `count` of the known nodes at most, from the one with this number on.
+    fn known(&self, first: usize, count: usize) -> Vec<Asked> {
+        let topology = self.topology();
+        let known: BTreeSet<&str> = topology.addresses().collect();
+        let chosen = known.iter().cycle().skip(first % known.len().max(1));
+        let chosen = chosen.take(count.min(known.len()));
+        chosen.filter_map(|address| self.node(address).ok()).map(Asked::Known).collect()
+    }
+
+    /// Asks some nodes for the topology, and notes what has changed; fails if none answers.
+    async fn look(&self, asked: Vec<Asked>) -> Result<(), Option<RedisError>> {
+        let found = self.ask_for_topology(asked).await?;
+        let mut topology = self.topology.write();
+        let Some(next) = topology.next(found) else { return Ok(()) };
+        let masters: BTreeSet<_> = next.masters().collect();
+        tracing::info!(?masters, "Redis has this topology");
+        let addresses: BTreeSet<String> = next.addresses().map(str::to_owned).collect();
+        self.nodes.lock().retain(|address, _| addresses.contains(address));
+        self.health.keep(&addresses);
+        *topology = Arc::new(next);
+        drop(topology);
+        self.changes.send_modify(|changes| *changes += 1);
+        Ok(())
+    }
+
+    /// What the best informed of the nodes that answer soon says.
+    async fn ask_for_topology(&self, asked: Vec<Asked>) -> Result<Topology, Option<RedisError>> {
+        let timeout = self.options.connect_timeout;
+        let mut asking: FuturesUnordered<_> =
+            asked.into_iter().map(|asked| ask(asked, timeout)).collect();
         let mut best: Option<Topology> = None;
         let mut until = Instant::now() + self.options.connect_timeout;
         let mut error = None;
@@ -289,21 +324,16 @@ impl Cluster {
                 Ok(None) | Err(_) => break,
             }
         }
-        match (&best, error) {
-            (Some(_), _) => self.health.well("Redis"),
-            (None, Some(error)) => self.health.trouble("Redis", &error),
-            (None, None) => self.health.trouble("Redis", &"no node answers"),
-        }
-        best
+        best.ok_or(error)
     }
 }
 
 enum Asked {
     Known(Arc<Node>),
-    Seed(Box<Client>, Duration),
+    Seed(Box<Client>),
 }
 
-async fn ask(asked: Asked) -> RedisResult<Topology> {
+async fn ask(asked: Asked, timeout: Duration) -> RedisResult<Topology> {
     match asked {
         Asked::Known(node) => {
             let mut open = node.commands.open().await?;
@@ -313,7 +343,7 @@ async fn ask(asked: Asked) -> RedisResult<Topology> {
             }
             found
         }
-        Asked::Seed(client, timeout) => {
+        Asked::Seed(client) => {
             let address = client.get_connection_info().addr().to_string();
             let config = redis::AsyncConnectionConfig::new()
                 .set_connection_timeout(Some(timeout))

@@ -35,7 +35,7 @@ pub(super) async fn beat(inner: Arc<Inner>) {
             }
             Err(error) => inner.health.trouble("heartbeat", &error),
         }
-        inner.cluster.refresh().await;
+        inner.cluster.glance().await;
     }
 }
 
