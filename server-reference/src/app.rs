@@ -15,6 +15,7 @@ use crate::connections::Connections;
 use crate::engine_sessions::EngineSessions;
 use crate::engineio::Endpoints;
 use crate::handlers::Handlers;
+use crate::session_lists::SessionLists;
 use crate::sessions::Sessions;
 use crate::shard::Shard;
 use crate::shutdown::{Phase, Shutdown};
@@ -30,6 +31,8 @@ pub(crate) struct App {
     pub(crate) feed_config: Arc<FeedConfig>,
     pub(crate) shards: Vec<Arc<Shard>>,
     pub(crate) sessions: Sessions,
+    /// The sessions of all instances.
+    pub(crate) session_lists: Arc<SessionLists>,
     /// The Engine.IO sessions of Socket.IO clients.
     pub(crate) engine_sessions: Arc<EngineSessions>,
     /// Where applications speak Engine.IO itself.
@@ -67,13 +70,15 @@ impl App {
             application_bytes: queues.application,
             namespace: config.tidings_namespace(),
         };
-        let cluster = Cluster::new(&config, backplane.channels());
+        let channels = backplane.channels();
+        let cluster = Cluster::new(&config, channels.clone());
         Self {
             bus,
             backplane,
             feed_config: Arc::new(feed_config),
             shards,
             sessions: Sessions::default(),
+            session_lists: SessionLists::new(&config.redis.prefix, channels),
             engine_sessions: Arc::default(),
             engines: Endpoints::default(),
             handlers,

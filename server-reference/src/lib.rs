@@ -19,6 +19,7 @@ mod ids;
 mod rate;
 mod server;
 mod session;
+mod session_lists;
 mod sessions;
 mod shard;
 mod shutdown;

@@ -23,7 +23,7 @@ use crate::http;
 use crate::ids::random_id;
 use crate::shutdown::Phase;
 use crate::socketio::{Namespace, NamespacePattern};
-use crate::stats::{EventsStats, WebsocketStats};
+use crate::stats::{ClusterSessionPage, EventsStats, SessionPage, SessionPlace, WebsocketStats};
 
 /// The server could not be started, or not go on.
 #[derive(Debug, thiserror::Error)]
@@ -244,6 +244,7 @@ impl Server {
         let Self { app, bridge, listener, local_addr } = self;
         tracing::info!(address = %local_addr, instance = %app.config.instance, "listening");
         app.start_forwarding();
+        app.session_lists.listen(&app);
         let sampler = tokio::spawn(crate::stats::sample(Arc::clone(&app)));
         let bridge = tokio::spawn({
             let app = Arc::clone(&app);
@@ -333,6 +334,13 @@ impl Remote {
         let parsed = socketio::Namespace::new(path).ok_or_else(|| BadNamespace(path.into()))?;
         app.namespaces.listen();
         Ok(app.namespaces.named(parsed, &app.config))
+    }
+
+    /// At most `limit` sessions of all instances (and not more than [`SessionPage::MAX`]), those
+    /// behind `after`: what `GET /api/websocket/sessions` answers. The others are waited for at most
+    /// `timeouts.sessions`.
+    pub async fn sessions(&self, after: Option<SessionPlace>, limit: usize) -> ClusterSessionPage {
+        self.app.session_lists.page(&self.app, after, limit.min(SessionPage::MAX)).await
     }
 
     /// What `GET /api/websocket/stats` answers.

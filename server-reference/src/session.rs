@@ -8,6 +8,7 @@ mod requests;
 
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -51,7 +52,7 @@ thread_local! {
 pub(crate) async fn serve(app: Arc<App>, accepted: Accepted) {
     let Accepted { connection, leftover, transport, opening, peer, permit } = accepted;
     let link = link(&app, &transport);
-    let mut session = Session::new(app, connection, link, permit);
+    let mut session = Session::new(app, connection, peer, link, permit);
     session.sockets.opening = opening;
     if let Transport::Engine(_, handler) = &transport {
         session.engine = Some(Arc::clone(handler));
@@ -99,6 +100,8 @@ fn link(app: &App, transport: &Transport) -> ServerLink {
 struct Session {
     app: Arc<App>,
     connection: Arc<Connection>,
+    /// Where the client connected from.
+    peer: SocketAddr,
     link: ServerLink,
     decoder: Decoder,
     member: Option<Member>,
@@ -133,6 +136,7 @@ impl Session {
     fn new(
         app: Arc<App>,
         connection: Arc<Connection>,
+        peer: SocketAddr,
         link: ServerLink,
         permit: UpgradedPermit,
     ) -> Self {
@@ -147,6 +151,7 @@ impl Session {
             held: Held::default(),
             app,
             connection,
+            peer,
             link,
             member: None,
             superseded: None,

@@ -143,6 +143,30 @@ async fn health_tells_who_is_there() {
 }
 
 #[tokio::test]
+async fn sessions_are_listed_in_pages_and_wrong_questions_refused() {
+    let server = start(Config::default()).await;
+    for query in ["", "?scope=cluster", "?scope=instance", "?limit=1000&after=17.ab"] {
+        let page = server.ask(&get(&format!("/api/websocket/sessions{query}"))).await.json();
+        assert_eq!(page["total"], 0, "{query}");
+        assert_eq!(page["sessions"].as_array().map(Vec::len), Some(0));
+        assert_eq!(page["next"], Value::Null);
+        assert_eq!(page["missing"].is_array(), query != "?scope=instance");
+    }
+    for (query, names) in [
+        ("limit=0", "1 to 1000"),
+        ("limit=1001", "1 to 1000"),
+        ("limit=many", "1 to 1000"),
+        ("after=yesterday", "next"),
+        ("scope=world", "cluster or instance"),
+    ] {
+        let target = format!("/api/websocket/sessions?{query}");
+        let says = server.ask(&get(&target)).await.problem(400);
+        assert!(says.contains(names), "{query}: {says}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn stats_have_the_documented_shape() {
     let server = start(Config::default().with(|c| c.shards = 3)).await;
     let websocket = server.ask(&get("/api/websocket/stats")).await.json();

@@ -371,6 +371,9 @@ settings! {
         /// How long a connection may stay open after its session has gone on on another one.
         #[serde(with = "duration")]
         superseded: Duration = Duration::from_secs(10),
+        /// From a question for the sessions of all instances to the answers of the others.
+        #[serde(with = "duration")]
+        sessions: Duration = Duration::from_secs(1),
         /// From the signal to stop to the end: connections still open then are cut.
         #[serde(with = "duration")]
         drain: Duration = Duration::from_secs(10),

@@ -30,6 +30,7 @@ fn router(app: Arc<App>) -> Router {
     engines
         .route("/api/websocket/health", get(rest::health))
         .route("/api/websocket/stats", get(rest::websocket_stats))
+        .route("/api/websocket/sessions", get(rest::sessions))
         .route("/api/events/stats", get(rest::events_stats))
         .route(&paths.websocket, any(upgrade::websocket))
         .route(socketio, any(engineio::socketio))

@@ -11,7 +11,7 @@ use super::problem::Problem;
 use crate::app::App;
 use crate::backplane::Trouble;
 use crate::shutdown::Phase;
-use crate::stats::{EventsStats, WebsocketStats};
+use crate::stats::{EventsStats, SessionPage, SessionPlace, WebsocketStats};
 
 /// What `GET /api/websocket/health` answers.
 #[derive(Debug, Serialize)]
@@ -90,6 +90,32 @@ pub(super) async fn health(State(app): State<Arc<App>>, RawQuery(query): RawQuer
 
 pub(super) async fn websocket_stats(State(app): State<Arc<App>>) -> Response {
     json(StatusCode::OK, &WebsocketStats::of(&app))
+}
+
+/// How many sessions a page has when nobody says.
+const PAGE: usize = 100;
+
+pub(super) async fn sessions(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+    let query = query.as_deref();
+    let wrong = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail).into_response();
+    let limit = match parameter(query, "limit").map(str::parse) {
+        None => PAGE,
+        Some(Ok(limit)) if (1..=SessionPage::MAX).contains(&limit) => limit,
+        Some(_) => return wrong(format!("limit must be a number from 1 to {}", SessionPage::MAX)),
+    };
+    let after = match parameter(query, "after").map(str::parse::<SessionPlace>).transpose() {
+        Ok(after) => after,
+        Err(error) => return wrong(error.to_string()),
+    };
+    match parameter(query, "scope") {
+        Some("instance") => json(StatusCode::OK, &SessionPage::of(&app, after.as_ref(), limit)),
+        Some("cluster") | None => {
+            json(StatusCode::OK, &app.session_lists.page(&app, after, limit).await)
+        }
+        Some(other) => {
+            wrong(format!("scope is {other:?}; use cluster or instance, or leave it out"))
+        }
+    }
 }
 
 pub(super) async fn events_stats(State(app): State<Arc<App>>) -> Response {

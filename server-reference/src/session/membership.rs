@@ -7,6 +7,8 @@ use tidings_core::{Cursor, Pattern};
 
 use super::{Member, Session, queue_frames};
 use crate::ids::random_id;
+use crate::sessions::Carried;
+use crate::stats::unix_micros;
 
 impl Session {
     /// Takes the session up: from now on the connection gets what its subscriptions match, and
@@ -62,7 +64,9 @@ impl Session {
         // Queued before the hub is let go: no event can come before the welcome.
         queue_frames(&mut self.link, &self.connection);
         drop(hub);
-        self.app.sessions.enter(&session, &self.connection);
+        let connection = Arc::clone(&self.connection);
+        let since_ms = unix_micros() / 1000;
+        self.app.sessions.enter(&session, Carried { connection, peer: self.peer, since_ms });
         self.app.stats.welcomed(resumed);
         self.member = Some(Member { session, producer: hello.producer.into(), shard, key });
     }

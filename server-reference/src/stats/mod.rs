@@ -8,6 +8,7 @@ mod count;
 mod latency;
 mod live;
 mod rates;
+mod sessions;
 mod snapshot;
 
 use std::collections::BTreeMap;
@@ -18,12 +19,14 @@ use parking_lot::Mutex;
 use tidings_core::message::CloseCode;
 use tidings_core::{Lane, Offset};
 
+pub use crate::session_lists::ClusterSessionPage;
 pub(crate) use count::{ByPriority, Counter};
 pub use latency::Latency;
 use latency::Recorder;
 pub(crate) use live::{Live, Totals};
 use rates::History;
 pub use rates::Rates;
+pub use sessions::{BadPlace, SessionInfo, SessionPage, SessionPlace};
 pub use snapshot::{
     BusSnapshot, ConnectionStats, Delivered, Dropped, EventsStats, LaneSnapshot, PriorityCounts,
     Published, QueuedBytes, RecoveryStats, RequestStats, ShardSnapshot, WebsocketStats,
@@ -123,7 +126,7 @@ pub(crate) async fn sample(app: Arc<App>) {
 }
 
 /// The wall clock in microseconds since the Unix epoch: the unit of offsets.
-fn unix_micros() -> u64 {
+pub(crate) fn unix_micros() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

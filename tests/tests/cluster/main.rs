@@ -4,6 +4,7 @@ mod breaking;
 mod instances;
 mod log;
 mod secured;
+mod sessions;
 mod told;
 
 use std::collections::BTreeMap;
