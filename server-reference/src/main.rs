@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tidings_server::cli::{Cli, Command};
-use tidings_server::{Config, Server};
+use tidings_server::{Config, Server, ServerError};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -58,6 +58,7 @@ async fn serve(config: Config) -> ExitCode {
             server.serve(stop).await;
             ExitCode::SUCCESS
         }
+        Err(error @ ServerError::Config(_)) => fail(USAGE, &error.to_string()),
         Err(error) => fail(1, &error.to_string()),
     }
 }

@@ -72,6 +72,9 @@ fn wrong_settings_end_with_2_and_are_named() {
     assert!(refused(&["--listen", "9000"], &[]).contains("--listen"));
     assert!(refused(&["--listen", "0.0.0.0:9000"], &[]).contains("--insecure"));
     assert!(refused(&["--redis", "http://localhost"], &[]).contains("redis.urls"));
+    assert!(refused(&["--node-adapter", "streams"], &[]).contains("`classic`"));
+    let alone = refused(&["--node-adapter", "classic", "--listen", "127.0.0.1:0"], &[]);
+    assert!(alone.contains("node_adapter.kind") && alone.contains("--redis"), "{alone}");
     assert!(refused(&["--nonsense"], &[]).contains("--nonsense"));
     assert!(refused(&["--set", "nonsense=1"], &[]).contains("nonsense"));
     assert!(refused(&["--set", "nonsense"], &[]).contains("KEY=VALUE"));

@@ -49,7 +49,7 @@ mod table;
 
 pub use args::{ArgsError, Binary, IntoArgs, RawArgs};
 pub use broadcast::{AckError, Broadcast, EmitError, IntoRooms, MissingAcks};
-pub use cluster::MissingAnswers;
+pub use cluster::{MembersStats, MissingAnswers};
 pub use handler::{
     Call, ConnectError, Data, EventName, FromCall, Handler, HandlerOutput, Middleware, Reply, State,
 };

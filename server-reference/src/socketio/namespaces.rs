@@ -9,7 +9,7 @@ use tidings_core::socketio::Namespace as Path;
 
 use super::args::IntoArgs;
 use super::broadcast::EmitError;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, MembersStats};
 use super::listeners::{Listeners, adds_handlers};
 use super::namespace::Namespace;
 use crate::config::Config;
@@ -33,6 +33,11 @@ impl Namespaces {
     /// Does from now on what other instances tell, for the application has namespaces.
     pub(crate) fn listen(self: &Arc<Self>) {
         self.cluster.listen(self);
+    }
+
+    /// What has been told and heard since the start.
+    pub(crate) fn members(&self) -> MembersStats {
+        self.cluster.stats()
     }
 
     /// The others are not heard any more, for the server is at its end.

@@ -34,6 +34,24 @@ impl Counter {
     }
 }
 
+/// How often something went wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Mishaps(AtomicU64);
+
+impl Mishaps {
+    /// One more; `log` is called with their number, the more seldom the more there are.
+    pub(crate) fn add(&self, log: impl FnOnce(u64)) {
+        let number = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        if number.is_power_of_two() {
+            log(number);
+        }
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// One of something for each priority.
 #[derive(Debug, Default)]
 pub(crate) struct ByPriority<T>([T; Priority::COUNT]);

@@ -20,7 +20,7 @@ use tidings_core::message::CloseCode;
 use tidings_core::{Lane, Offset};
 
 pub use crate::session_lists::ClusterSessionPage;
-pub(crate) use count::{ByPriority, Counter};
+pub(crate) use count::{ByPriority, Counter, Mishaps};
 pub use latency::Latency;
 use latency::Recorder;
 pub(crate) use live::{Live, Totals};

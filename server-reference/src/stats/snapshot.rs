@@ -11,6 +11,7 @@ use super::{Latency, Live, Rates, Totals};
 use crate::accepted::TransportKind;
 use crate::app::App;
 use crate::backplane::{BackplaneStatus, LaneStatus};
+use crate::socketio::MembersStats;
 
 /// One number for each priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -173,6 +174,8 @@ pub struct WebsocketStats {
     pub requests: RequestStats,
     /// The log, and the instances that share it.
     pub backplane: BackplaneStatus,
+    /// What applications of Socket.IO are told by other instances and Node servers.
+    pub members: MembersStats,
     /// From an event's append to its write to sockets, over the last 10 to 20 seconds.
     pub latency_us: Latency,
     /// The same by shard.
@@ -338,6 +341,7 @@ impl WebsocketStats {
             },
             requests: RequestStats { total: requests.asked.get(), refused: requests.refused.get() },
             backplane: app.backplane.status(),
+            members: app.namespaces.members(),
             latency_us: Latency::of(shards.iter().map(|(stats, _)| &stats.latency)),
             shards: shards
                 .iter()

@@ -215,6 +215,17 @@ for (const from of ["node1", "tidings1"]) {
 }
 
 if (adapter === "classic") {
+  await check("the emitter reaches clients of a server without an application", async () => {
+    const client = io(members.find(([name]) => name === "tidings1")[1], options);
+    clients.plain = client;
+    await once(client, "connect");
+    let hello;
+    client.on("hello", (...args) => (hello = args));
+    // The server may not have subscribed yet.
+    await until(() => ask(clients.node1, "emitter to all", "hello", 1, bytes).then(() => hello));
+    assert.deepEqual(hello, [1, bytes]);
+  });
+
   await check("the emitter", async () => {
     const emitter = (...args) => () => ask(clients.node1, "emitter", ...args);
     await reaches(names, ["service", ...args, bytes],

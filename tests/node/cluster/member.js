@@ -9,6 +9,10 @@ import { createCluster } from "redis";
 import { Server } from "socket.io";
 
 const [name, urls, kind, subscriptionMode = "dynamic", port = "0"] = process.argv.slice(2);
+
+// What channels begin with; by default it is "socket.io".
+const PREFIX = "mixed";
+
 const redis = () => {
   const cluster = createCluster({ rootNodes: urls.split(",").map((url) => ({ url })) });
   cluster.on("error", () => {});
@@ -17,14 +21,18 @@ const redis = () => {
 const [publisher, subscriber] = await Promise.all([redis(), redis()]);
 const adapter =
   kind === "classic"
-    ? createAdapter(publisher, subscriber)
-    : createShardedAdapter(publisher, subscriber, { subscriptionMode });
+    ? createAdapter(publisher, subscriber, {
+        key: PREFIX,
+        publishOnSpecificResponseChannel: name.endsWith("2"),
+      })
+    : createShardedAdapter(publisher, subscriber, { channelPrefix: PREFIX, subscriptionMode });
 // When nothing is subscribed to on a node any more, the client (5.12) closes its connection there, and
 // fails if two subscriptions end at once; these three, one for each master, do not end.
 if (kind === "sharded") {
   await Promise.all(["a", "b", "c"].map((channel) => subscriber.sSubscribe(channel, () => {})));
 }
-const emitter = new Emitter(publisher).of("/app");
+const rootEmitter = new Emitter(publisher, { key: PREFIX });
+const emitter = rootEmitter.of("/app");
 
 const http = createServer();
 const app = new Server(http, { adapter }).of("/app");
@@ -99,6 +107,11 @@ app.on("connection", (socket) => {
     }
   });
   // What services without clients do.
+  socket.on("emitter to all", (...args) => {
+    const done = args.pop();
+    rootEmitter.emit(...args);
+    done();
+  });
   socket.on("emitter", (what, target, ...args) => {
     const done = args.pop();
     choose(emitter, target)[what](...args);

@@ -48,6 +48,8 @@ async fn on_tidings(
         c.timeouts.drain_spread = Duration::ZERO;
         c.node_adapter.kind = kind;
         c.node_adapter.mode = mode;
+        c.node_adapter.prefix = "mixed".to_owned();
+        c.node_adapter.specific_responses = name.ends_with('2');
         c.node_adapter.request_timeout = Duration::from_millis(500);
     });
     let server = Server::builder().config(config).bind().await.expect("a server");

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tidings_core::socketio::Namespace as Path;
 use tokio::sync::mpsc;
 
+use super::counts::Counts;
 use crate::backplane::Ear;
 
 /// Where messages wait.
@@ -16,6 +17,7 @@ pub(super) struct Inbox {
     waiting: AtomicUsize,
     max_message: usize,
     max_waiting: usize,
+    counts: Arc<Counts>,
 }
 
 /// A message that waits.
@@ -29,10 +31,11 @@ impl Inbox {
     pub(super) fn new(
         max_message: usize,
         max_waiting: usize,
+        counts: Arc<Counts>,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Delivery>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let waiting = AtomicUsize::new(0);
-        (Arc::new(Self { sender, waiting, max_message, max_waiting }), receiver)
+        (Arc::new(Self { sender, waiting, max_message, max_waiting, counts }), receiver)
     }
 
     /// Hears what comes for a namespace.
@@ -49,14 +52,25 @@ impl Inbox {
         let size = delivery.message.len();
         if size > self.max_message {
             let (channel, max) = (delivery.channel, self.max_message);
-            tracing::warn!(channel, size, max, "a message of another instance is too large");
+            self.counts.lost.add(|lost| {
+                tracing::warn!(
+                    lost,
+                    channel,
+                    size,
+                    max,
+                    "a message of another instance is too large"
+                );
+            });
             return;
         }
         if self.waiting.fetch_add(size, Ordering::Relaxed) + size > self.max_waiting {
             self.waiting.fetch_sub(size, Ordering::Relaxed);
-            tracing::warn!("messages of other instances come too fast: one was lost");
+            self.counts.lost.add(|lost| {
+                tracing::warn!(lost, "messages of other instances come too fast: one was lost");
+            });
             return;
         }
+        self.counts.heard.add(1);
         // Fails when nobody takes anything out any more.
         let _ = self.sender.send(delivery);
     }
@@ -80,7 +94,7 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_lost() {
-        let (inbox, mut receiver) = Inbox::new(4, 6);
+        let (inbox, mut receiver) = Inbox::new(4, 6, Arc::default());
         let ear = inbox.ear(Path::MAIN);
         for message in ["large", "four", "two", "2"] {
             ear.hear("c", message.into());
@@ -91,6 +105,7 @@ mod tests {
             taken.push(delivery.message);
         }
         assert_eq!(taken, ["four", "2"]);
+        assert_eq!((inbox.counts.heard.get(), inbox.counts.lost.get()), (2, 2));
         ear.hear("c", "two".into());
         assert!(receiver.try_recv().is_ok());
     }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tidings_core::socketio::Namespace as Path;
 use tokio::time::Instant;
 
 use super::message::{Asked, Heard};
 use super::pending::Open;
 use super::{Cluster, Delivery, Message, Question, Reply, serve};
-use crate::backplane::{Ear, NotCounted};
+use crate::backplane::{Channel, Ear, NotCounted};
 use crate::socketio::namespace::Namespace;
 
 /// Not all instances have answered.
@@ -93,10 +94,14 @@ impl Member {
 
     /// Tells the others, if there can be any. `message` is made only then.
     pub(in crate::socketio) fn tell(&self, message: impl FnOnce() -> Message) {
-        if self.has_others()
-            && let Some(channels) = &self.cluster.channels
-        {
-            let (channel, message) = self.cluster.format.message(self.path.as_str(), &message());
+        if self.has_others() {
+            self.publish(self.cluster.format.message(self.path.as_str(), &message()));
+        }
+    }
+
+    fn publish(&self, (channel, message): (Channel, Bytes)) {
+        if let Some(channels) = &self.cluster.channels {
+            self.cluster.counts.told.add(1);
             channels.publish(channel, message);
         }
     }
@@ -152,17 +157,14 @@ impl Member {
 
     /// Answers a question of another member.
     pub(super) fn reply(&self, asked: &Asked, reply: &Reply) {
-        if let Some(channels) = &self.cluster.channels
-            && let Some((channel, message)) =
-                self.cluster.format.reply(self.path.as_str(), asked, reply)
-        {
-            channels.publish(channel, message);
+        if let Some(reply) = self.cluster.format.reply(self.path.as_str(), asked, reply) {
+            self.publish(reply);
         }
     }
 
     /// Something has come for the namespace.
     pub(super) fn heard(self: &Arc<Self>, namespace: &Namespace, delivery: &Delivery) {
-        let Cluster { format, pending, .. } = &*self.cluster;
+        let Cluster { format, pending, counts, .. } = &*self.cluster;
         let Delivery { channel, message, .. } = delivery;
         let path = self.path.as_str();
         if format.room_of(path, channel).is_some_and(|room| !namespace.has_room(room)) {
@@ -176,9 +178,10 @@ impl Member {
                 pending.answered(&request, reply, message.len());
             }
             Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(channel, %error, "a message of another instance is not understood");
-            }
+            Err(error) => counts.not_understood.add(|number| {
+                let what = "a message of another instance is not understood";
+                tracing::warn!(number, channel, %error, what);
+            }),
         }
     }
 
@@ -191,7 +194,9 @@ impl Member {
                     drop(permit);
                 });
             }
-            Err(_) => tracing::warn!("other instances ask too much: a question was not answered"),
+            Err(_) => self.cluster.counts.not_answered.add(|number| {
+                tracing::warn!(number, "other instances ask too much: a question was not answered");
+            }),
         }
     }
 }

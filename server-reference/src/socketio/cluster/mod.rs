@@ -6,6 +6,7 @@
 //! is written; [`serve`] does what others want.
 
 mod classic;
+mod counts;
 mod document;
 mod inbox;
 mod member;
@@ -24,6 +25,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
 use self::classic::Classic;
+use self::counts::Counts;
+pub use self::counts::MembersStats;
 use self::inbox::{Delivery, Inbox};
 pub(in crate::socketio) use self::member::Member;
 pub use self::member::MissingAnswers;
@@ -40,6 +43,8 @@ use crate::ids::{random_hex, random_id};
 /// The way to the other instances.
 pub(crate) struct Cluster {
     channels: Option<Arc<dyn Channels>>,
+    adapter: NodeAdapterKind,
+    counts: Arc<Counts>,
     format: Box<dyn Format>,
     pending: Arc<Pending>,
     /// How many questions of others may still be worked on at once.
@@ -61,9 +66,13 @@ impl Cluster {
     /// The instances reached by `channels`, and the Node servers if the configuration says so.
     pub(crate) fn new(config: &Config, channels: Option<Arc<dyn Channels>>) -> Arc<Self> {
         let settings = &config.node_adapter;
-        let (inbox, deliveries) = Inbox::new(settings.max_message, settings.max_waiting);
+        let counts = Arc::<Counts>::default();
+        let (inbox, deliveries) =
+            Inbox::new(settings.max_message, settings.max_waiting, Arc::clone(&counts));
         Arc::new(Self {
             channels,
+            adapter: settings.kind,
+            counts,
             format: format(config),
             pending: Pending::new(settings.max_requests, settings.max_answers),
             serving: Arc::new(Semaphore::new(settings.max_requests)),
@@ -72,6 +81,10 @@ impl Cluster {
             deliveries: Mutex::new(Some(deliveries)),
             runtime: Handle::try_current().ok(),
         })
+    }
+
+    pub(super) fn stats(&self) -> MembersStats {
+        self.counts.stats(self.adapter)
     }
 
     /// Does what others tell, for as long as `namespaces` are there. The first call counts.

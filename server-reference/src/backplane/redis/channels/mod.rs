@@ -20,6 +20,7 @@ use super::health::Health;
 use super::keys;
 use super::options::Options;
 use crate::backplane::channels::{Channel, ChannelKind, Channels, Ear, Listening, NotCounted};
+use crate::stats::Mishaps;
 
 /// How long replicas have to say how many listen there. Few clients of Redis subscribe to any.
 const REPLICAS_ANSWER: Duration = Duration::from_millis(250);
@@ -38,12 +39,14 @@ struct Shared {
     /// What is listened to has changed, or a subscription was lost.
     changed: Arc<Notify>,
     /// Subscriptions that Redis has ended, as it does when a slot moves.
-    lost: Arc<Mutex<Vec<Channel>>>,
+    ended: Arc<Mutex<Vec<Channel>>>,
     /// How often what is listened to has changed, and how many of these changes Redis has confirmed.
     changes: AtomicU64,
     confirmed: watch::Sender<u64>,
     /// Bytes of messages that wait to be published.
     waiting: AtomicUsize,
+    /// Messages that were not published.
+    lost: Mishaps,
     /// All plain channels are published and subscribed to on the node that has this slot.
     home: u16,
 }
@@ -58,18 +61,19 @@ struct Outgoing {
 impl RedisChannels {
     pub(super) fn new(options: &Arc<Options>, seeds: Vec<Client>, runtime: &Handle) -> Self {
         let (listening, changed) = (Arc::<Listening>::default(), Arc::<Notify>::default());
-        let lost = Arc::<Mutex<Vec<Channel>>>::default();
-        let pushed = subscriptions::pushed(&listening, &changed, &lost);
+        let ended = Arc::<Mutex<Vec<Channel>>>::default();
+        let pushed = subscriptions::pushed(&listening, &changed, &ended);
         let health = Arc::new(Health::new());
         let shared = Arc::new(Shared {
             options: Arc::clone(options),
             cluster: Cluster::new(Arc::clone(options), seeds, pushed, health),
             listening,
             changed,
-            lost,
+            ended,
             changes: AtomicU64::new(0),
             confirmed: watch::Sender::new(0),
             waiting: AtomicUsize::new(0),
+            lost: Mishaps::default(),
             home: keys::slot(&options.tag),
         });
         let (outgoing, waiting) = mpsc::unbounded_channel();
@@ -161,7 +165,10 @@ impl Channels for RedisChannels {
         let before = self.shared.waiting.fetch_add(size, Ordering::Relaxed);
         if before > 0 && before + size > self.shared.options.buffer {
             self.shared.waiting.fetch_sub(size, Ordering::Relaxed);
-            tracing::warn!(channel = &*channel.name, "Redis is slow or away: a message was lost");
+            self.shared.lost.add(|lost| {
+                let channel = &*channel.name;
+                tracing::warn!(lost, channel, "Redis is slow or away: a message was lost");
+            });
             return;
         }
         // Fails only when the runtime is going away.

@@ -30,7 +30,9 @@ pub(super) async fn publish(shared: Arc<Shared>, mut waiting: mpsc::UnboundedRec
                 let fresh = outgoing.since.elapsed() < shared.options.settings.publish_timeout;
                 if !fresh {
                     let channel = &*outgoing.channel.name;
-                    tracing::warn!(channel, "Redis is away: a message was lost");
+                    shared.lost.add(|lost| {
+                        tracing::warn!(lost, channel, "Redis is away: a message was lost");
+                    });
                 }
                 fresh
             });

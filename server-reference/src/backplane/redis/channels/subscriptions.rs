@@ -27,9 +27,9 @@ const AT_ONCE: usize = 256;
 pub(super) fn pushed(
     listening: &Arc<Listening>,
     changed: &Arc<Notify>,
-    lost: &Arc<Mutex<Vec<Channel>>>,
+    ended: &Arc<Mutex<Vec<Channel>>>,
 ) -> Pushed {
-    let (listening, changed, lost) = (listening.clone(), changed.clone(), lost.clone());
+    let (listening, changed, ended) = (listening.clone(), changed.clone(), ended.clone());
     Arc::new(move |info: PushInfo| {
         let mut texts = info.data.iter().map(|value| match value {
             Value::BulkString(bytes) => bytes.as_slice(),
@@ -51,7 +51,7 @@ pub(super) fn pushed(
             }
             PushKind::SUnsubscribe => {
                 if let Some(name) = text() {
-                    lost.lock().push(Channel::sharded(name));
+                    ended.lock().push(Channel::sharded(name));
                     changed.notify_one();
                 }
                 return;
@@ -126,9 +126,9 @@ async fn give_up(held: &mut BTreeMap<String, Held>, address: &str) {
 /// Subscribes to what is missing, and ends what is not wanted, or not where it should be. Returns
 /// whether all is as it should be.
 async fn settle(shared: &Shared, held: &mut BTreeMap<String, Held>) -> bool {
-    for lost in std::mem::take(&mut *shared.lost.lock()) {
+    for ended in std::mem::take(&mut *shared.ended.lock()) {
         for held in held.values_mut() {
-            held.channels.remove(&lost);
+            held.channels.remove(&ended);
         }
     }
     let Some((wanted, mut settled)) = wanted(shared).await else { return false };
