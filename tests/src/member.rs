@@ -107,15 +107,14 @@ fn describe(socket: &RemoteSocket) -> Value {
 }
 
 fn doing_things_to_others(app: &Namespace) {
-    app.on(
-        "move",
-        |socket: Socket, Data((target, into, from)): Data<(Target, String, String)>| async move {
-            let sockets = target.among(socket.namespace());
-            sockets.sockets_join(into);
-            sockets.sockets_leave(from);
-            Reply(())
-        },
-    )
+    app.on("bring", |socket: Socket, Data((target, room)): Data<(Target, String)>| async move {
+        target.among(socket.namespace()).sockets_join(room);
+        Reply(())
+    })
+    .on("take", |socket: Socket, Data((target, room)): Data<(Target, String)>| async move {
+        target.among(socket.namespace()).sockets_leave(room);
+        Reply(())
+    })
     .on("dismiss", |socket: Socket, Data((target, close)): Data<(Target, bool)>| async move {
         target.among(socket.namespace()).disconnect_sockets(close);
         Reply(())

@@ -83,9 +83,12 @@ app.on("connection", (socket) => {
       done(true, []);
     }
   });
-  socket.on("move", (target, into, from, done) => {
-    choose(app, target).socketsJoin(into);
-    choose(app, target).socketsLeave(from);
+  socket.on("bring", (target, room, done) => {
+    choose(app, target).socketsJoin(room);
+    done();
+  });
+  socket.on("take", (target, room, done) => {
+    choose(app, target).socketsLeave(room);
     done();
   });
   socket.on("dismiss", (target, close, done) => {
