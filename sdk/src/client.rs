@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::buffer::{Buffer, Overflow};
 use crate::builder::ClientBuilder;
+use crate::collection::CollectionBuilder;
 use crate::error::{Closed, EventError, PublishError, RequestError, SubscribeError};
 use crate::orders::{Handle, Order, Shared, gone};
 use crate::publish::PublishBuilder;
@@ -209,6 +210,21 @@ impl Client {
     ) -> RequestBuilder<R> {
         let payload = encode(payload).map_err(RequestError::Payload);
         RequestBuilder::new(self.handle.clone(), name, payload)
+    }
+
+    /// Asks with a payload as it is, and gives back the reply as it is.
+    pub(crate) async fn request_raw(
+        &self,
+        name: impl Into<Arc<str>>,
+        payload: Payload,
+    ) -> Result<Payload, RequestError> {
+        RequestBuilder::<()>::new(self.handle.clone(), name, Ok(payload)).raw().await
+    }
+
+    /// A collection of the server's: records that are kept in step with it. Await the result to
+    /// open it; see [`collection`](crate::collection).
+    pub fn collection<T>(&self, name: impl Into<String>) -> CollectionBuilder<T> {
+        CollectionBuilder::new(self.clone(), name.into())
     }
 
     /// Answers the server's requests of this name, each in a task of its own; the latest handler

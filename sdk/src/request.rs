@@ -69,6 +69,11 @@ impl<R> RequestBuilder<R> {
         self
     }
 
+    /// The reply as it is.
+    pub(crate) async fn raw(self) -> Result<Payload, RequestError> {
+        self.ask().await.map(|(_, payload)| payload)
+    }
+
     async fn ask(self) -> Result<(Arc<str>, Payload), RequestError> {
         let payload = self.payload?;
         let (done, reply) = oneshot::channel();

@@ -1,15 +1,17 @@
-//! Tasks, timers, time and chance of the platform. With `net`, the only module that knows which
-//! platform it is.
+//! Tasks, timers, time and chance of the platform. With `net` and the storage of files, the only
+//! module that knows which platform it is.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidings_core::Time;
 use tidings_core::rng::Rng;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep};
+
+use crate::request::BoxFuture;
 
 /// Where tasks run.
 #[derive(Debug, Clone)]
@@ -79,4 +81,31 @@ pub(crate) fn random(len: usize) -> Result<(String, u64), getrandom::Error> {
         id.push_str(&chunk);
     }
     Ok((id, getrandom::u64()?))
+}
+
+/// Waits.
+pub(crate) async fn sleep(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+/// Does work that blocks where it holds up nobody.
+pub(crate) fn off_thread<R: Send + 'static>(
+    work: impl FnOnce() -> R + Send + 'static,
+) -> BoxFuture<R> {
+    Box::pin(async move {
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is going away, and this future with it.
+                Err(_cancelled) => std::future::pending().await,
+            },
+        }
+    })
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

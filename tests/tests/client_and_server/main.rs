@@ -1,6 +1,7 @@
 //! The client and the server, end to end.
 
 mod blocked;
+mod collections;
 mod network;
 
 use std::collections::BTreeMap;

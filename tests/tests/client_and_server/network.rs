@@ -1,9 +1,11 @@
 //! A server on a network that breaks when it is told to.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tidings_server::config::Collection;
 use tidings_server::{Config, Remote, Server};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -18,11 +20,12 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// A server with what `prepare` adds to it, listening at `address`.
+    /// A server with a collection `todos` and what `prepare` adds to it, listening at `address`.
     pub(crate) async fn start(address: SocketAddr, prepare: impl FnOnce(&Server)) -> Self {
         let mut config = Config::default();
         config.listen = address;
         config.timeouts.drain_spread = Duration::from_millis(10);
+        config.collections.insert("todos".to_owned(), Collection::default());
         let server = Server::builder().config(config).bind().await.unwrap();
         prepare(&server);
         let (address, remote) = (server.local_addr(), server.remote());
@@ -55,6 +58,7 @@ impl Drop for Running {
 pub(crate) struct Proxy {
     pub(crate) url: String,
     open: Arc<Mutex<Vec<AbortHandle>>>,
+    blocked: Arc<AtomicBool>,
     _accepting: JoinSet<()>,
 }
 
@@ -63,10 +67,14 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let open: Arc<Mutex<Vec<AbortHandle>>> = Arc::default();
-        let opened = open.clone();
+        let blocked = Arc::new(AtomicBool::new(false));
+        let (opened, blocks) = (open.clone(), blocked.clone());
         let mut accepting = JoinSet::new();
         accepting.spawn(async move {
             while let Ok((mut outside, _)) = listener.accept().await {
+                if blocks.load(Ordering::Relaxed) {
+                    continue;
+                }
                 outside.set_nodelay(true).unwrap();
                 let pass = tokio::spawn(async move {
                     let Ok(mut inside) = TcpStream::connect(server).await else { return };
@@ -76,7 +84,13 @@ impl Proxy {
                 opened.lock().unwrap().push(pass.abort_handle());
             }
         });
-        Self { url, open, _accepting: accepting }
+        Self { url, open, blocked, _accepting: accepting }
+    }
+
+    /// Breaks all connections and lets no other through until it is told so.
+    pub(crate) fn block(&self, blocked: bool) {
+        self.blocked.store(blocked, Ordering::Relaxed);
+        self.cut();
     }
 
     /// Breaks all connections, with whatever is on its way.

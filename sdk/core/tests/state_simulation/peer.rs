@@ -45,6 +45,7 @@ pub(crate) struct Peer {
     policy: Policy,
     disk: Disk,
     pub(crate) connected: bool,
+    must_load: bool,
     /// How much of the log it has been sent.
     pub(crate) cursor: usize,
     pub(crate) asks: VecDeque<Ask>,
@@ -65,6 +66,7 @@ impl Peer {
             policy: policy.clone(),
             disk: Disk { mutations: Vec::new(), next_seq: 1 },
             connected: false,
+            must_load: false,
             cursor: 0,
             asks: VecDeque::new(),
             answers: VecDeque::new(),
@@ -114,13 +116,18 @@ impl Peer {
     pub(crate) fn connect(&mut self, cursor: usize, load: bool) {
         self.connected = true;
         self.cursor = cursor;
-        if load || self.store.is_loading() {
+        if load {
+            self.store.missed();
+        }
+        self.must_load = self.store.is_loading();
+    }
+
+    /// Asks for what it needs, some time after it has become connected.
+    pub(crate) fn send(&mut self) {
+        if std::mem::take(&mut self.must_load) {
             let load = self.store.begin_load(2);
             self.asks.push_back(Ask::Load(load));
         }
-    }
-
-    pub(crate) fn send(&mut self) {
         if let Some(batch) = self.store.next_batch() {
             self.asks.push_back(Ask::Mutate(batch));
         }

@@ -103,6 +103,8 @@ pub struct Store {
     /// All changes up to here are in `confirmed`.
     version: Version,
     loading: bool,
+    /// Changes may have been missed since the load began.
+    missed: bool,
     /// While everything is loaded: which records were on a page.
     listed: Option<BTreeSet<Key>>,
     pending: BTreeMap<u64, Pending>,
@@ -130,6 +132,7 @@ impl Store {
             deleted: BTreeMap::new(),
             version: Version(0),
             loading: true,
+            missed: false,
             listed: None,
             pending: BTreeMap::new(),
             pending_bytes: 0,

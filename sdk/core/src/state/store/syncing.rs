@@ -131,10 +131,19 @@ impl Store {
         self.settle(key, seq, value)
     }
 
-    /// Begins to load what is not here yet. To be asked for when changes may have been missed, and
-    /// at first; changes that come meanwhile are to be [confirmed](Self::confirm) as always.
+    /// Changes may have been missed: those that come from now on are not all there are, until a
+    /// load is complete.
+    pub const fn missed(&mut self) {
+        self.loading = true;
+        self.missed = true;
+    }
+
+    /// Begins to load what is not here yet: at first, and after changes were
+    /// [missed](Self::missed). Changes that come meanwhile are to be [confirmed](Self::confirm) as
+    /// always.
     pub fn begin_load(&mut self, limit: usize) -> Load {
         self.loading = true;
+        self.missed = false;
         self.listed = (self.version == Version(0)).then(BTreeSet::new);
         let client = Some(self.config.client.clone());
         Load { after: self.version, began: self.version, limit, client }
@@ -158,7 +167,7 @@ impl Store {
         if let Some(listed) = self.listed.take() {
             self.drop_unlisted(&listed, page.version);
         }
-        self.loading = false;
+        self.loading = self.missed;
         self.version = self.version.max(page.version);
         self.deleted.clear();
         let is_there = |(seq, pending): &(&u64, &Pending)| {
