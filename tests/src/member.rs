@@ -88,6 +88,7 @@ pub fn add(app: &Namespace, name: &'static str) {
             Err(MissingAnswers { received, .. }) => (true, received.iter().map(describe).collect()),
         })
     });
+    speaking_to_what_is_fetched(app);
     doing_things_to_others(app);
     between_members(app, name);
 }
@@ -104,6 +105,32 @@ fn describe(socket: &RemoteSocket) -> Value {
         "name": data["name"],
         "auth": handshake["auth"]["name"],
     })
+}
+
+/// The client of this name, wherever it is.
+async fn find(namespace: &Namespace, name: &str) -> Option<RemoteSocket> {
+    let found = namespace.sockets().fetch_sockets().await.ok()?;
+    let is_named = |socket: &RemoteSocket| socket.data::<Auth>().is_ok_and(|it| it.name == name);
+    found.into_iter().find(is_named)
+}
+
+fn speaking_to_what_is_fetched(app: &Namespace) {
+    let patience = Duration::from_secs(60);
+    app.on(
+        "whisper",
+        move |socket: Socket, Data((name, question)): Data<(String, Any)>| async move {
+            let found = find(socket.namespace(), &name).await.ok_or("nobody is called so")?;
+            found.join(format!("whispered to {name}"));
+            let answer = found.emit_with_ack::<Any>("question", question, patience).await;
+            answer.map(Reply).map_err(|_| "no answer")
+        },
+    )
+    .on("hush", |socket: Socket, Data(name): Data<String>| async move {
+        let found = find(socket.namespace(), &name).await.ok_or("nobody is called so")?;
+        found.emit("hush", &name).map_err(|_| "not sent")?;
+        found.leave(&format!("whispered to {name}"));
+        Ok::<_, &str>(Reply(()))
+    });
 }
 
 fn doing_things_to_others(app: &Namespace) {

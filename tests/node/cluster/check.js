@@ -173,6 +173,17 @@ for (const from of ["node1", "tidings1"]) {
     assert.deepEqual(await collect({}, 300, { bytes, of: "node2" }), [true, ["node2"]]);
   });
 
+  await check(`${from}: what is fetched can be spoken to`, async () => {
+    for (const name of names) {
+      const answer = await ask(clients[from], "whisper", name, { bytes });
+      assert.deepEqual(answer, { name, bytes: Buffer.from(name), back: bytes });
+      const room = { to: [`whispered to ${name}`] };
+      await until(async () => (await fetched(from, room)).length === 1);
+      await reaches([name], ["hush", name], () => ask(clients[from], "hush", name));
+      await until(async () => (await fetched(from, room)).length === 0);
+    }
+  });
+
   await check(`${from}: rooms of others`, async () => {
     const bring = (target, room) => ask(clients[from], "bring", target, room);
     const take = (target, room) => ask(clients[from], "take", target, room);

@@ -83,6 +83,17 @@ app.on("connection", (socket) => {
       done(true, []);
     }
   });
+  socket.on("whisper", async (name, question, done) => {
+    const found = (await app.fetchSockets()).find(({ data }) => data.name === name);
+    found.join(`whispered to ${name}`);
+    done(await found.timeout(60_000).emitWithAck("question", question));
+  });
+  socket.on("hush", async (name, done) => {
+    const found = (await app.fetchSockets()).find(({ data }) => data.name === name);
+    found.emit("hush", name);
+    found.leave(`whispered to ${name}`);
+    done();
+  });
   socket.on("bring", (target, room, done) => {
     choose(app, target).socketsJoin(room);
     done();

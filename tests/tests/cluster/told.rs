@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tidings::socketio::Manager;
 use tidings_harness::redis_cluster::RedisCluster;
+use tidings_server::config::NodeAdapterKind;
 use tidings_server::socketio::Namespace;
 
 use super::instances::Instance;
@@ -48,18 +49,25 @@ async fn together(chat: &Namespace, client: &Told, number: &mut u32) {
     within(reached).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn instances_tell_each_other_again_after_a_slot_has_moved_and_its_master_has_died() {
-    let mut redis = RedisCluster::start().await.unwrap();
+/// Two instances on a cluster of Redis, each with the namespace.
+async fn two(redis: &RedisCluster, kind: NodeAdapterKind) -> (Vec<Instance>, Vec<Namespace>) {
     let mut instances = Vec::new();
     for name in ["a", "b"] {
-        let started = Instance::start_with(&redis, name, |config| {
+        let started = Instance::start_with(redis, name, |config| {
+            config.node_adapter.kind = kind;
             config.node_adapter.request_timeout = Duration::from_millis(500);
         });
         instances.push(started.await);
     }
-    let chats: Vec<_> =
-        instances.iter().map(|instance| instance.remote.namespace("/chat").unwrap()).collect();
+    let namespace = |instance: &Instance| instance.remote.namespace("/chat").unwrap();
+    let chats = instances.iter().map(namespace).collect();
+    (instances, chats)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn instances_tell_each_other_again_after_a_slot_has_moved_and_its_master_has_died() {
+    let mut redis = RedisCluster::start().await.unwrap();
+    let (instances, chats) = two(&redis, NodeAdapterKind::Off).await;
     let client = Told::at(&instances[1]).await;
     let mut number = 0;
     together(&chats[0], &client, &mut number).await;
@@ -71,4 +79,22 @@ async fn instances_tell_each_other_again_after_a_slot_has_moved_and_its_master_h
 
     redis.kill(next);
     together(&chats[0], &client, &mut number).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_classic_adapter_the_death_of_the_node_that_is_subscribed_to_is_overcome() {
+    let mut redis = RedisCluster::start().await.unwrap();
+    let (instances, chats) = two(&redis, NodeAdapterKind::Classic).await;
+    let client = Told::at(&instances[1]).await;
+    let mut number = 0;
+    together(&chats[0], &client, &mut number).await;
+    for node in 0..3 {
+        let question = ["PUBSUB", "NUMSUB", "socket.io-request#/chat#"];
+        let (_, subscribed): (String, usize) = redis.ask(node, &question).await.unwrap();
+        if subscribed > 0 {
+            redis.kill(node);
+            return together(&chats[0], &client, &mut number).await;
+        }
+    }
+    panic!("nobody has subscribed anywhere");
 }
