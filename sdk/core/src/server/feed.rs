@@ -483,6 +483,12 @@ impl Feed {
         }
         let replay = &mut self.replays[index];
         let mut finished = events.is_empty();
+        if finished && replay.after.offset < replay.until {
+            let until = Place { offset: replay.until, ..replay.after };
+            if !log.reaches(lane, until) {
+                return false;
+            }
+        }
         for logged in events {
             if logged.offset() > replay.until {
                 finished = true;

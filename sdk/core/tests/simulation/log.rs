@@ -1,6 +1,6 @@
 //! The log that all servers share, and what was ever in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tidings_core::server::LogReader;
 use tidings_core::{Cursor, Epoch, Event, Offset, Pattern, Priority, Time};
 
 /// Microseconds since the Unix epoch at which every world begins.
-const BEGINNING: u64 = 1_700_000_000_000_000;
+pub(crate) const BEGINNING: u64 = 1_700_000_000_000_000;
 
 /// An event that was appended.
 #[derive(Debug)]
@@ -20,6 +20,13 @@ pub(crate) struct Entry {
     pub(crate) offset: Offset,
     pub(crate) event: Event,
     pub(crate) producer: Arc<str>,
+    pub(crate) seq: u64,
+    /// The place it had before it was put back elsewhere.
+    pub(crate) moved_from: Option<Offset>,
+    /// A failover has lost it, and nobody has put it back at this place.
+    pub(crate) lost: bool,
+    /// Whoever published it is still alive.
+    pub(crate) publisher_lives: bool,
 }
 
 /// The lanes, as every instance on one backplane reads them.
@@ -37,8 +44,7 @@ pub(crate) struct Log {
 impl Log {
     pub(crate) fn new(max_events: usize) -> Self {
         let partitioning = Partitioning::new(3).with_depth("rooms", 2);
-        let retention =
-            Retention { max_events, max_age: Duration::from_secs(3600), ..Retention::default() };
+        let retention = retention(max_events);
         let lanes = (0..u32::from(partitioning.count()) * Priority::COUNT as u32)
             .filter_map(Lane::from_number)
             .map(|lane| LaneLog::new(lane, Epoch(1), retention.clone(), BEGINNING))
@@ -59,7 +65,15 @@ impl Log {
         match self.lanes[lane.number() as usize].append(BEGINNING + micros, event, key) {
             Appended::Fresh(logged) => {
                 let event = logged.event().clone();
-                let entry = Entry { offset: logged.offset(), event, producer };
+                let entry = Entry {
+                    offset: logged.offset(),
+                    event,
+                    producer,
+                    seq,
+                    moved_from: None,
+                    lost: false,
+                    publisher_lives: true,
+                };
                 self.history.entry(lane).or_default().push(entry);
                 self.grown = true;
                 Position { lane, offset: logged.offset() }
@@ -97,13 +111,38 @@ impl Log {
         lane.binary_search_by_key(&offset, |entry| entry.offset).ok().map(|at| &lane[at])
     }
 
-    /// What was ever appended that a pattern matches.
+    /// Acknowledged or not, what was appended and is nowhere any more.
+    pub(crate) fn gone(&self) -> impl Iterator<Item = (Lane, &Entry)> {
+        self.history.iter().flat_map(|(lane, entries)| {
+            let there: BTreeSet<_> = entries
+                .iter()
+                .filter(|entry| !entry.lost)
+                .map(|entry| (Arc::clone(&entry.producer), entry.seq))
+                .collect();
+            let mut told = BTreeSet::new();
+            entries
+                .iter()
+                .filter(|entry| entry.lost)
+                .filter(move |entry| {
+                    let key = (Arc::clone(&entry.producer), entry.seq);
+                    !there.contains(&key) && told.insert(key)
+                })
+                .map(|entry| (*lane, entry))
+        })
+    }
+
+    /// What was ever appended and is there that a pattern matches.
     pub(crate) fn matching(&self, pattern: &Pattern) -> impl Iterator<Item = (Lane, &Entry)> {
         self.history
             .iter()
             .flat_map(|(lane, entries)| entries.iter().map(|entry| (*lane, entry)))
-            .filter(|(_, entry)| pattern.matches(&entry.event.name))
+            .filter(|(_, entry)| !entry.lost && pattern.matches(&entry.event.name))
     }
+}
+
+/// What worlds keep of their logs.
+pub(crate) fn retention(max_events: usize) -> Retention {
+    Retention { max_events, max_age: Duration::from_secs(3600), ..Retention::default() }
 }
 
 impl LogReader for Log {

@@ -8,6 +8,7 @@ use tidings_core::ws::Encoding;
 use tidings_core::{Priority, Time};
 
 use crate::network::Cut;
+use crate::traffic::Fault;
 
 pub(crate) const NAMES: [&str; 6] = ["a.b", "a.c", "b.c", "c.d.e", "rooms.1.said", "rooms.2.said"];
 const PATTERNS: [&str; 8] = ["a.*", "**", "b.c", "c.**", "*.c", "rooms.1.*", "rooms.**", "**.said"];
@@ -94,6 +95,31 @@ impl Plan {
             acts,
             end: Time::from_start(end),
         }
+    }
+}
+
+impl Plan {
+    /// What goes wrong between the servers and their Redis: when, in which partition, and what.
+    pub(crate) fn faults(&self, rng: &mut Rng, partitions: usize) -> Vec<(Time, usize, Fault)> {
+        let mut faults = Vec::new();
+        for _ in 0..2 + rng.below(12) {
+            let at = Duration::from_micros(rng.below(self.end.since_start().as_micros() as u64));
+            let partition = rng.below(partitions as u64) as usize;
+            let server = rng.below(self.servers as u64) as usize;
+            let mut some = |least, more| Duration::from_millis(least + rng.below(more));
+            let (notice, down) = (some(200, 2000), some(500, 5000));
+            let lasts = if down.subsec_micros() % 8 == 0 { some(14_000, 8000) } else { down };
+            let fault = match notice.subsec_millis() % 10 {
+                0..3 => Fault::Crash { notice, down },
+                3..5 => Fault::Isolate { notice, down },
+                5 => Fault::ReplicaDown { down },
+                6 => Fault::Lag { lasts: notice },
+                7..9 => Fault::Block { server, lasts },
+                _ => Fault::DropSubscription { server },
+            };
+            faults.push((Time::from_start(at), partition, fault));
+        }
+        faults
     }
 }
 

@@ -1,6 +1,6 @@
 //! A server: connections, and the core's parts that serve them, put together as a real one does.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,19 +8,23 @@ use bytes::Bytes;
 use tidings_core::link::{ServerLink, ServerLinkConfig, Wire as Encoded, encode_event};
 use tidings_core::log::Read;
 use tidings_core::message::{
-    ClientMessage, Close, CloseCode, Delivery, Frame, Hello, Publish, ServerMessage, SubId,
-    Subscribe, Welcome,
+    ClientMessage, Close, CloseCode, Delivery, Frame, Hello, Position, Publish, Refusal,
+    ServerMessage, SubId, Subscribe, Welcome,
 };
 use tidings_core::server::{Feed, FeedConfig, FeedStats, Hub, HubKey, LogReader};
 use tidings_core::socketio::{self, Namespace, SocketIds};
+use tidings_core::time::earliest;
 use tidings_core::websocket::{self, Opcode};
-use tidings_core::{Cursor, Event, Lane, Pattern, Place, Priority, Time, ws};
+use tidings_core::{Cursor, Event, Lane, Partitioning, Pattern, Place, Priority, Time, ws};
 
-use crate::log::Log;
+use crate::backplane::{Backplane, lanes};
+use crate::instance::Token;
 use crate::network::Line;
 use crate::world::Sabotage;
 
 const BATCH: usize = 128;
+/// How long a subscription waits until its partitions can be read.
+const PREPARED_WITHIN: Duration = Duration::from_secs(2);
 const PING: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(4));
 /// Bytes of events that may wait for a connection, of each priority.
 const QUEUE: usize = 1500;
@@ -34,6 +38,10 @@ pub(crate) struct Peer {
     pub(crate) feed: Feed,
     /// What has arrived and was not read yet.
     unread: VecDeque<Frame>,
+    /// Messages about subscriptions that wait until what they need can be read, and how long the
+    /// first may.
+    held: VecDeque<ClientMessage>,
+    held_until: Time,
     member: Option<(HubKey, Arc<str>)>,
 }
 
@@ -45,6 +53,7 @@ pub(crate) struct Server {
     pub(crate) signalled: bool,
     pub(crate) peers: BTreeMap<Line, Peer>,
     hub: Hub<Line>,
+    partitioning: Partitioning,
     interested: Vec<bool>,
     /// What the feeds of former connections have been through.
     pub(crate) past: FeedStats,
@@ -52,14 +61,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(log: &Log, sabotage: Option<Sabotage>) -> Self {
-        let partitions = usize::from(log.partitioning.count());
+    pub(crate) fn new(partitioning: &Partitioning, sabotage: Option<Sabotage>) -> Self {
+        let partitions = usize::from(partitioning.count());
         Self {
             up: true,
             stirred: false,
             signalled: false,
             peers: BTreeMap::new(),
-            hub: Hub::new(log.partitioning.clone()),
+            hub: Hub::new(partitioning.clone()),
+            partitioning: partitioning.clone(),
             interested: vec![false; partitions],
             past: FeedStats::default(),
             sabotage,
@@ -67,12 +77,12 @@ impl Server {
     }
 
     /// All that it knows is gone.
-    pub(crate) fn crash(&mut self, log: &Log) {
+    pub(crate) fn crash(&mut self, backplane: &Backplane) {
         for line in self.peers.keys().copied().collect::<Vec<_>>() {
-            self.lose(line, log);
+            self.lose(line, backplane);
         }
         let past = self.past;
-        *self = Self { up: false, past, ..Self::new(log, self.sabotage) };
+        *self = Self { up: false, past, ..Self::new(&self.partitioning, self.sabotage) };
     }
 
     /// A connection is there. Returns the subprotocol chosen.
@@ -105,7 +115,14 @@ impl Server {
             ..FeedConfig::default()
         });
         let feed = Feed::new(Encoded::WsJson, config);
-        let peer = Peer { link, feed, unread: VecDeque::new(), member: None };
+        let peer = Peer {
+            link,
+            feed,
+            unread: VecDeque::new(),
+            held: VecDeque::new(),
+            held_until: Time::ZERO,
+            member: None,
+        };
         self.peers.insert(line, peer);
         (!socketio).then(|| subprotocol.unwrap_or_default().to_owned())
     }
@@ -125,7 +142,7 @@ impl Server {
         &mut self,
         now: Time,
         line: Line,
-        log: &mut Log,
+        backplane: &Backplane,
     ) -> Result<Option<usize>, Close> {
         let Some(peer) = self.peers.get_mut(&line) else { return Ok(None) };
         if peer.feed.is_choked() {
@@ -137,30 +154,72 @@ impl Server {
         while let Some(message) =
             self.peers.get_mut(&line).and_then(|peer| peer.link.poll_message())
         {
-            self.handle(now, line, message, log)?;
+            self.handle(now, line, message, backplane)?;
         }
         Ok(Some(size))
     }
 
+    /// Does what a message asks, or holds it back until what it needs can be read here.
     fn handle(
         &mut self,
         now: Time,
         line: Line,
         message: ClientMessage,
-        log: &mut Log,
+        backplane: &Backplane,
+    ) -> Result<(), Close> {
+        let Some(peer) = self.peers.get_mut(&line) else { return Ok(()) };
+        if !peer.held.is_empty() {
+            if is_about_subscriptions(&message) {
+                peer.held.push_back(message);
+                return Ok(());
+            }
+        } else if is_about_subscriptions(&message)
+            && !backplane.prepare(now, needed(&self.partitioning, &message))
+        {
+            peer.held.push_back(message);
+            peer.held_until = now + PREPARED_WITHIN;
+            return Ok(());
+        }
+        self.carry_out(now, line, message, backplane)
+    }
+
+    /// Does what messages ask that were held back, as far as it can be done now.
+    pub(crate) fn release(&mut self, now: Time, line: Line, backplane: &Backplane) {
+        while let Some(peer) = self.peers.get_mut(&line)
+            && let Some(first) = peer.held.front()
+        {
+            let is_ready = backplane.prepare(now, needed(&self.partitioning, first));
+            if !(is_ready || backplane.is_reached() && peer.held_until <= now) {
+                if peer.held_until <= now {
+                    peer.held_until = now + PREPARED_WITHIN;
+                }
+                return;
+            }
+            let Some(message) = peer.held.pop_front() else { return };
+            peer.held_until = now + PREPARED_WITHIN;
+            self.carry_out(now, line, message, backplane).expect("no goodbye is held back");
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        now: Time,
+        line: Line,
+        message: ClientMessage,
+        backplane: &Backplane,
     ) -> Result<(), Close> {
         match message {
-            ClientMessage::Hello(hello) => self.hello(now, line, hello, log),
-            ClientMessage::Subscribe(subscribe) => self.subscribe(now, line, subscribe, log),
-            ClientMessage::Unsubscribe(id) => self.unsubscribe(now, line, id, log),
-            ClientMessage::Publish(publish) => self.publish(now, line, publish, log),
+            ClientMessage::Hello(hello) => self.hello(now, line, hello, backplane),
+            ClientMessage::Subscribe(subscribe) => self.subscribe(now, line, subscribe, backplane),
+            ClientMessage::Unsubscribe(id) => self.unsubscribe(now, line, id, backplane),
+            ClientMessage::Publish(publish) => self.publish(now, line, publish, backplane),
             ClientMessage::Bye => return Err(Close::new(CloseCode::NORMAL, "goodbye")),
             other => panic!("nobody says {other:?} here"),
         }
         Ok(())
     }
 
-    fn hello(&mut self, now: Time, line: Line, hello: Hello, log: &Log) {
+    fn hello(&mut self, now: Time, line: Line, hello: Hello, backplane: &Backplane) {
         let key = self.hub.insert(line);
         let peer = self.peers.get_mut(&line).expect("who has just spoken");
         let wire = peer.link.wire();
@@ -170,7 +229,7 @@ impl Server {
         for Subscribe { id, pattern, .. } in hello.subscriptions {
             let pattern = Pattern::new(pattern).expect("patterns of a plan");
             self.hub.subscribe(key, id, &pattern);
-            update_interest(&mut self.hub, &mut self.interested, log);
+            update_interest(&mut self.hub, &mut self.interested, backplane);
             for lane in self.hub.lanes_of(&pattern) {
                 let here = self.hub.place(lane);
                 match hello.cursor.get(lane) {
@@ -199,13 +258,13 @@ impl Server {
         peer.queue_answers();
     }
 
-    fn subscribe(&mut self, now: Time, line: Line, subscribe: Subscribe, log: &Log) {
+    fn subscribe(&mut self, now: Time, line: Line, subscribe: Subscribe, backplane: &Backplane) {
         let Some(peer) = self.peers.get_mut(&line) else { return };
         let Some((key, _)) = peer.member else { return };
         let id = subscribe.id;
         let pattern = Pattern::new(subscribe.pattern).expect("patterns of a plan");
         self.hub.subscribe(key, id, &pattern);
-        update_interest(&mut self.hub, &mut self.interested, log);
+        update_interest(&mut self.hub, &mut self.interested, backplane);
         peer.feed.subscribe(id, pattern.clone());
         let mut cursor = Cursor::new();
         for lane in self.hub.lanes_of(&pattern) {
@@ -219,18 +278,18 @@ impl Server {
         peer.queue_answers();
     }
 
-    fn unsubscribe(&mut self, now: Time, line: Line, id: SubId, log: &Log) {
+    fn unsubscribe(&mut self, now: Time, line: Line, id: SubId, backplane: &Backplane) {
         let Some(peer) = self.peers.get_mut(&line) else { return };
         if let Some((key, _)) = peer.member {
             self.hub.unsubscribe(key, id);
-            update_interest(&mut self.hub, &mut self.interested, log);
+            update_interest(&mut self.hub, &mut self.interested, backplane);
             peer.feed.unsubscribe(id);
             peer.feed.retain_lanes(|lane| self.hub.needs(key, lane));
         }
         peer.link.send(now, &ServerMessage::Unsubscribed(id));
     }
 
-    fn publish(&mut self, now: Time, line: Line, publish: Publish, log: &mut Log) {
+    fn publish(&mut self, now: Time, line: Line, publish: Publish, backplane: &Backplane) {
         let Some(peer) = self.peers.get_mut(&line) else { return };
         let Some((_, producer)) = &peer.member else { return };
         let Publish { seq, name, payload, priority, volatile, headers } = publish;
@@ -243,8 +302,37 @@ impl Server {
         if self.sabotage == Some(Sabotage::ForgetProducers) {
             producer = format!("{producer} on {line:?}").into();
         }
-        let position = log.append(now, event, producer, seq);
-        peer.link.send(now, &ServerMessage::Published { seq, position });
+        if let Some(position) = backplane.publish(now, event, producer, Token { line, seq }) {
+            peer.link.send(now, &ServerMessage::Published { seq, position });
+        }
+    }
+
+    /// The log has answered a publish.
+    pub(crate) fn published(&mut self, now: Time, token: Token, result: Result<Position, Refusal>) {
+        let Token { line, seq } = token;
+        self.stirred = true;
+        let Some(peer) = self.peers.get_mut(&line) else { return };
+        peer.link.send(
+            now,
+            &match result {
+                Ok(position) => ServerMessage::Published { seq, position },
+                Err(refusal) => ServerMessage::PublishRefused { seq, refusal },
+            },
+        );
+    }
+
+    /// Older events of lanes are in memory now.
+    pub(crate) fn loaded(&mut self, lanes: &BTreeSet<Lane>) {
+        for peer in self.peers.values_mut() {
+            for lane in lanes {
+                self.stirred |= peer.feed.arrived(*lane);
+            }
+        }
+    }
+
+    /// Whether somebody here wants the events of a partition.
+    pub(crate) fn is_interested(&self, partition: u16) -> bool {
+        self.interested[usize::from(partition)]
     }
 
     /// Those who are connected here get it, or not.
@@ -260,27 +348,32 @@ impl Server {
     }
 
     /// Hands out what is new in the log.
-    pub(crate) fn forward(&mut self, log: &Log) {
+    pub(crate) fn forward(&mut self, backplane: &Backplane) {
         self.signalled = false;
-        for lane in log.lanes() {
+        for lane in lanes(&self.partitioning) {
             if !self.interested[usize::from(lane.partition())] {
                 continue;
             }
-            while self.forward_lane(lane, log) == BATCH {}
+            while self.forward_lane(lane, backplane) == BATCH {}
         }
     }
 
-    fn forward_lane(&mut self, lane: Lane, log: &Log) -> usize {
+    fn forward_lane(&mut self, lane: Lane, backplane: &Backplane) -> usize {
         let Self { hub, peers, sabotage, .. } = self;
         let mut events = Vec::new();
         let reached = hub.place(lane);
-        if let Read::Done(Some(gap)) = log.read(lane, reached, BATCH, &mut events) {
+        let left_at = match backplane.read(lane, reached, BATCH, &mut events) {
+            Read::Done(None) => None,
+            Read::Done(Some(gap)) => Some(Place { epoch: gap.epoch, offset: gap.to }),
+            Read::Later => Some(backplane.head(lane)),
+        };
+        if let Some(place) = left_at {
             for line in hub.handles() {
                 if let Some(peer) = peers.get_mut(line) {
                     peer.feed.fall_behind(lane, reached);
                 }
             }
-            hub.set_place(lane, Place { epoch: gap.epoch, offset: gap.to });
+            hub.set_place(lane, place);
         }
         match sabotage {
             Some(Sabotage::LoseEvents) if events.len() > 1 => drop(events.remove(0)),
@@ -299,7 +392,9 @@ impl Server {
 
     /// When a connection wants to be called.
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        self.peers.values().filter_map(|peer| peer.link.next_timeout()).min()
+        let link = |peer: &Peer| peer.link.next_timeout();
+        let held = |peer: &Peer| (!peer.held.is_empty()).then_some(peer.held_until);
+        self.peers.values().filter_map(|peer| earliest(link(peer), held(peer))).min()
     }
 
     /// Calls the connections whose time has come; returns those that are to be closed.
@@ -318,7 +413,13 @@ impl Server {
     }
 
     /// Tells a client why its connection ends, and forgets it. Returns what is still to be sent.
-    pub(crate) fn close(&mut self, now: Time, line: Line, close: Close, log: &Log) -> Vec<Bytes> {
+    pub(crate) fn close(
+        &mut self,
+        now: Time,
+        line: Line,
+        close: Close,
+        backplane: &Backplane,
+    ) -> Vec<Bytes> {
         let Some(peer) = self.peers.get_mut(&line) else { return Vec::new() };
         let mut frame = Vec::new();
         let payload = websocket::close_payload(close.code, &close.reason);
@@ -328,12 +429,12 @@ impl Server {
         let outbox = peer.feed.outbox_mut();
         outbox.push_control(frame.into());
         let rest = std::iter::from_fn(|| outbox.pop()).collect();
-        self.lose(line, log);
+        self.lose(line, backplane);
         rest
     }
 
     /// A connection is gone.
-    pub(crate) fn lose(&mut self, line: Line, log: &Log) {
+    pub(crate) fn lose(&mut self, line: Line, backplane: &Backplane) {
         let Some(peer) = self.peers.remove(&line) else { return };
         let stats = peer.feed.stats();
         self.past.recovered += stats.recovered;
@@ -341,7 +442,7 @@ impl Server {
         self.past.fell_behind += stats.fell_behind;
         if let Some((key, _)) = peer.member {
             self.hub.remove(key);
-            update_interest(&mut self.hub, &mut self.interested, log);
+            update_interest(&mut self.hub, &mut self.interested, backplane);
         }
     }
 }
@@ -360,7 +461,7 @@ impl Peer {
     }
 
     /// Takes up to `room` bytes of what waits, as a socket does.
-    pub(crate) fn write(&mut self, room: usize, log: &Log) -> Vec<u8> {
+    pub(crate) fn write(&mut self, room: usize, backplane: &Backplane) -> Vec<u8> {
         let mut written = Vec::new();
         loop {
             self.queue_answers();
@@ -374,7 +475,7 @@ impl Peer {
             }
             self.feed.outbox_mut().advance(written.len() - before);
             if self.feed.wants_catch_up() {
-                self.feed.catch_up(log);
+                self.feed.catch_up(backplane);
             } else if before == written.len() {
                 return written;
             }
@@ -383,7 +484,10 @@ impl Peer {
 
     /// Whether everything has been written that this connection should get.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.unread.is_empty() && self.feed.is_live() && self.feed.outbox().is_empty()
+        self.unread.is_empty()
+            && self.held.is_empty()
+            && self.feed.is_live()
+            && self.feed.outbox().is_empty()
     }
 
     fn check_bounds(&self) {
@@ -399,18 +503,39 @@ impl Peer {
 }
 
 /// A partition that nobody wanted before begins at the head of its lanes.
-fn update_interest(hub: &mut Hub<Line>, interested: &mut [bool], log: &Log) {
+fn update_interest(hub: &mut Hub<Line>, interested: &mut [bool], backplane: &Backplane) {
     for (partition, known) in interested.iter_mut().enumerate() {
         let partition = u16::try_from(partition).expect("few partitions");
         let wanted = hub.is_interested(partition);
         if wanted && !*known {
             for priority in Priority::URGENT_FIRST {
                 let lane = Lane::new(partition, priority);
-                hub.set_place(lane, log.head(lane));
+                hub.set_place(lane, backplane.head(lane));
             }
         }
         *known = wanted;
     }
+}
+
+/// Whether the message's place among others of its kind matters, and it may have to wait.
+const fn is_about_subscriptions(message: &ClientMessage) -> bool {
+    matches!(
+        message,
+        ClientMessage::Hello(_) | ClientMessage::Subscribe(_) | ClientMessage::Unsubscribe(_)
+    )
+}
+
+/// The partitions that a message needs.
+fn needed(partitioning: &Partitioning, message: &ClientMessage) -> impl Iterator<Item = u16> {
+    let (many, one) = match message {
+        ClientMessage::Hello(hello) => (hello.subscriptions.as_slice(), None),
+        ClientMessage::Subscribe(subscribe) => (&[][..], Some(subscribe)),
+        _ => (&[][..], None),
+    };
+    many.iter().chain(one).flat_map(|subscribe| match partitioning.of_pattern(&subscribe.pattern) {
+        Some(partition) => partition..partition + 1,
+        None => 0..partitioning.count(),
+    })
 }
 
 pub(crate) fn size(frame: &Frame) -> usize {

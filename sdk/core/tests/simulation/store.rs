@@ -55,6 +55,11 @@ impl LaneStore {
         Self { lane, meta: None, stream: None, stream_expires: 0, seen: Default::default() }
     }
 
+    /// Where it stands, if it has begun.
+    pub(crate) fn head(&self) -> Option<Place> {
+        self.meta.as_ref().map(|meta| Place { epoch: meta.epoch, offset: Offset(meta.head) })
+    }
+
     /// The events, by their place.
     pub(crate) fn events(&self) -> impl Iterator<Item = (u64, &Stored)> {
         self.stream.iter().flatten().map(|(offset, stored)| (*offset, stored))
@@ -170,7 +175,7 @@ impl LaneStore {
         }
         let ttl = retention.producer_ttl.as_micros() as u64;
         let full = self.seen[meta.generation].producers.len() >= retention.max_producers;
-        if now - meta.since > ttl || full {
+        if now.saturating_sub(meta.since) > ttl || full {
             meta.generation = 1 - meta.generation;
             self.seen[meta.generation] = Seen::default();
             meta.since = now;
@@ -213,7 +218,7 @@ impl LaneStore {
         let count = self.stream.as_ref().map_or(0, BTreeMap::len);
         let heavy = meta.bytes as f64 > retention.max_bytes as f64 * 17.0 / 16.0;
         let slack = 16.max(retention.max_events / 16);
-        let aged = now - meta.swept > 1_000_000;
+        let aged = now.saturating_sub(meta.swept) > 1_000_000;
         if renewed || aged || heavy || count > retention.max_events + slack {
             meta.swept = now;
             self.trim(&mut meta, now, retention);

@@ -1,11 +1,12 @@
 //! What must hold once the world is quiet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use tidings_core::{Offset, Pattern, Priority};
+use tidings_core::{Lane, Offset, Pattern, Priority};
 
 use crate::client::{Client, Seen};
-use crate::log::Log;
+use crate::log::{Entry, Log};
 
 /// Nothing is lost without being told, nothing is made up, and every publish has one effect.
 pub(crate) fn judge(clients: &[Client], log: &Log, everything_retained: bool) {
@@ -18,9 +19,21 @@ pub(crate) fn judge(clients: &[Client], log: &Log, everything_retained: bool) {
             }
         }
     }
-    let effects: usize = log.history.values().map(Vec::len).sum();
+    let mut effects = BTreeSet::new();
+    for (lane, entries) in &log.history {
+        for entry in entries.iter().filter(|entry| !entry.lost) {
+            let effect = (Arc::clone(&entry.producer), entry.seq, *lane);
+            assert!(effects.insert(effect), "{entry:?} of {lane} is there twice");
+        }
+    }
     let publishes: usize = clients.iter().map(|client| client.sent.len()).sum();
-    assert_eq!(effects, publishes, "each publish has one effect");
+    let gone = log.gone().count();
+    assert_eq!(effects.len() + gone, publishes, "each publish has one effect");
+    for (lane, entry) in log.gone() {
+        // No one is left who knows of it.
+        assert!(!entry.publisher_lives, "{entry:?} of {lane} is lost");
+        assert_ne!(lane.priority(), Priority::Critical, "{entry:?} is lost");
+    }
 }
 
 /// Every publish is where its acknowledgement says, and those of a lane are in order.
@@ -34,13 +47,16 @@ fn published(client: &Client, log: &Log) {
         if position.offset == Offset(0) {
             continue;
         }
-        let entry = log.entry(position.lane, position.offset).expect("it is in the log");
+        let entry = log.entry(position.lane, position.offset).expect("it was in the log");
         assert_eq!(&*entry.event.name, sent.name);
         assert_eq!(entry.event.priority, sent.priority);
         assert_eq!(entry.event.payload, sent.payload);
         assert_eq!(*entry.producer, *client.producer);
+        if entry.lost || entry.moved_from.is_some() {
+            continue;
+        }
         let before = reached.insert(position.lane, position.offset);
-        assert!(before < Some(position.offset), "{ticket:?} was overtaken");
+        assert!(before < Some(position.offset), "{ticket:?} was overtaken: {entry:?}");
     }
 }
 
@@ -48,12 +64,26 @@ fn published(client: &Client, log: &Log) {
 fn authentic(seen: &Seen, log: &Log) {
     let pattern = Pattern::new(&*seen.pattern).expect("a pattern");
     for (lane, events) in &seen.events {
+        let mut once = BTreeSet::new();
         for (offset, event) in events {
-            let entry = log.entry(*lane, *offset).expect("it is in the log");
+            let entry = log.entry(*lane, *offset).expect("it was in the log");
+            let is_new = once.insert((&entry.producer, entry.seq));
+            assert!(is_new || may_come_again(entry, *lane, log), "{entry:?} of {lane} came twice");
             assert_eq!(*event, entry.event);
             assert!(pattern.matches(&event.name));
         }
     }
+}
+
+/// Whether an event may come to a client that has had it: what came too late for its place may, at
+/// another instance; and what was published again, because no one was left who knew that a failover
+/// had lost it.
+fn may_come_again(entry: &Entry, lane: Lane, log: &Log) -> bool {
+    let is_forgotten = |other: &Entry| {
+        let same = other.producer == entry.producer && other.seq == entry.seq;
+        same && other.lost && !other.publisher_lives
+    };
+    entry.moved_from.is_some() || log.history[&lane].iter().any(is_forgotten)
 }
 
 /// Everything since the subscription began has come, or was told to be missing.
@@ -71,11 +101,12 @@ fn complete(seen: &Seen, log: &Log, everything_retained: bool) {
         let told =
             seen.gaps.iter().any(|(gap, from, to)| *gap == lane && *from < offset && offset <= *to);
         let events = seen.events.get(&lane).map(Vec::as_slice).unwrap_or_default();
-        let came = events.binary_search_by_key(&offset, |(offset, _)| *offset).is_ok();
+        let has = |place| events.binary_search_by_key(&place, |(offset, _)| *offset).is_ok();
+        let came = has(offset);
+        let before = entry.moved_from.is_some_and(|place| has(place) || place <= from);
         assert!(
-            came || told || offset <= from,
-            "{} of {lane} is missing for {}",
-            offset.0,
+            came || told || before || offset <= from,
+            "{entry:?} of {lane} is missing for {}, which wanted what comes after {from:?}",
             seen.pattern
         );
         assert!(

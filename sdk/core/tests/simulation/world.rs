@@ -1,24 +1,32 @@
 //! The world: what happens when, and who is told.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tidings_core::client::{Command, Input, Notice, Output};
 use tidings_core::io::{Io, IoEvent};
+use tidings_core::log::shared::Settings;
 use tidings_core::message::{Close, CloseCode, Frame};
 use tidings_core::rng::Rng;
 use tidings_core::time::earliest;
 use tidings_core::websocket::Incoming;
-use tidings_core::{Priority, Time};
+use tidings_core::{Cursor, Offset, Place, Priority, Time};
 
+use crate::backplane::{Backplane, lanes};
 use crate::client::Client;
-use crate::log::Log;
+use crate::instance::{Instance, Outcome, settings};
+use crate::log::{Log, retention};
 use crate::network::{Cut, Line, Wire, delay};
 use crate::plan::{Act, NAMES, Plan};
+use crate::redis::Redis;
 use crate::server::{self, Server};
+use crate::traffic::{Fault, Traffic, Ways};
 use crate::{Tally, verdict};
 
 /// Bytes that a client may have on their way before it is told to write no more.
@@ -37,8 +45,19 @@ pub(crate) enum Sabotage {
     SwapEvents,
 }
 
-enum Happening {
+/// What joins the servers of a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Joined {
+    /// A log in memory, which is always there.
+    ByMemory,
+    /// A Redis, which is not.
+    ByRedis,
+}
+
+pub(crate) enum Happening {
     Act(Act),
+    Redis(Traffic),
+    Fault(usize, Fault),
     Dialled(Line),
     Opened(Line, Option<String>),
     Up(Line, Frame),
@@ -52,18 +71,26 @@ enum Happening {
 }
 
 pub(crate) struct World {
-    now: Time,
-    rng: Rng,
+    pub(crate) now: Time,
+    pub(crate) rng: Rng,
     queue: BTreeMap<(Time, u64), Happening>,
     scheduled: u64,
-    log: Log,
-    servers: Vec<Server>,
+    log: Rc<RefCell<Log>>,
+    /// What each server has of what joins them.
+    pub(crate) backplanes: Vec<Backplane>,
+    pub(crate) ways: Option<Ways>,
+    settings: Arc<Settings>,
+    pub(crate) servers: Vec<Server>,
+    /// How often each server was started.
+    pub(crate) lives: Vec<u64>,
+    /// Which node answered a server's last append, by partition.
+    pub(crate) appended_by: Vec<Vec<usize>>,
     clients: Vec<Client>,
     wires: BTreeMap<Line, Wire>,
     window: usize,
     end: Time,
     everything_retained: bool,
-    troubled: bool,
+    pub(crate) troubled: bool,
     /// Whether what applications are told is printed.
     pub(crate) told: bool,
     restarts: u64,
@@ -71,10 +98,18 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
+    pub(crate) fn new(seed: u64, joined: Joined, sabotage: Option<Sabotage>) -> Self {
         let mut rng = Rng::new(seed);
         let plan = Plan::new(&mut rng);
         let log = Log::new(plan.retained);
+        let partitioning = log.partitioning.clone();
+        let retention = retention(plan.retained);
+        let ways = (joined == Joined::ByRedis)
+            .then(|| Ways::new(Redis::new(&partitioning, retention.clone())));
+        let faults = match joined {
+            Joined::ByMemory => Vec::new(),
+            Joined::ByRedis => plan.faults(&mut rng, usize::from(partitioning.count())),
+        };
         let clients = plan.clients.iter().enumerate();
         let clients = clients
             .map(|(number, (transport, encoding))| {
@@ -85,8 +120,13 @@ impl World {
             now: Time::ZERO,
             queue: BTreeMap::new(),
             scheduled: 0,
-            servers: (0..plan.servers).map(|_| Server::new(&log, sabotage)).collect(),
-            log,
+            servers: (0..plan.servers).map(|_| Server::new(&partitioning, sabotage)).collect(),
+            log: Rc::new(RefCell::new(log)),
+            backplanes: Vec::new(),
+            ways,
+            settings: settings(retention),
+            lives: vec![0; plan.servers],
+            appended_by: vec![vec![0; usize::from(partitioning.count())]; plan.servers],
             clients,
             wires: BTreeMap::new(),
             window: plan.window,
@@ -101,7 +141,24 @@ impl World {
         for (at, act) in plan.acts {
             world.schedule(at, Happening::Act(act));
         }
+        for (at, partition, fault) in faults {
+            world.schedule(at, Happening::Fault(partition, fault));
+        }
+        for server in 0..plan.servers {
+            let backplane = world.backplane();
+            world.backplanes.push(backplane);
+            world.start_instance(server);
+        }
         world
+    }
+
+    /// What a server that starts now has of what joins them.
+    fn backplane(&mut self) -> Backplane {
+        let Some(ways) = &self.ways else { return Backplane::Memory(Rc::clone(&self.log)) };
+        let fast = self.rng.below(1000);
+        let partitioning = self.log.borrow().partitioning.clone();
+        let instance = Instance::new(&partitioning, &self.settings, ways.views(), fast);
+        Backplane::Redis(Box::new(RefCell::new(instance)))
     }
 
     /// Everything of the plan happens.
@@ -120,6 +177,11 @@ impl World {
         }
         self.settle();
         self.become_quiet();
+        if self.ways.is_some() {
+            // What was lost is found when heads are compared next.
+            self.run_until(self.now + Duration::from_secs(5));
+            self.become_quiet();
+        }
         for client in 0..self.clients.len() {
             for name in NAMES {
                 let command = self.clients[client].publish(name, Priority::Normal, 10, false);
@@ -131,16 +193,27 @@ impl World {
     }
 
     pub(crate) fn judge(&self) {
-        verdict::judge(&self.clients, &self.log, self.everything_retained);
+        if let Some(ways) = &self.ways {
+            let lives = |(server, life): (usize, u64)| self.lives[server] == life;
+            self.log.borrow_mut().history = ways.redis.history(lives);
+        }
+        verdict::judge(&self.clients, &self.log.borrow(), self.everything_retained);
     }
 
     pub(crate) fn tally(&self) -> Tally {
         let mut tally = Tally {
             digest: self.digest.finish(),
-            repeated: self.log.repeated,
+            repeated: self.log.borrow().repeated,
             restarts: self.restarts,
             ..Tally::default()
         };
+        if let Some(ways) = &self.ways {
+            tally.failovers = ways.failovers;
+            tally.losses = ways.redis.losses;
+            tally.put_back = ways.redis.put_back;
+            tally.moved = ways.redis.moved();
+            tally.repeated = ways.redis.repeated;
+        }
         for client in &self.clients {
             let counters = client.machine.stats().counters;
             tally.deliveries += client.deliveries;
@@ -183,7 +256,20 @@ impl World {
         };
         self.clients.iter().all(Client::is_quiet)
             && self.servers.iter().all(served)
+            && self.is_settled()
             && self.wires.values().filter(|wire| !wire.left).all(settled)
+    }
+
+    /// Whether the Redis is whole, and what is read of it is what it has.
+    fn is_settled(&self) -> bool {
+        let Some(ways) = &self.ways else { return true };
+        let partitioning = &self.log.borrow().partitioning;
+        let same = |backplane: &Backplane| {
+            lanes(partitioning).all(|lane| {
+                backplane.readable_head(lane).is_none_or(|head| Some(head) == ways.redis.head(lane))
+            })
+        };
+        ways.is_whole() && self.backplanes.iter().all(same)
     }
 
     fn noise(&self) -> String {
@@ -199,6 +285,11 @@ impl World {
             steps = if at > self.now { 0 } else { steps + 1 };
             assert!(steps < 100_000, "time stands still");
             self.now = self.now.max(at);
+            for backplane in &mut self.backplanes {
+                if let Some(instance) = backplane.instance() {
+                    instance.now = self.now;
+                }
+            }
             self.step();
             self.settle();
         }
@@ -210,7 +301,9 @@ impl World {
         let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
         let clients = self.clients.iter().filter_map(|client| client.machine.next_timeout()).min();
         let servers = self.servers.iter().filter_map(Server::next_timeout).min();
-        earliest(queued, earliest(clients, servers))
+        let alive = self.backplanes.iter().zip(&self.servers).filter(|(_, server)| server.up);
+        let backplanes = alive.filter_map(|(backplane, _)| backplane.next_timeout()).min();
+        earliest(earliest(queued, backplanes), earliest(clients, servers))
     }
 
     fn step(&mut self) {
@@ -227,9 +320,17 @@ impl World {
                 self.drain(client);
             }
         }
+        for (backplane, server) in self.backplanes.iter_mut().zip(&self.servers) {
+            if let Some(instance) = backplane.instance()
+                && server.up
+            {
+                instance.handle_timeout(self.now, |partition| server.is_interested(partition));
+            }
+        }
         for server in 0..self.servers.len() {
             if self.servers[server].next_timeout().is_some_and(|at| at <= self.now) {
                 self.servers[server].stirred = true;
+                self.release(server);
                 for (line, close) in self.servers[server].handle_timeout(self.now) {
                     self.close_by_server(server, line, close);
                 }
@@ -237,18 +338,20 @@ impl World {
         }
     }
 
-    fn schedule(&mut self, at: Time, happening: Happening) {
+    pub(crate) fn schedule(&mut self, at: Time, happening: Happening) {
         self.scheduled += 1;
         self.queue.insert((at.max(self.now), self.scheduled), happening);
     }
 
-    fn soon(&mut self) -> Time {
+    pub(crate) fn soon(&mut self) -> Time {
         self.now + delay(&mut self.rng)
     }
 
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Act(act) => self.act(act),
+            Happening::Redis(traffic) => self.traffic(traffic),
+            Happening::Fault(partition, fault) => self.go_wrong(partition, fault),
             Happening::Dialled(line) => self.dialled(line),
             Happening::Opened(line, subprotocol) => {
                 self.input(line.client, Input::Io(IoEvent::WsOpened { id: line.io, subprotocol }));
@@ -264,13 +367,20 @@ impl World {
             Happening::Down(line, bytes) => self.down(line, &bytes),
             Happening::ClientLost(line, close) => self.client_lost(line, close),
             Happening::ServerLost(line) => {
-                self.servers[self.wires[&line].server].lose(line, &self.log);
+                let server = self.wires[&line].server;
+                self.servers[server].lose(line, &self.backplanes[server]);
             }
             Happening::Signal(server) => {
                 self.servers[server].stirred = true;
-                self.servers[server].forward(&self.log);
+                self.servers[server].forward(&self.backplanes[server]);
             }
-            Happening::ServerBack(server) => self.servers[server].up = true,
+            Happening::ServerBack(server) => {
+                if !self.servers[server].up {
+                    self.servers[server].up = true;
+                    self.backplanes[server] = self.backplane();
+                    self.start_instance(server);
+                }
+            }
             Happening::Online(client) => self.input(client, Input::Online(true)),
         }
     }
@@ -292,7 +402,7 @@ impl World {
                 self.command(client, command);
             }
             Act::SubscribeSince { client, pattern } => {
-                let since = self.log.somewhere(&mut self.rng);
+                let since = self.somewhere();
                 let command = self.clients[client].subscribe(pattern, Some(since));
                 self.command(client, command);
             }
@@ -314,7 +424,9 @@ impl World {
             Act::Restart { server, down } => {
                 let how = if self.rng.chance(800) { Cut::Clean } else { Cut::Silent };
                 self.cut_all(|_, wire| wire.server == server, how);
-                self.servers[server].crash(&self.log);
+                self.servers[server].crash(&self.backplanes[server]);
+                self.lives[server] += 1;
+                self.forget_life(server);
                 self.restarts += 1;
                 self.schedule(self.now + down, Happening::ServerBack(server));
             }
@@ -356,6 +468,9 @@ impl World {
             return self.schedule(at, Happening::ClientLost(line, abnormal("refused")));
         }
         server.stirred = true;
+        if self.told {
+            println!("{:?} client {} reaches server {}", self.now, line.client, wire.server);
+        }
         let subprotocol = server.accept(self.now, line, wire.socketio, wire.subprotocol);
         let at = wire.down.arrival(self.now, &mut self.rng);
         self.schedule(at, Happening::Opened(line, subprotocol));
@@ -395,7 +510,7 @@ impl World {
     }
 
     fn close_by_server(&mut self, server: usize, line: Line, close: Close) {
-        for bytes in self.servers[server].close(self.now, line, close, &self.log) {
+        for bytes in self.servers[server].close(self.now, line, close, &self.backplanes[server]) {
             self.send_down(line, bytes);
         }
         let wire = self.wires.get_mut(&line).expect("a wire to a server");
@@ -479,27 +594,79 @@ impl World {
 
     /// Servers read what has arrived and write what waits, and learn of new events after a while.
     fn settle(&mut self) {
-        for server in 0..self.servers.len() {
-            if !std::mem::take(&mut self.servers[server].stirred) {
-                continue;
+        loop {
+            for server in 0..self.servers.len() {
+                if !std::mem::take(&mut self.servers[server].stirred) {
+                    continue;
+                }
+                for line in self.servers[server].peers.keys().copied().collect::<Vec<_>>() {
+                    self.serve(server, line);
+                }
             }
-            for line in self.servers[server].peers.keys().copied().collect::<Vec<_>>() {
-                self.serve(server, line);
+            for server in 0..self.servers.len() {
+                self.settle_instance(server);
+            }
+            if !self.servers.iter().any(|server| server.stirred) {
+                break;
             }
         }
-        if std::mem::take(&mut self.log.grown) {
+        if std::mem::take(&mut self.log.borrow_mut().grown) {
             for server in 0..self.servers.len() {
-                if !std::mem::replace(&mut self.servers[server].signalled, true) {
-                    let at = self.soon();
-                    self.schedule(at, Happening::Signal(server));
-                }
+                self.signal(server);
             }
         }
     }
 
+    fn signal(&mut self, server: usize) {
+        if !std::mem::replace(&mut self.servers[server].signalled, true) {
+            let at = self.soon();
+            self.schedule(at, Happening::Signal(server));
+        }
+    }
+
+    /// What the machines of a server's instance have come to is handed on.
+    fn settle_instance(&mut self, server: usize) {
+        let Some(instance) = self.backplanes[server].instance() else { return };
+        let Outcome { news, readable, loaded, published } = std::mem::take(&mut instance.outcome);
+        if news {
+            self.signal(server);
+        }
+        self.servers[server].loaded(&loaded);
+        for (token, result) in published {
+            self.servers[server].published(self.now, token, result);
+        }
+        if readable {
+            self.servers[server].stirred = true;
+            self.release(server);
+        }
+        self.send_work(server);
+    }
+
+    fn release(&mut self, server: usize) {
+        let (servers, backplanes) = (&mut self.servers, &self.backplanes);
+        for line in servers[server].peers.keys().copied().collect::<Vec<_>>() {
+            servers[server].release(self.now, line, &backplanes[server]);
+        }
+    }
+
+    /// A place in each lane, at or before its head.
+    fn somewhere(&mut self) -> Cursor {
+        let Some(ways) = &self.ways else { return self.log.borrow().somewhere(&mut self.rng) };
+        let mut cursor = Cursor::new();
+        for lane in lanes(&self.log.borrow().partitioning) {
+            let Some(head) = ways.redis.head(lane) else { continue };
+            let places: Vec<Offset> = ways.redis.places(lane).collect();
+            let at = self.rng.below(places.len() as u64 + 1) as usize;
+            if let Some(offset) = places.get(at) {
+                cursor.set(lane, Place { epoch: head.epoch, offset: *offset });
+            }
+        }
+        cursor
+    }
+
     fn serve(&mut self, server: usize, line: Line) {
         loop {
-            match self.servers[server].read(self.now, line, &mut self.log) {
+            match self.servers[server].read(self.now, line, &self.backplanes[server]) {
                 Ok(Some(size)) => self.room(line, size),
                 Ok(None) => break,
                 Err(close) => return self.close_by_server(server, line, close),
@@ -507,7 +674,7 @@ impl World {
         }
         let room = self.window.saturating_sub(self.wires[&line].down.in_flight);
         let Some(peer) = self.servers[server].peers.get_mut(&line) else { return };
-        let written = peer.write(room, &self.log);
+        let written = peer.write(room, &self.backplanes[server]);
         if !written.is_empty() {
             self.send_down(line, written.into());
         }

@@ -274,6 +274,11 @@ impl LogReader for RedisBackplane {
         self.inner
             .with(partition, |machine, now| machine.read(now, lane.priority(), after, limit, out))
     }
+
+    fn reaches(&self, lane: Lane, place: Place) -> bool {
+        let Some(partition) = self.partition(lane) else { return true };
+        self.inner.with(partition, |machine, now| machine.reaches(now, lane.priority(), place))
+    }
 }
 
 impl Backplane for RedisBackplane {

@@ -37,6 +37,12 @@ pub(super) struct LaneState<T> {
     pub(super) hole: bool,
     /// A read of what follows the copy is on its way.
     pub(super) filling: bool,
+    /// The last place up to which somebody wants to be sure that nothing is missing.
+    sought: Option<Place>,
+    /// What was sought when the read that is on its way was sent.
+    seeking: Option<Place>,
+    /// Up to this place nothing is missing, even if the copy ends before it.
+    reached: Option<Place>,
     /// The store may lack events that are known here: to be put back before anything else.
     pub(super) lost: bool,
     /// The head of the copy when everything known had been put back.
@@ -87,6 +93,9 @@ impl<T> LaneState<T> {
             log: None,
             hole: false,
             filling: false,
+            sought: None,
+            seeking: None,
+            reached: None,
             lost: false,
             mended: None,
             putting_back: None,
@@ -163,6 +172,7 @@ impl<T> LaneState<T> {
     pub(super) fn forget_copy(&mut self) {
         self.log = None;
         self.hole = false;
+        (self.sought, self.reached) = (None, None);
         self.mended = None;
         self.loading.wanted = None;
     }
@@ -221,9 +231,30 @@ impl<T> LaneState<T> {
         news
     }
 
+    /// Whether nothing up to `place` is missing here; if not, it is read what follows the copy.
+    pub(super) fn reaches(&mut self, place: Place) -> bool {
+        let covers = |to: Place| to.epoch != place.epoch || to.offset >= place.offset;
+        if self.copied().is_some_and(covers) || self.reached.is_some_and(covers) {
+            return true;
+        }
+        let further = self.sought.filter(|sought| covers(*sought));
+        self.sought = Some(further.unwrap_or(place));
+        self.hole = true;
+        false
+    }
+
+    /// What follows the copy was read to its end. Returns whether somebody waits for that.
+    pub(super) fn has_reached(&mut self) -> bool {
+        let Some(place) = self.seeking.take() else { return false };
+        self.reached = Some(place);
+        self.sought = self.sought.filter(|sought| *sought != place);
+        true
+    }
+
     /// The read that gets what follows the copy.
-    pub(super) fn fill(&self) -> Option<(Place, Request)> {
+    pub(super) fn fill(&mut self) -> Option<(Place, Request)> {
         let after = self.copied()?;
+        self.seeking = self.sought;
         Some((after, self.read(Direction::After, after.offset)))
     }
 

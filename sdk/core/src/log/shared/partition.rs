@@ -155,7 +155,9 @@ impl<T> Partition<T> {
     pub fn publish(&mut self, now: Now, priority: Priority, published: Published, token: T) {
         let until = now.time + self.settings.publish_timeout;
         let writing = &mut self.lanes[priority as usize].writing;
-        writing.push(Waiting { published, until, token });
+        if let Err(waiting) = writing.push(now.time, Waiting { published, until, token }) {
+            self.refuse(priority as usize, waiting);
+        }
         self.advance(now);
     }
 
@@ -185,6 +187,17 @@ impl<T> Partition<T> {
             None => self.want(now),
         }
         Read::Later
+    }
+
+    /// Whether nothing of a lane up to `place` is missing here, even if the copy ends before it. If
+    /// not it is fetched; then [`Output::Loaded`] tells that it is there.
+    pub fn reaches(&mut self, now: Now, priority: Priority, place: Place) -> bool {
+        let reaches = self.lanes[priority as usize].reaches(place);
+        if !reaches {
+            self.want(now);
+            self.advance(now);
+        }
+        reaches
     }
 
     /// Another master has taken over, then. What it lacks is put back before anything new is
@@ -383,6 +396,9 @@ impl<T> Partition<T> {
     fn filled(&mut self, now: Now, lane: usize, after: Place, chunk: Chunk) {
         let state = &mut self.lanes[lane];
         state.filling = false;
+        if !chunk.is_full && state.has_reached() {
+            self.outputs.push_back(Output::Loaded(state.lane));
+        }
         let standing = Standing { head: chunk.head, floor: chunk.floor };
         if chunk.head.epoch != after.epoch || after.offset < chunk.floor {
             if state.stands(standing, None, &self.settings.retention) == Found::Again {
@@ -520,10 +536,14 @@ impl<T> Partition<T> {
             return;
         }
         for waiting in writing.expire(now.time) {
-            self.counts.refused += 1;
-            let result = Err(writing.refusal());
-            self.outputs.push_back(Output::Published { token: waiting.token, result });
+            self.refuse(lane, waiting);
         }
+    }
+
+    fn refuse(&mut self, lane: usize, waiting: Waiting<T>) {
+        self.counts.refused += 1;
+        let result = Err(self.lanes[lane].writing.refusal());
+        self.outputs.push_back(Output::Published { token: waiting.token, result });
     }
 
     fn put_back(&mut self, now: Now, lane: usize) {

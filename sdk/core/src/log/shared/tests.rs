@@ -229,6 +229,28 @@ fn what_failed_is_sent_again_as_it_was_until_its_time_is_over() {
 }
 
 #[test]
+fn what_was_published_after_something_refused_is_refused_until_that_comes_again() {
+    let mut played = Played::readable_at(10);
+    played.publish(1);
+    let (id, _) = played.one_append();
+    played.pass(Duration::from_secs(10));
+    played.publish(2);
+    played.pass(Duration::from_secs(5));
+    played.fail(id);
+    let refused = |played: &Played| played.results.iter().map(|(n, _)| *n).collect::<Vec<_>>();
+    assert_eq!(refused(&played), [1, 2], "2 has waited for 5 seconds only");
+    played.publish(3);
+    assert_eq!(refused(&played), [1, 2, 3], "it was sent before its client heard of that");
+    let reads = std::mem::take(&mut played.asked);
+    assert!(reads.iter().all(|(_, request)| matches!(request, Request::Look { .. })));
+    for number in 1..=3 {
+        played.publish(number);
+    }
+    played.wait();
+    assert_eq!(numbers(&played.one_append().1), [1, 2, 3]);
+}
+
+#[test]
 fn a_critical_event_waits_for_a_replica() {
     let mut played = Played::readable_at(10);
     played.act(|partition, now| partition.publish(now, Priority::Critical, published(1), 1));
@@ -260,6 +282,17 @@ fn a_hole_between_notices_is_read() {
     played.read(id, 40, vec![entry(2, 30, None), entry(3, 40, None)]);
     assert_eq!(played.offsets(10), [20, 30, 40]);
     assert_eq!(played.new, 2);
+}
+
+#[test]
+fn what_a_client_has_seen_elsewhere_is_read_before_it_is_said_to_be_all() {
+    let mut played = Played::readable_at(10);
+    played.act(|partition, now| assert!(!partition.reaches(now, NORMAL, place(30))));
+    let (id, _) = played.one();
+    played.read(id, 20, vec![entry(1, 20, None)]);
+    played.act(|partition, now| assert!(partition.reaches(now, NORMAL, place(30))));
+    assert!(played.asked.is_empty(), "30 was a time, and nothing is there");
+    assert_eq!(played.offsets(10), [20]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Publishing to a lane: what waits goes out together, one request at a time, in order.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::message::{ErrorCode, Refusal};
@@ -15,6 +16,10 @@ const BATCH_BYTES: usize = 1 << 20;
 
 /// Pause after a failure, before the next attempt: the first, and the longest.
 const PAUSE: Pause = Pause::new(Duration::from_millis(10), Duration::from_millis(250));
+
+/// How long what a producer published after something that was refused is refused, too: longer than
+/// what it sent before it heard of the refusal is on its way.
+const HELD_OFF: Duration = Duration::from_secs(10);
 
 /// A publish that waits for the store.
 #[derive(Debug)]
@@ -38,6 +43,9 @@ pub(super) struct Writing<T> {
     not_before: Option<Time>,
     pause: Pause,
     why: String,
+    /// By producer, the first number that was refused, and until when those after it are, so that
+    /// what it sends again keeps its order.
+    refused: BTreeMap<Arc<str>, (u64, Time)>,
     /// The takeover that has been waited out.
     pub(super) settled: Option<Time>,
 }
@@ -52,14 +60,27 @@ impl<T> Default for Writing<T> {
             not_before: None,
             pause: PAUSE,
             why: "no answer in time".to_owned(),
+            refused: BTreeMap::new(),
             settled: None,
         }
     }
 }
 
 impl<T> Writing<T> {
-    pub(super) fn push(&mut self, waiting: Waiting<T>) {
+    /// Takes a publish.
+    ///
+    /// # Errors
+    /// The publish, if one before it was refused and has not come again.
+    pub(super) fn push(&mut self, now: Time, waiting: Waiting<T>) -> Result<(), Waiting<T>> {
+        let Published { producer, number, .. } = &waiting.published;
+        if let Some((first, until)) = self.refused.get(producer) {
+            if number > first && now < *until {
+                return Err(waiting);
+            }
+            self.refused.remove(producer);
+        }
         self.queue.push_back(waiting);
+        Ok(())
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -80,7 +101,7 @@ impl<T> Writing<T> {
         self.batch.extend(self.queue.drain(..count.min(self.queue.len())));
     }
 
-    /// Takes out what has waited too long.
+    /// Takes out what has waited too long, and what the same producers published after it.
     pub(super) fn expire(&mut self, now: Time) -> Vec<Waiting<T>> {
         let mut late = Vec::new();
         for queue in [&mut self.batch, &mut self.queue] {
@@ -89,6 +110,23 @@ impl<T> Writing<T> {
             }
             if !queue.is_empty() {
                 break;
+            }
+        }
+        if late.is_empty() {
+            return late;
+        }
+        self.refused.retain(|_, (_, until)| now < *until);
+        for Published { producer, number, .. } in late.iter().map(|waiting| &waiting.published) {
+            let until = now + HELD_OFF;
+            let refused = self.refused.entry(Arc::clone(producer)).or_insert((*number, until));
+            *refused = (refused.0.min(*number), until);
+        }
+        for queue in [&mut self.batch, &mut self.queue] {
+            for waiting in std::mem::take(queue) {
+                let Published { producer, number, .. } = &waiting.published;
+                let first = self.refused.get(producer).map(|(first, _)| first);
+                let behind = first.is_some_and(|first| number > first);
+                if behind { late.push(waiting) } else { queue.push_back(waiting) }
             }
         }
         late
