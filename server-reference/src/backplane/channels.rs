@@ -123,6 +123,11 @@ impl Listening {
         last
     }
 
+    /// Whether somebody listens to the channel.
+    pub(super) fn has(&self, channel: &Channel) -> bool {
+        self.ears.read().contains_key(channel)
+    }
+
     /// All that is listened to.
     pub(super) fn channels(&self) -> Vec<Channel> {
         self.ears.read().keys().cloned().collect()

@@ -38,6 +38,8 @@ struct Shared {
     listening: Arc<Listening>,
     /// What is listened to has changed, or a subscription was lost.
     changed: Arc<Notify>,
+    /// What somebody has begun or ceased to listen to since it was last looked at.
+    touched: Mutex<Vec<Channel>>,
     /// Subscriptions that Redis has ended, as it does when a slot moves.
     ended: Arc<Mutex<Vec<Channel>>>,
     /// How often what is listened to has changed, and how many of these changes Redis has confirmed.
@@ -69,6 +71,7 @@ impl RedisChannels {
             cluster: Cluster::new(Arc::clone(options), seeds, pushed, health),
             listening,
             changed,
+            touched: Mutex::default(),
             ended,
             changes: AtomicU64::new(0),
             confirmed: watch::Sender::new(0),
@@ -97,7 +100,8 @@ impl Shared {
         }
     }
 
-    fn change(&self) {
+    fn touch(&self, channel: Channel) {
+        self.touched.lock().push(channel);
         self.changes.fetch_add(1, Ordering::AcqRel);
         self.changed.notify_one();
     }
@@ -176,14 +180,14 @@ impl Channels for RedisChannels {
     }
 
     fn subscribe(&self, channel: Channel, ear: Arc<dyn Ear>) {
-        if self.shared.listening.add(channel, ear) {
-            self.shared.change();
+        if self.shared.listening.add(channel.clone(), ear) {
+            self.shared.touch(channel);
         }
     }
 
     fn unsubscribe(&self, channel: &Channel, ear: &Arc<dyn Ear>) {
         if self.shared.listening.remove(channel, ear) {
-            self.shared.change();
+            self.shared.touch(channel.clone());
         }
     }
 

@@ -75,13 +75,13 @@ struct Held {
 pub(super) async fn keep(shared: Arc<Shared>) {
     let mut held: BTreeMap<String, Held> = BTreeMap::new();
     let mut changes = shared.cluster.changes();
-    let mut check = false;
+    let (mut check, mut all) = (false, true);
     loop {
         if check {
             drop_dead(&mut held).await;
         }
         let change = shared.changes.load(Ordering::Acquire);
-        let settled = settle(&shared, &mut held).await;
+        let settled = settle(&shared, &mut held, all).await;
         if settled {
             shared.confirmed.send_replace(change);
         }
@@ -92,11 +92,11 @@ pub(super) async fn keep(shared: Arc<Shared>) {
         });
         // There must be one.
         let closed = select_all(closed.chain([std::future::pending().boxed()]));
-        check = tokio::select! {
-            () = shared.changed.notified() => false,
-            _ = changes.changed() => false,
-            _ = closed => false,
-            () = tokio::time::sleep(pause) => settled,
+        (check, all) = tokio::select! {
+            () = shared.changed.notified() => (false, !settled),
+            _ = changes.changed() => (false, true),
+            _ = closed => (false, true),
+            () = tokio::time::sleep(pause) => (settled, true),
         };
         if !settled {
             shared.cluster.refresh().await;
@@ -123,27 +123,37 @@ async fn give_up(held: &mut BTreeMap<String, Held>, address: &str) {
     }
 }
 
-/// Subscribes to what is missing, and ends what is not wanted, or not where it should be. Returns
-/// whether all is as it should be.
-async fn settle(shared: &Shared, held: &mut BTreeMap<String, Held>) -> bool {
+/// Subscribes to what is missing, and ends what is not wanted, or not where it should be: of
+/// `all`, or of what has changed. Returns whether that is as it should be.
+async fn settle(shared: &Shared, held: &mut BTreeMap<String, Held>, all: bool) -> bool {
+    let mut looked_at: HashSet<Channel> =
+        std::mem::take(&mut *shared.touched.lock()).into_iter().collect();
     for ended in std::mem::take(&mut *shared.ended.lock()) {
         for held in held.values_mut() {
             held.channels.remove(&ended);
         }
+        looked_at.insert(ended);
     }
-    let Some((wanted, mut settled)) = wanted(shared).await else { return false };
+    if all {
+        looked_at.extend(shared.listening.channels());
+        looked_at.extend(held.values().flat_map(|held| &held.channels).cloned());
+    }
+    let Some((wanted, mut settled)) = wanted(shared, &looked_at).await else { return false };
     // First what goes: nowhere is a subscription to be counted twice.
     let mut broken = Vec::new();
     let none = HashSet::new();
     for (address, held) in held.iter_mut() {
         let here = wanted.get(address).unwrap_or(&none);
-        let unwanted: Vec<_> = held.channels.difference(here).cloned().collect();
+        let unwanted = looked_at.difference(here).filter(|other| held.channels.contains(*other));
+        let unwanted: Vec<_> = unwanted.cloned().collect();
         let closed = *held.open.closed.borrow();
         if closed || order(held, &unwanted, false).await.is_err() {
             broken.push(address.clone());
         }
     }
     for address in broken {
+        // What else it had is subscribed to again when all is looked at.
+        settled &= all;
         give_up(held, &address).await;
     }
     for (address, channels) in wanted {
@@ -153,7 +163,7 @@ async fn settle(shared: &Shared, held: &mut BTreeMap<String, Held>) -> bool {
         };
         let missing: Vec<_> = channels.difference(&there.channels).cloned().collect();
         match order(there, &missing, true).await {
-            Ok(all) => settled &= all,
+            Ok(done) => settled &= done,
             Err(NotUnderstood) => {
                 settled = false;
                 give_up(held, &address).await;
@@ -163,16 +173,20 @@ async fn settle(shared: &Shared, held: &mut BTreeMap<String, Held>) -> bool {
     settled
 }
 
-/// What is to be subscribed to on which node, and whether that is all; `None` if no node is known.
-async fn wanted(shared: &Shared) -> Option<(BTreeMap<String, HashSet<Channel>>, bool)> {
+/// Which of these channels are to be subscribed to on which node, and whether that is known of all;
+/// `None` if no node is known.
+async fn wanted(
+    shared: &Shared,
+    channels: &HashSet<Channel>,
+) -> Option<(BTreeMap<String, HashSet<Channel>>, bool)> {
     shared.cluster.owner(shared.home).await.ok()?;
     let topology = shared.cluster.topology();
     let mut wanted: BTreeMap<String, HashSet<Channel>> = BTreeMap::new();
     let mut all = true;
-    for channel in shared.listening.channels() {
-        match topology.owner(shared.slot(&channel)) {
+    for channel in channels.iter().filter(|channel| shared.listening.has(channel)) {
+        match topology.owner(shared.slot(channel)) {
             Some(owner) => {
-                wanted.entry(owner.address.clone()).or_default().insert(channel);
+                wanted.entry(owner.address.clone()).or_default().insert(channel.clone());
             }
             None => all = false,
         }
