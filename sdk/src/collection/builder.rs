@@ -82,14 +82,13 @@ impl<T> CollectionBuilder<T> {
 impl<T: DeserializeOwned + Send + Sync + 'static> CollectionBuilder<T> {
     async fn open(self) -> Result<Collection<T>, OpenError> {
         let runtime = Runtime::current().ok_or(OpenError::NoRuntime)?;
-        let (kept, trouble) = match &self.storage {
+        let (kept, set_aside) = match &self.storage {
             Some(storage) => read(&**storage, &self.name).await?,
             None => (None, None),
         };
         let store = self.store(kept)?;
-        let shared = Arc::new(Shared::new(store, self.storage.is_some()));
+        let shared = Arc::new(Shared::new(store, self.storage.is_some(), set_aside));
         shared.change(|_| ());
-        shared.tell_trouble(trouble);
         if let Some(storage) = self.storage {
             runtime.spawn(keep::run(shared.clone(), self.name.clone(), storage));
         }

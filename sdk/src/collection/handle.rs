@@ -1,12 +1,13 @@
 //! The handle that applications hold.
 
 use std::fmt;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_signals::signal::{Mutable, MutableSignalCloned, Signal, SignalExt};
 use futures_util::StreamExt;
+use futures_util::future::select;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidings_core::state::{Conflict, Edit, Key, KeyError, MutateError};
@@ -106,24 +107,27 @@ impl<T> Collection<T> {
         self.shared().status.signal_cloned()
     }
 
-    /// Waits until all records are there.
+    /// Waits until all records are there, or the client is closed.
     pub async fn loaded(&self) {
         self.until(|status| status.loaded).await;
     }
 
     /// Waits until nothing is pending any more: all that was written was taken by the server and
-    /// came back, or was rejected.
+    /// came back, or was rejected. Or until the client is closed.
     pub async fn settled(&self) {
         self.until(|status| status.pending == 0).await;
     }
 
     async fn until(&self, is: impl Fn(&CollectionStatus) -> bool) {
         let mut statuses = self.shared().status.signal_cloned().to_stream();
-        while let Some(status) = statuses.next().await {
-            if is(&status) {
-                return;
+        let reached = async {
+            while let Some(status) = statuses.next().await {
+                if is(&status) {
+                    return;
+                }
             }
-        }
+        };
+        select(pin!(reached), pin!(self.shared().closed())).await;
     }
 
     /// Conflicts of this client's writes, as the server decides them from now on.

@@ -44,6 +44,9 @@ pub struct CollectionStatus {
     pub misfits: usize,
     /// What does not work at the moment, for people; it is tried again.
     pub trouble: Option<Arc<str>>,
+    /// That what was pending could not be read when the collection was opened, why, and where it
+    /// is now.
+    pub set_aside: Option<Arc<str>>,
 }
 
 /// What the handles of a collection and its tasks share.
@@ -74,7 +77,9 @@ pub(super) struct Inner<T> {
 }
 
 impl<T> Shared<T> {
-    pub(super) fn new(store: Store, has_storage: bool) -> Self {
+    pub(super) fn new(store: Store, has_storage: bool, set_aside: Option<String>) -> Self {
+        let set_aside = set_aside.map(Arc::from);
+        let status = CollectionStatus { set_aside, ..CollectionStatus::default() };
         let inner = Inner {
             store,
             shown: BTreeMap::new(),
@@ -88,7 +93,7 @@ impl<T> Shared<T> {
         };
         Self {
             inner: Mutex::new(inner),
-            status: Mutable::default(),
+            status: Mutable::new(status),
             conflicts: broadcast::channel(CONFLICTS).0,
             keep: Notify::new(),
             sync: Notify::new(),
@@ -154,7 +159,7 @@ impl<T: DeserializeOwned> Shared<T> {
             records: inner.shown.len(),
             pending: inner.store.pending(),
             misfits: inner.misfits.len(),
-            trouble: self.status.lock_ref().trouble.clone(),
+            ..self.status.get_cloned()
         };
         drop(inner);
         self.status.set_neq(status);
@@ -168,9 +173,11 @@ impl<T: DeserializeOwned> Shared<T> {
     ) -> Result<Option<Write>, MutateError> {
         let (write, has_storage) = self.change(|inner| {
             let Some(seq) = make(&mut inner.store)? else { return Ok((None, true)) };
-            let progress =
-                Mutable::new(Progress { stored: !inner.has_storage, ..Progress::default() });
-            inner.writes.insert(seq, progress.clone());
+            let (stored, closed) = (!inner.has_storage, self.is_closed());
+            let progress = Mutable::new(Progress { stored, closed, ..Progress::default() });
+            if !closed {
+                inner.writes.insert(seq, progress.clone());
+            }
             inner.dirty = true;
             if !inner.has_storage {
                 inner.store.stored(seq);
@@ -189,6 +196,7 @@ impl<T: DeserializeOwned> Shared<T> {
 impl<T: DeserializeOwned> Inner<T> {
     /// Makes values of what has changed in the store, and tells those who follow.
     fn show(&mut self) {
+        let mut changed = Vec::new();
         for key in self.store.take_changed() {
             let document = self.store.get(&key).cloned();
             let pending = self.store.is_pending(&key);
@@ -213,7 +221,10 @@ impl<T: DeserializeOwned> Inner<T> {
                 Some(shown) => drop(self.shown.insert(key.clone(), shown)),
                 None => drop(self.shown.remove(&key)),
             }
-            self.tell(&key, entry.as_ref());
+            changed.push((key, entry));
+        }
+        if !changed.is_empty() {
+            self.tell(&changed);
         }
     }
 
@@ -234,18 +245,20 @@ impl<T: DeserializeOwned> Inner<T> {
         }
     }
 
-    fn tell(&mut self, key: &Key, entry: Option<&Entry<T>>) {
+    fn tell(&mut self, changed: &[(Key, Option<Entry<T>>)]) {
         self.views.retain(|view| match view.upgrade() {
             Some(view) => {
-                view.change(key, entry);
+                view.change(changed);
                 true
             }
             None => false,
         });
-        match self.watched.get(key).map(Weak::upgrade) {
-            Some(Some(watched)) => watched.set(entry.cloned()),
-            Some(None) => drop(self.watched.remove(key)),
-            None => {}
+        for (key, entry) in changed {
+            match self.watched.get(key).map(Weak::upgrade) {
+                Some(Some(watched)) => watched.set(entry.clone()),
+                Some(None) => drop(self.watched.remove(key)),
+                None => {}
+            }
         }
     }
 

@@ -11,6 +11,9 @@ use tidings_core::state::Key;
 use super::handle::Handle;
 use super::shared::Entry;
 
+/// So many changes at once are not put in their places one by one.
+const MANY: usize = 64;
+
 type Filter<T> = Box<dyn Fn(&Entry<T>) -> bool + Send + Sync>;
 type Order<T> = Box<dyn Fn(&Entry<T>, &Entry<T>) -> Ordering + Send + Sync>;
 
@@ -91,9 +94,19 @@ impl<T> Lines<T> {
         self.entries.lock_mut().replace_cloned(entries);
     }
 
-    /// A record is this now. What it costs follows from the logarithm of the records, but for
-    /// moving the pointers behind it.
-    pub(super) fn change(&self, key: &Key, entry: Option<&Entry<T>>) {
+    /// Records are this now.
+    pub(super) fn change(&self, changed: &[(Key, Option<Entry<T>>)]) {
+        if changed.len() > MANY {
+            return self.change_many(changed);
+        }
+        for (key, entry) in changed {
+            self.change_one(key, entry.as_ref());
+        }
+    }
+
+    /// Puts a record where it belongs. What that costs follows from the logarithm of the records,
+    /// but for moving those behind it.
+    fn change_one(&self, key: &Key, entry: Option<&Entry<T>>) {
         let new = entry.filter(|entry| (self.filter)(entry)).cloned();
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         let old = match &new {
@@ -120,6 +133,23 @@ impl<T> Lines<T> {
                 }
             }
         }
+    }
+
+    /// Sorts all records anew, most of which are in order.
+    fn change_many(&self, changed: &[(Key, Option<Entry<T>>)]) {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let removed = changed.iter().filter(|(key, _)| keys.remove(key).is_some()).count();
+        let new = changed.iter().filter_map(|(_, entry)| entry.as_ref());
+        let new: Vec<Entry<T>> = new.filter(|entry| (self.filter)(entry)).cloned().collect();
+        if removed == 0 && new.is_empty() {
+            return;
+        }
+        let mut entries = self.entries.lock_ref().to_vec();
+        entries.retain(|entry| keys.contains_key(&entry.key));
+        keys.extend(new.iter().map(|entry| (entry.key.clone(), entry.clone())));
+        entries.extend(new);
+        entries.sort_by(|a, b| self.compare(a, b));
+        self.entries.lock_mut().replace_cloned(entries);
     }
 
     /// Where an entry stands; an order that contradicts itself is no reason to lose it.

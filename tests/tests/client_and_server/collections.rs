@@ -171,6 +171,11 @@ async fn a_conflict_is_merged_and_told() {
         other => panic!("{other:?}"),
     }
     assert!(nowhere.is_empty());
+    // Nobody waits for what cannot come any more.
+    ann.client.close().await;
+    let never = ann.todos.insert("sun", &todo("Sun")).unwrap();
+    assert_eq!(within(never.observed()).await, Err(WriteError::Closed));
+    within(ann.todos.settled()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -243,6 +248,8 @@ async fn a_storage_that_cannot_be_read_is_set_aside() {
         let aside = directory.path().join(format!("todos.aside-{}", n + 1));
         assert_eq!(std::fs::read_to_string(aside).unwrap(), *text);
         within(todos.loaded()).await;
+        let told = todos.status().set_aside.expect("it is told");
+        assert!(told.contains("todos.aside-"), "{told}");
     }
     let memory = MemoryStorage::new();
     memory.write("a", b"x".to_vec()).await.unwrap();
