@@ -139,8 +139,11 @@ impl ClientMachine {
         match self.publishing.refused(seq, refusal, again) {
             AfterRefusal::Failed(ticket, error) => self.published(ticket, Err(error)),
             AfterRefusal::Requeued => {
-                let delay = self.refused_backoff.next_delay(&mut self.rng);
-                self.hold_until = Some(now + delay);
+                // One failure, however many publishes were on their way.
+                if self.hold_until.is_none() {
+                    let delay = self.refused_backoff.next_delay(&mut self.rng);
+                    self.hold_until = Some(now + delay);
+                }
                 if refresh {
                     self.refresh_token();
                 }
