@@ -209,7 +209,7 @@ async fn live(seed: u64, mut both: Both) -> (Both, [usize; 3]) {
                     at += rng.below(3);
                     events.push((published(rng), putting_back.then_some(Offset(at))));
                 }
-                if rng.chance(50) {
+                if rng.chance(100) {
                     known.offset.0 += rng.below(2000);
                 }
                 let (lane, new_epoch) = (both.lane, epoch);
