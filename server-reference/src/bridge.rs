@@ -15,7 +15,7 @@ use tidings_core::{Event, EventBus, Lane, Pattern, Place, Priority};
 use tokio::runtime::Handle;
 
 use crate::app::App;
-use crate::backplane::{Backplane, Published, Signal};
+use crate::backplane::{Backplane, Producer, Published, Signal};
 use crate::ids::random_id;
 
 /// How many events are emitted before other lanes are looked at again.
@@ -220,7 +220,9 @@ fn forward(bus: &EventBus, backplane: Arc<dyn Backplane>, producer: Arc<str>) ->
         let published = {
             let mut seq = last_seq.lock();
             *seq += 1;
-            backplane.publish(event.clone(), Some((Arc::clone(&producer), *seq)))
+            let id = Arc::clone(&producer);
+            let producer = Producer { id, number: *seq, sends_again: false };
+            backplane.publish(event.clone(), Some(producer))
         };
         match published {
             Published::Now(Ok(_)) => {}

@@ -364,7 +364,11 @@ impl Session {
             return self.app.backplane.publish_volatile(event);
         }
         let Some(member) = &self.member else { return };
-        let producer: Producer = (Arc::clone(&member.producer), seq);
+        let producer = Producer {
+            id: Arc::clone(&member.producer),
+            number: seq,
+            sends_again: self.link.knows_tidings(),
+        };
         match self.app.backplane.publish(event, Some(producer)) {
             Published::Now(result) => self.published(seq, result),
             Published::Later(answer) => self.requests.publishing(seq, answer),

@@ -351,6 +351,16 @@ impl ServerLink {
         }
     }
 
+    /// Whether the client speaks the session protocol of Tidings, so that it numbers its publishes
+    /// and sends again what is refused for now. It is known once the hello was polled.
+    pub const fn knows_tidings(&self) -> bool {
+        match self {
+            Self::Ws(_) => true,
+            Self::SocketIo(link) => link.knows_tidings(),
+            Self::Engine(_) => false,
+        }
+    }
+
     /// Which encoding of broadcast events this connection takes.
     pub fn wire(&self) -> Wire {
         match self {

@@ -63,6 +63,7 @@ impl Backplane for MemoryBackplane {
         let Some(log) = self.lane(lane) else {
             return Published::Now(Err(Refusal::new(ErrorCode::INTERNAL, "no such lane")));
         };
+        let producer = producer.map(|producer| (producer.id, producer.number));
         let position = log.lock().append(unix_micros(), event, producer).position();
         for signal in self.signals.read().iter() {
             signal.raise(lane);

@@ -25,9 +25,17 @@ pub(crate) use memory::unix_micros;
 pub use signal::Signal;
 pub use status::{BackplaneStatus, InstanceInfo, RedisStatus, Trouble};
 
-/// Who publishes: the producer's id and the sequence number of this publish. The same pair has
-/// one effect, however often it is published.
-pub type Producer = (Arc<str>, u64);
+/// Who publishes. The same id and number have one effect, however often they are published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Producer {
+    /// The producer's id.
+    pub id: Arc<str>,
+    /// The number it gave this publish, larger than those before.
+    pub number: u64,
+    /// Whether it publishes again, with the same number and before anything newer, what is refused
+    /// for now. What it has published after that may then be refused, too, so that its order stays.
+    pub sends_again: bool,
+}
 
 /// The answer to a publish: at once where the log is in memory, later where it is elsewhere.
 pub enum Published {

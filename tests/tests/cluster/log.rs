@@ -10,7 +10,7 @@ use tidings_core::server::LogReader;
 use tidings_core::{Event, Partitioning, Priority};
 use tidings_harness::redis_cluster::RedisCluster;
 use tidings_server::Config;
-use tidings_server::backplane::{Backplane, Published, RedisBackplane, Signal};
+use tidings_server::backplane::{Backplane, Producer, Published, RedisBackplane, Signal};
 
 use super::instances::config;
 use super::{until, within};
@@ -33,8 +33,8 @@ async fn backplane(config: &Config) -> RedisBackplane {
 }
 
 async fn publish(on: &RedisBackplane, name: &str, seq: u64) -> Position {
-    let producer = Some((Arc::from("p"), seq));
-    match on.publish(event(name, Priority::Normal), producer) {
+    let producer = Producer { id: Arc::from("p"), number: seq, sends_again: true };
+    match on.publish(event(name, Priority::Normal), Some(producer)) {
         Published::Now(result) => result.unwrap(),
         Published::Later(answer) => within(answer).await.unwrap(),
     }

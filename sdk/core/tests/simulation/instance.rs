@@ -120,7 +120,7 @@ impl Instance {
         let partition = usize::from(self.partitioning.of_name(&event.name));
         let published = Published { producer, number: token.seq, event: encode(event).into() };
         let priority = event.priority;
-        self.with(partition, |machine, now| machine.publish(now, priority, published, token));
+        self.with(partition, |machine, now| machine.publish(now, priority, published, true, token));
     }
 
     pub(crate) fn head(&self, lane: Lane) -> Place {

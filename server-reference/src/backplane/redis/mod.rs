@@ -287,11 +287,12 @@ impl Backplane for RedisBackplane {
         let Some(partition) = self.partition(lane) else {
             return Published::Now(Err(Refusal::new(ErrorCode::INTERNAL, "no such lane")));
         };
-        let (producer, number) = producer.unwrap_or_else(|| {
-            let number = self.next_number.fetch_add(1, Ordering::Relaxed) + 1;
-            (Arc::clone(&self.producer), number)
+        let Producer { id, number, sends_again } = producer.unwrap_or_else(|| Producer {
+            id: Arc::clone(&self.producer),
+            number: self.next_number.fetch_add(1, Ordering::Relaxed) + 1,
+            sends_again: false,
         });
-        let published = Numbered { producer, number, event: encode(&event).into() };
+        let published = Numbered { producer: id, number, event: encode(&event).into() };
         let (answer, answered) = oneshot::channel();
         let size = published.event.len();
         let inner = &self.inner;
@@ -304,7 +305,7 @@ impl Backplane for RedisBackplane {
         inner.waiting.fetch_add(1, Ordering::Relaxed);
         let token = Token { answer, size };
         inner.with(partition, |machine, now| {
-            machine.publish(now, event.priority, published, token);
+            machine.publish(now, event.priority, published, sends_again, token);
         });
         Published::Later(Box::pin(async move {
             let gone = || Refusal::new(ErrorCode::UNAVAILABLE, "the server is going away");

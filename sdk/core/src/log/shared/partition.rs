@@ -152,10 +152,22 @@ impl<T> Partition<T> {
     }
 
     /// Publishes an event. The answer comes as [`Output::Published`].
-    pub fn publish(&mut self, now: Now, priority: Priority, published: Published, token: T) {
+    ///
+    /// `sends_again`: whether the producer publishes again, with the same number and before
+    /// anything newer, what is refused. What it has published after that is then refused, too, so
+    /// that its order stays; one that gives up what is refused would only lose more by it.
+    pub fn publish(
+        &mut self,
+        now: Now,
+        priority: Priority,
+        published: Published,
+        sends_again: bool,
+        token: T,
+    ) {
         let until = now.time + self.settings.publish_timeout;
+        let waiting = Waiting { published, sends_again, until, token };
         let writing = &mut self.lanes[priority as usize].writing;
-        if let Err(waiting) = writing.push(now.time, Waiting { published, until, token }) {
+        if let Err(waiting) = writing.push(now.time, waiting) {
             self.refuse(priority as usize, waiting);
         }
         self.advance(now);

@@ -169,7 +169,7 @@ impl Played {
     }
 
     fn publish(&mut self, number: u64) {
-        self.act(|partition, now| partition.publish(now, NORMAL, published(number), number));
+        self.act(|partition, now| partition.publish(now, NORMAL, published(number), true, number));
     }
 
     /// What can be read after a place: the offsets.
@@ -251,9 +251,35 @@ fn what_was_published_after_something_refused_is_refused_until_that_comes_again(
 }
 
 #[test]
+fn a_producer_that_does_not_send_again_is_not_held_back() {
+    let mut played = Played::readable_at(10);
+    let publish = |played: &mut Played, producer: &str, number: u64, sends_again: bool| {
+        let published = Published { producer: producer.into(), ..published(number) };
+        played.act(|partition, now| {
+            partition.publish(now, NORMAL, published, sends_again, number);
+        });
+    };
+    publish(&mut played, "client", 1, true);
+    publish(&mut played, "service", 2, false);
+    let (id, _) = played.one_append();
+    played.pass(Duration::from_secs(10));
+    publish(&mut played, "client", 3, true);
+    publish(&mut played, "service", 4, false);
+    played.pass(Duration::from_secs(5));
+    played.fail(id);
+    publish(&mut played, "client", 5, true);
+    publish(&mut played, "service", 6, false);
+    let refused: Vec<_> = played.results.iter().map(|(number, _)| *number).collect();
+    assert_eq!(refused, [1, 2, 3, 5]);
+    played.asked.clear();
+    played.wait();
+    assert_eq!(numbers(&played.one_append().1), [4, 6]);
+}
+
+#[test]
 fn a_critical_event_waits_for_a_replica() {
     let mut played = Played::readable_at(10);
-    played.act(|partition, now| partition.publish(now, Priority::Critical, published(1), 1));
+    played.act(|partition, now| partition.publish(now, Priority::Critical, published(1), true, 1));
     let (append, _) = played.one_append();
     played.done(append, 20, &[fresh(20)]);
     let (id, request) = played.one();

@@ -25,6 +25,8 @@ const HELD_OFF: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Waiting<T> {
     pub(super) published: Published,
+    /// Whether its producer publishes it again when it is refused.
+    pub(super) sends_again: bool,
     pub(super) until: Time,
     pub(super) token: T,
 }
@@ -43,8 +45,8 @@ pub(super) struct Writing<T> {
     not_before: Option<Time>,
     pause: Pause,
     why: String,
-    /// By producer, the first number that was refused, and until when those after it are, so that
-    /// what it sends again keeps its order.
+    /// By producer that sends again, the first number that was refused, and until when those after
+    /// it are, so that what it sends again keeps its order.
     refused: BTreeMap<Arc<str>, (u64, Time)>,
     /// The takeover that has been waited out.
     pub(super) settled: Option<Time>,
@@ -101,7 +103,8 @@ impl<T> Writing<T> {
         self.batch.extend(self.queue.drain(..count.min(self.queue.len())));
     }
 
-    /// Takes out what has waited too long, and what the same producers published after it.
+    /// Takes out what has waited too long, and what the same producers published after it if they
+    /// send it again.
     pub(super) fn expire(&mut self, now: Time) -> Vec<Waiting<T>> {
         let mut late = Vec::new();
         for queue in [&mut self.batch, &mut self.queue] {
@@ -116,7 +119,8 @@ impl<T> Writing<T> {
             return late;
         }
         self.refused.retain(|_, (_, until)| now < *until);
-        for Published { producer, number, .. } in late.iter().map(|waiting| &waiting.published) {
+        for waiting in late.iter().filter(|waiting| waiting.sends_again) {
+            let Published { producer, number, .. } = &waiting.published;
             let until = now + HELD_OFF;
             let refused = self.refused.entry(Arc::clone(producer)).or_insert((*number, until));
             *refused = (refused.0.min(*number), until);
