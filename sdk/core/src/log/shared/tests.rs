@@ -277,6 +277,27 @@ fn a_producer_that_does_not_send_again_is_not_held_back() {
 }
 
 #[test]
+fn what_is_refused_is_refused_by_every_connection_it_came_by() {
+    let mut played = Played::readable_at(10);
+    played.publish(1);
+    let (id, _) = played.one_append();
+    played.pass(Duration::from_secs(10));
+    for number in 1..=2 {
+        played.publish(number);
+    }
+    played.pass(Duration::from_secs(5));
+    played.fail(id);
+    let refused: Vec<_> = played.results.iter().map(|(number, _)| *number).collect();
+    assert_eq!(refused, [1, 1, 2], "who waits for the second 1 sends it again before 2");
+    played.asked.clear();
+    for number in 1..=2 {
+        played.publish(number);
+    }
+    played.wait();
+    assert_eq!(numbers(&played.one_append().1), [1, 2]);
+}
+
+#[test]
 fn a_critical_event_waits_for_a_replica() {
     let mut played = Played::readable_at(10);
     played.act(|partition, now| partition.publish(now, Priority::Critical, published(1), true, 1));

@@ -103,8 +103,9 @@ impl<T> Writing<T> {
         self.batch.extend(self.queue.drain(..count.min(self.queue.len())));
     }
 
-    /// Takes out what has waited too long, and what the same producers published after it if they
-    /// send it again.
+    /// Takes out what has waited too long, and, if their producers send it again, what these have
+    /// published after it or, by another connection, once more: they still wait for that, and have to
+    /// hear of it.
     pub(super) fn expire(&mut self, now: Time) -> Vec<Waiting<T>> {
         let mut late = Vec::new();
         for queue in [&mut self.batch, &mut self.queue] {
@@ -129,7 +130,7 @@ impl<T> Writing<T> {
             for waiting in std::mem::take(queue) {
                 let Published { producer, number, .. } = &waiting.published;
                 let first = self.refused.get(producer).map(|(first, _)| first);
-                let behind = first.is_some_and(|first| number > first);
+                let behind = first.is_some_and(|first| number >= first);
                 if behind { late.push(waiting) } else { queue.push_back(waiting) }
             }
         }
