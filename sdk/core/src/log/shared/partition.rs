@@ -81,7 +81,8 @@ impl AddAssign for Counts {
 enum Pending {
     /// With where the copies stood when it was asked.
     Look([Option<Place>; Priority::COUNT]),
-    Append(usize),
+    /// With the last takeover that was known when it was sent.
+    Append(usize, Option<Time>),
     Replicate(usize),
     PutBack(usize),
     Fill(usize, Place),
@@ -270,7 +271,9 @@ impl<T> Partition<T> {
                 self.looked(now, *before, standings);
                 None
             }
-            (Pending::Append(lane), Ok(Answer::Appended(answer))) => {
+            (Pending::Append(lane, takeover), Ok(Answer::Appended(answer))) => {
+                // It may be the old master that has it.
+                self.lanes[*lane].lost |= *takeover != self.takeover;
                 self.batch_appended(now, id, *lane, answer);
                 None
             }
@@ -312,7 +315,7 @@ impl<T> Partition<T> {
                 self.look_at = now.time + PAUSE;
                 self.reading_failed(now);
             }
-            Pending::Append(lane) | Pending::Replicate(lane) => {
+            Pending::Append(lane, _) | Pending::Replicate(lane) => {
                 self.lanes[lane].writing.failed(now.time, why);
             }
             Pending::PutBack(lane) => self.lanes[lane].put_back_failed(now.time + PAUSE),
@@ -575,7 +578,7 @@ impl<T> Partition<T> {
             state.writing.fill_batch();
             state.writing.busy = true;
             let request = state.append(now, self.takeover);
-            self.request(request, Pending::Append(lane));
+            self.request(request, Pending::Append(lane, self.takeover));
         }
     }
 

@@ -411,6 +411,19 @@ fn after_a_takeover_nothing_new_is_appended_before_it_has_settled() {
 }
 
 #[test]
+fn what_the_old_master_took_while_another_took_over_is_put_back() {
+    let mut played = Played::readable_at(10);
+    played.publish(1);
+    let (id, _) = played.one_append();
+    let at = played.now.time;
+    played.act(|partition, now| partition.taken_over(now, at));
+    assert!(played.asked.is_empty(), "nothing is known yet that could be lacking");
+    played.done(id, 20, &[fresh(20)]);
+    let (_, append) = played.one_append();
+    assert_eq!((append.putting_back, numbers(&append)), (true, vec![1]));
+}
+
+#[test]
 fn a_store_that_is_behind_gets_back_what_it_lacks_first() {
     let mut played = Played::readable_at(10);
     played.publish(1);
