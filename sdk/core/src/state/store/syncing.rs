@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::pending::Pending;
 use super::{Notice, Store};
-use crate::state::{Change, Document, Key, Load, Mutation, Page, Record, Verdict, Version};
+use crate::state::{
+    Change, Document, Key, Load, Mutation, Page, Policy, Record, Stamp, Verdict, Version,
+};
 
 impl Store {
     /// Mutations up to this number are stored durably: they may be sent.
@@ -95,12 +97,12 @@ impl Store {
         let own = stamp.by.as_ref().filter(|by| by.client == self.config.client);
         let own = own.map(|by| by.seq);
         let before = self.confirmed.get(&key).map(|record| record.stamp.version);
+        let judged_alike = self.judges_alike(&key, &stamp);
         let known = before.max(self.deleted.get(&key).copied());
         if known.is_some_and(|known| known >= stamp.version) {
             self.see(&key, own, None);
             return self.refold(&key);
         }
-        let undisturbed = before.unwrap_or_default() >= stamp.alone_since;
         let shown = value.clone();
         match value {
             Some(value) => {
@@ -114,11 +116,22 @@ impl Store {
                 }
             }
         }
-        if self.see(&key, own, shown.as_ref()) && undisturbed {
+        if self.see(&key, own, shown.as_ref()) && judged_alike {
             self.changed.insert(key);
         } else {
             self.refold(&key);
         }
+    }
+
+    /// Whether what is pending for a record is judged under the stamp of a change as it is under the
+    /// record's own: both are of this client, and nobody else came between. Where times decide,
+    /// each stamp judges for itself.
+    fn judges_alike(&self, key: &Key, next: &Stamp) -> bool {
+        let now = self.stamp(key);
+        let is_own = now.by.is_some_and(|by| by.client == self.config.client);
+        is_own
+            && now.version >= next.alone_since
+            && !matches!(self.config.policy, Policy::LastWriteWins)
     }
 
     /// The confirmed state of a record has the change of this client's mutation `own`. True if
