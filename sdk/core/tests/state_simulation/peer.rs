@@ -125,6 +125,9 @@ impl Peer {
     /// Asks for what it needs, some time after it has become connected.
     pub(crate) fn send(&mut self) {
         if std::mem::take(&mut self.must_load) {
+            // One load at a time, as the SDK has it.
+            self.asks.retain(|ask| !matches!(ask, Ask::Load(_)));
+            self.answers.retain(|answer| !matches!(answer, Answer::Page(..)));
             let load = self.store.begin_load(2);
             self.asks.push_back(Ask::Load(load));
         }

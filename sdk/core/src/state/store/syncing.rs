@@ -153,7 +153,8 @@ impl Store {
 
     /// Begins to load what is not here yet: at first, and after changes were
     /// [missed](Self::missed). Changes that come meanwhile are to be [confirmed](Self::confirm) as
-    /// always.
+    /// always. It takes the place of a load that is not complete: pages of that one, which may be older
+    /// than what has come since, are not to be [taken in](Self::loaded) any more.
     pub fn begin_load(&mut self, limit: usize) -> Load {
         self.loading = true;
         self.missed = false;
