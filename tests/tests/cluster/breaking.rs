@@ -170,6 +170,22 @@ async fn an_outage_is_waited_out_told_and_leaves_no_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_publishes_again_leaves_no_trouble_behind() {
+    let mut redis = RedisCluster::single().await.unwrap();
+    let a = Instance::start_with(&redis, "a", |config| {
+        config.redis.publish_timeout = Duration::from_millis(300);
+    })
+    .await;
+    redis.kill(0);
+    let event = a.bus.event("orders.x", tidings::Payload::Json("1".into())).unwrap();
+    a.bus.emit(&event);
+    until("it was refused", || a.redis().refused == 1).await;
+    assert!(a.remote.websocket_stats().backplane.trouble.is_some());
+    redis.restart(0).await.unwrap();
+    until("all is well", || a.remote.websocket_stats().backplane.trouble.is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_too_long_or_too_much_is_refused_and_may_try_again() {
     let mut redis = RedisCluster::single().await.unwrap();
     let a = Instance::start_with(&redis, "a", |config| {

@@ -255,10 +255,11 @@ impl Cluster {
         let mut asked = self.known(0, ASKED);
         let seeds = self.seeds.iter().take(ASKED).cloned();
         asked.extend(seeds.map(|seed| Asked::Seed(Box::new(seed))));
-        match self.look(asked).await {
-            Ok(()) => self.health.well("Redis"),
-            Err(Some(error)) => self.health.trouble("Redis", &error),
-            Err(None) => self.health.trouble("Redis", &"no node answers"),
+        if let Err(error) = self.look(asked).await {
+            match error {
+                Some(error) => self.health.trouble("Redis", &error),
+                None => self.health.trouble("Redis", &"no node answers"),
+            }
         }
         *refreshed = Some(began);
     }
@@ -288,6 +289,7 @@ impl Cluster {
     /// Asks some nodes for the topology, and notes what has changed; fails if none answers.
     async fn look(&self, asked: Vec<Asked>) -> Result<(), Option<RedisError>> {
         let found = self.ask_for_topology(asked).await?;
+        self.health.well("Redis");
         let mut topology = self.topology.write();
         let Some(next) = topology.next(found) else { return Ok(()) };
         let masters: BTreeSet<_> = next.masters().collect();

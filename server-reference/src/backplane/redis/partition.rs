@@ -125,6 +125,7 @@ impl Inner {
             outputs.push(output);
         }
         let next = driven.machine.next_timeout();
+        let gave_up = outputs.iter().any(is_refusal) && !driven.machine.is_writing();
         let sooner = next.is_some_and(|next| driven.alarm.is_none_or(|alarm| next < alarm));
         if sooner {
             driven.alarm = next;
@@ -132,6 +133,10 @@ impl Inner {
         drop(driven);
         if sooner {
             partition.wake.notify_one();
+        }
+        if gave_up {
+            // No attempt follows that could tell that Redis works again.
+            self.health.well(&partition.titles[1]);
         }
         for output in outputs {
             self.carry_out(partition, output);
@@ -271,6 +276,10 @@ pub(super) async fn drive(
             }
         }
     }
+}
+
+fn is_refusal<T>(output: &Output<T>) -> bool {
+    matches!(output, Output::Published { result: Err(_), .. })
 }
 
 fn far_away() -> tokio::time::Instant {

@@ -213,6 +213,13 @@ impl<T> Partition<T> {
         reaches
     }
 
+    /// Whether something waits to be appended, or to be put back.
+    pub fn is_writing(&self) -> bool {
+        self.lanes
+            .iter()
+            .any(|state| !state.writing.is_idle() || state.lost || state.is_putting_back())
+    }
+
     /// Another master has taken over, then. What it lacks is put back before anything new is
     /// appended: then it gets the places it had. Other instances do the same; they are given time.
     pub fn taken_over(&mut self, now: Now, at: Time) {
