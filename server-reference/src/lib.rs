@@ -10,6 +10,7 @@ mod accepted;
 mod alarm;
 mod app;
 mod bridge;
+mod clock;
 mod connection;
 mod connections;
 mod engine_sessions;

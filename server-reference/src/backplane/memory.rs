@@ -1,7 +1,6 @@
 //! The log of a single instance, in its memory.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
 use tidings_core::lane::{Epoch, Lane, Partitioning, Place};
@@ -12,6 +11,7 @@ use tidings_core::{Event, Priority};
 
 use super::channels::MemoryChannels;
 use super::{Backplane, BackplaneStatus, Channels, LaneStatus, Producer, Published, Signal};
+use crate::clock::unix_micros;
 
 /// A log in memory with the same partitions, lanes, offsets, retention and recovery as the shared
 /// one. It ends with the process: after a restart clients are told a gap.
@@ -110,10 +110,4 @@ impl Backplane for MemoryBackplane {
         };
         self.lanes.iter().filter_map(status).collect()
     }
-}
-
-/// The wall clock in microseconds since the Unix epoch.
-pub(crate) fn unix_micros() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

@@ -21,7 +21,6 @@ use tidings_core::{Event, Partitioning};
 pub use self::redis::RedisBackplane;
 pub use channels::{Channel, ChannelKind, Channels, Ear, NotCounted};
 pub use memory::MemoryBackplane;
-pub(crate) use memory::unix_micros;
 pub use signal::Signal;
 pub use status::{BackplaneStatus, InstanceInfo, RedisStatus, Trouble};
 

@@ -7,7 +7,8 @@ use tidings_core::state::{self, Change, Load, Mutation, Page, Policy, Record, Ve
 use tidings_core::{Event, Headers, Payload, Priority};
 
 use super::Declaration;
-use crate::backplane::{Backplane, Published, unix_micros};
+use crate::backplane::{Backplane, Published};
+use crate::clock::unix_micros;
 
 /// A collection and the log that its changes go into.
 pub(crate) struct Hosted {

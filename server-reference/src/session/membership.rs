@@ -6,9 +6,9 @@ use tidings_core::message::{ErrorCode, Hello, Refusal, ServerMessage, SubId, Sub
 use tidings_core::{Cursor, Pattern};
 
 use super::{Member, Session, queue_frames};
+use crate::clock::unix_micros;
 use crate::ids::random_id;
 use crate::sessions::Carried;
-use crate::stats::unix_micros;
 
 impl Session {
     /// Takes the session up: from now on the connection gets what its subscriptions match, and

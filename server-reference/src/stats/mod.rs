@@ -13,7 +13,7 @@ mod snapshot;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidings_core::message::CloseCode;
@@ -33,6 +33,7 @@ pub use snapshot::{
 };
 
 use crate::app::App;
+use crate::clock::unix_micros;
 use crate::shutdown::Phase;
 
 /// How often rates are sampled, and how long a tick of the latency windows is.
@@ -123,10 +124,4 @@ pub(crate) async fn sample(app: Arc<App>) {
             shard.latency.tick();
         }
     }
-}
-
-/// The wall clock in microseconds since the Unix epoch: the unit of offsets.
-pub(crate) fn unix_micros() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

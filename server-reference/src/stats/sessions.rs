@@ -67,7 +67,7 @@ pub struct SessionPlace {
 pub struct BadPlace(String);
 
 impl SessionInfo {
-    fn of(app: &App, session: &str, carried: &Carried) -> Self {
+    fn of(app: &App, id: String, carried: &Carried) -> Self {
         let connection = &carried.connection;
         let live = Live::of(connection);
         let wire = connection.with_feed(|feed| feed.wire());
@@ -87,7 +87,7 @@ impl SessionInfo {
         };
         let totals = &live.totals;
         Self {
-            id: public_id(session),
+            id,
             instance: app.config.instance.clone(),
             transport: transport.to_owned(),
             carrier: carrier.to_owned(),
@@ -117,14 +117,15 @@ impl SessionPage {
             .iter()
             .map(|(session, carried)| {
                 let place = SessionPlace { since_ms: carried.since_ms, id: public_id(session) };
-                (place, session, carried)
+                (place, carried)
             })
-            .filter(|(place, ..)| after.is_none_or(|after| place > after))
+            .filter(|(place, _)| after.is_none_or(|after| place > after))
             .collect();
-        places.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
+        places.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let more = places.len() > limit;
         places.truncate(limit);
-        let sessions = places.iter().map(|(_, id, carried)| SessionInfo::of(app, id, carried));
+        let sessions =
+            places.into_iter().map(|(place, carried)| SessionInfo::of(app, place.id, carried));
         Self::new(total, sessions.collect(), more)
     }
 

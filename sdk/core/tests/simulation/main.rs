@@ -26,10 +26,11 @@ mod traffic;
 mod verdict;
 mod world;
 
+#[path = "../seeds/mod.rs"]
+mod seeds;
+
 use std::ops::AddAssign;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use world::{Joined, Sabotage, World};
 
@@ -90,79 +91,24 @@ impl AddAssign for Tally {
 }
 
 /// Lets a world live, heal and be judged.
-fn live(seed: u64, joined: Joined, sabotage: Option<Sabotage>) -> Tally {
-    see(World::new(seed, joined, sabotage))
-}
-
-fn see(mut world: World) -> Tally {
+fn live(seed: u64, joined: Joined, sabotage: Option<Sabotage>, told: bool) -> Tally {
+    let mut world = World::new(seed, joined, sabotage);
+    world.told = told;
     world.live();
     world.heal();
     world.judge();
     world.tally()
 }
 
-fn number_from(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
-}
-
-/// All seeds below `seeds`, on all processors. Fails with the first that fails.
-fn many(seeds: u64, joined: Joined) -> Tally {
-    let next = AtomicU64::new(0);
-    let total = Mutex::new(Tally::default());
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds {
-                        return;
-                    }
-                    match catch_unwind(AssertUnwindSafe(|| live(seed, joined, None))) {
-                        Ok(tally) => *total.lock().unwrap() += tally,
-                        Err(panic) => {
-                            next.store(seeds, Ordering::Relaxed);
-                            eprintln!(
-                                "seed {seed} fails; to see it again: TIDINGS_SEED={seed} \
-                                 cargo test -p tidings-core --test simulation"
-                            );
-                            std::panic::resume_unwind(panic);
-                        }
-                    }
-                }
-            });
-        }
-    });
-    total.into_inner().unwrap()
-}
-
-/// The worlds that the environment asks for; `None` if it was only one.
-fn asked_for(joined: Joined, usual: u64) -> Option<(u64, Tally)> {
-    if let Some(seed) = number_from("TIDINGS_SEED") {
-        let mut world = World::new(seed, joined, None);
-        world.told = true;
-        println!("seed {seed}: {:?}", see(world));
-        return None;
-    }
-    let seeds = number_from("TIDINGS_SEEDS").unwrap_or(usual);
-    let tally = many(seeds, joined);
-    println!("{seeds} seeds: {tally:?}");
-    Some((seeds, tally))
-}
-
-/// Worlds in which none of this happens would show nothing.
-fn happened(seeds: u64, counts: &[(&str, u64)]) {
-    for (what, count) in counts {
-        assert!(*count >= seeds / 10, "only {count} {what} in {seeds} worlds");
-    }
+fn live_all(joined: Joined, usual: u64) -> Option<(u64, Tally)> {
+    seeds::live_all("simulation", usual, |seed, told| live(seed, joined, None, told))
 }
 
 #[test]
 fn whatever_the_network_does_everything_arrives_once_and_in_order() {
-    let Some((seeds, tally)) = asked_for(Joined::ByMemory, SEEDS) else { return };
-    happened(
-        seeds,
+    let Some((worlds, tally)) = live_all(Joined::ByMemory, SEEDS) else { return };
+    seeds::happened(
+        worlds / 10,
         &[
             ("deliveries", tally.deliveries),
             ("reconnects", tally.reconnects),
@@ -180,9 +126,9 @@ fn whatever_the_network_does_everything_arrives_once_and_in_order() {
 
 #[test]
 fn whatever_redis_does_everything_arrives_once_and_in_order() {
-    let Some((seeds, tally)) = asked_for(Joined::ByRedis, REDIS_SEEDS) else { return };
-    happened(
-        seeds,
+    let Some((worlds, tally)) = live_all(Joined::ByRedis, REDIS_SEEDS) else { return };
+    seeds::happened(
+        worlds / 10,
         &[
             ("deliveries", tally.deliveries),
             ("publishes that had arrived already", tally.repeated),
@@ -198,7 +144,8 @@ fn whatever_redis_does_everything_arrives_once_and_in_order() {
 fn a_seed_has_the_same_happen_again() {
     for joined in [Joined::ByMemory, Joined::ByRedis] {
         for seed in 0..20 {
-            assert_eq!(live(seed, joined, None), live(seed, joined, None), "seed {seed}");
+            let [first, again] = [0, 1].map(|_| live(seed, joined, None, false));
+            assert_eq!(first, again, "seed {seed}");
         }
     }
 }
@@ -208,7 +155,8 @@ fn a_seed_has_the_same_happen_again() {
 fn what_goes_wrong_is_noticed() {
     for sabotage in [Sabotage::LoseEvents, Sabotage::ForgetProducers, Sabotage::SwapEvents] {
         let noticed = (0..40).any(|seed| {
-            catch_unwind(AssertUnwindSafe(|| live(seed, Joined::ByMemory, Some(sabotage)))).is_err()
+            let world = || live(seed, Joined::ByMemory, Some(sabotage), false);
+            catch_unwind(AssertUnwindSafe(world)).is_err()
         });
         assert!(noticed, "{sabotage:?} was not noticed");
     }

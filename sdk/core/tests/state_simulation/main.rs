@@ -17,6 +17,9 @@ mod edits;
 mod peer;
 mod world;
 
+#[path = "../seeds/mod.rs"]
+mod seeds;
+
 use std::ops::AddAssign;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -65,46 +68,24 @@ fn live(seed: u64, sabotage: Option<Sabotage>, told: bool) -> Tally {
     world.tally()
 }
 
-fn number_from(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
-}
-
 #[test]
 fn whatever_happens_all_see_the_same_and_nothing_happens_twice() {
-    if let Some(seed) = number_from("TIDINGS_SEED") {
-        println!("seed {seed}: {:?}", live(seed, None, true));
-        return;
-    }
-    let seeds = number_from("TIDINGS_SEEDS").unwrap_or(SEEDS);
-    let mut tally = Tally::default();
-    for seed in 0..seeds {
-        match catch_unwind(AssertUnwindSafe(|| live(seed, None, false))) {
-            Ok(one) => tally += one,
-            Err(panic) => {
-                eprintln!(
-                    "seed {seed} fails; to see it again: TIDINGS_SEED={seed} \
-                     cargo test -p tidings-core --test state_simulation"
-                );
-                std::panic::resume_unwind(panic);
-            }
-        }
-    }
-    println!("{seeds} seeds: {tally:?}");
-    // Worlds in which none of this happens would show nothing.
-    for (what, count) in [
-        ("mutations accepted", tally.accepted),
-        ("mutations rejected", tally.rejected),
-        ("conflicts", tally.conflicts),
-        ("mutations that came again", tally.repeated),
-        ("mutations undone", tally.undone),
-        ("cuts", tally.cuts),
-        ("gaps", tally.gaps),
-        ("resets", tally.resets),
-        ("restarts", tally.restarts),
-    ] {
-        assert!(count >= seeds / 4, "only {count} {what} in {seeds} worlds");
-    }
+    let all = seeds::live_all("state_simulation", SEEDS, |seed, told| live(seed, None, told));
+    let Some((worlds, tally)) = all else { return };
+    seeds::happened(
+        worlds / 4,
+        &[
+            ("mutations accepted", tally.accepted),
+            ("mutations rejected", tally.rejected),
+            ("conflicts", tally.conflicts),
+            ("mutations that came again", tally.repeated),
+            ("mutations undone", tally.undone),
+            ("cuts", tally.cuts),
+            ("gaps", tally.gaps),
+            ("resets", tally.resets),
+            ("restarts", tally.restarts),
+        ],
+    );
 }
 
 #[test]

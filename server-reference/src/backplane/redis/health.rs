@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::backplane::Trouble;
-use crate::backplane::memory::unix_micros;
+use crate::clock::unix_micros;
 
 /// How nodes are called here: this and their address.
 pub(super) const NODE: &str = "node ";

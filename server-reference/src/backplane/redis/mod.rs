@@ -45,7 +45,7 @@ use super::{
     Backplane, BackplaneStatus, Channels, InstanceInfo, LaneStatus, Prepared, Producer, Published,
     RedisStatus, Signal,
 };
-use crate::backplane::memory::unix_micros;
+use crate::clock::unix_micros;
 use crate::config::{Config, ConfigError};
 use crate::ids::random_id;
 use crate::stats::Counter;
