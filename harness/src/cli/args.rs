@@ -94,9 +94,9 @@ pub(super) struct RunArgs {
     /// Which transport the clients use.
     #[arg(long, value_enum)]
     pub(super) transport: Option<Mix>,
-    /// Which client crate makes the load.
-    #[arg(long, value_enum, default_value_t)]
-    pub(super) client: Stack,
+    /// Which client makes the load [default: tidings; socketio where servers run on Node].
+    #[arg(long, value_enum)]
+    pub(super) client: Option<Stack>,
     /// Run the same against a bare write loop afterwards, and report the ratio.
     #[arg(long)]
     pub(super) floor: bool,
@@ -207,7 +207,7 @@ mod tests {
         let cli = Cli::try_parse_from(line.split_ascii_whitespace()).unwrap();
         let Some(Command::Run(args)) = cli.command else { panic!("not run") };
         assert_eq!(args.target, ["http://a", "http://b"]);
-        assert_eq!((args.transport, args.client), (Some(Mix::SocketIo), Stack::RustSocketio));
+        assert_eq!((args.transport, args.client), (Some(Mix::SocketIo), Some(Stack::RustSocketio)));
         assert_eq!(args.duration.unwrap().as_secs_f64(), 2.0);
     }
 }

@@ -103,17 +103,17 @@ fn options(args: &RunArgs) -> Result<Options, Trouble> {
             group.transport = None;
         }
     }
-    if let Some(reason) = client::absent(args.client) {
-        return Err(format!("--client rust-socketio: {reason}").into());
-    }
-    if args.client == Stack::RustSocketio {
-        only_socketio(&mut scenario, args)?;
+    let stack = stack(&scenario, args.client)?;
+    if stack.only_socketio() {
+        only_socketio(&mut scenario, args, stack)?;
     }
     if !args.target.is_empty() && args.instances.is_some() {
         return Err("--instances: no servers are started with --target".into());
     }
     if args.target.is_empty() {
         servers(&mut scenario, args.instances, args.redis.as_ref())?;
+    } else if scenario.node.is_some() {
+        return Err("--target: the scenario's servers on Node are started by the harness".into());
     } else if scenario.chaos.is_some()
         || scenario.step.iter().any(|step| step.action.needs_cluster())
     {
@@ -129,7 +129,7 @@ fn options(args: &RunArgs) -> Result<Options, Trouble> {
     scenario.draw_chaos();
     Ok(Options {
         scenario,
-        stack: args.client,
+        stack,
         targets: args.target.clone(),
         program: Program::Serve,
         rest: None,
@@ -164,12 +164,34 @@ pub(super) fn scale(
     Ok(())
 }
 
-fn only_socketio(scenario: &mut Scenario, args: &RunArgs) -> Result<(), Trouble> {
+/// The client that makes the load.
+fn stack(scenario: &Scenario, wanted: Option<Stack>) -> Result<Stack, Trouble> {
+    match (wanted, &scenario.node) {
+        (Some(stack), _) if let Some(reason) = client::absent(stack) => {
+            Err(format!("--client {}: {reason}", stack.as_str()).into())
+        }
+        (None | Some(Stack::SocketIo), Some(_)) => Ok(Stack::SocketIo),
+        (Some(stack), Some(_)) => Err(format!(
+            "--client {}: servers on Node know nothing of Tidings, use socketio",
+            stack.as_str()
+        )
+        .into()),
+        (Some(Stack::SocketIo), None) if let Some(wild) = scenario.wildcard() => Err(format!(
+            "--client socketio: patterns are rooms, which have no wildcards as in {wild:?}"
+        )
+        .into()),
+        (stack, None) => Ok(stack.unwrap_or_default()),
+    }
+}
+
+fn only_socketio(scenario: &mut Scenario, args: &RunArgs, stack: Stack) -> Result<(), Trouble> {
+    let stack = stack.as_str();
     if args.transport.is_some_and(|transport| transport != Mix::SocketIo) {
-        return Err("--transport: rust-socketio speaks socketio alone".into());
+        return Err(format!("--transport: the client {stack} speaks socketio alone").into());
     }
     if args.floor {
-        return Err("--floor: the bare write loop speaks ws, which rust-socketio does not".into());
+        let text = format!("--floor: the bare write loop speaks ws, which {stack} does not");
+        return Err(text.into());
     }
     scenario.transport = Mix::SocketIo;
     for group in &mut scenario.group {
@@ -209,6 +231,16 @@ fn servers(
         return Err(
             "--redis, --instances: random faults need --redis cluster and 2 servers or more".into(),
         );
+    }
+    if let Some(node) = &scenario.node {
+        let (servers, redis) = (node.servers, &scenario.redis);
+        if scenario.redis == Redis::None {
+            return Err(format!("--redis {redis}: servers on Node are joined by Redis").into());
+        }
+        if servers > scenario.instances {
+            let instances = scenario.instances;
+            return Err(format!("--instances {instances}: {servers} on Node are among them").into());
+        }
     }
     match scenario.step.iter().find(|step| step.action.needs_cluster()) {
         Some(step) if scenario.redis != Redis::Cluster => Err(format!(

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "rust-socketio")]
 mod rust_socketio;
+mod socketio;
 mod tidings_sdk;
 
 use std::sync::Arc;
@@ -28,6 +29,11 @@ pub(crate) enum Stack {
     Tidings,
     /// The `rust_socketio` crate, an unmodified Socket.IO client.
     RustSocketio,
+    /// The SDK's Socket.IO client, in an application that knows nothing of Tidings: patterns are
+    /// rooms. The only one for scenarios with servers on Node.
+    #[value(name = "socketio")]
+    #[serde(rename = "socketio")]
+    SocketIo,
 }
 
 impl Stack {
@@ -36,7 +42,13 @@ impl Stack {
         match self {
             Self::Tidings => "tidings",
             Self::RustSocketio => "rust-socketio",
+            Self::SocketIo => "socketio",
         }
+    }
+
+    /// Whether it speaks Socket.IO alone, and its transport cannot be chosen.
+    pub(crate) const fn only_socketio(self) -> bool {
+        !matches!(self, Self::Tidings)
     }
 }
 
@@ -122,6 +134,7 @@ pub(crate) async fn connect(
     let connecting = async {
         match stack {
             Stack::Tidings => tidings_sdk::connect(target, ears).await,
+            Stack::SocketIo => socketio::connect(target, ears).await,
             #[cfg(feature = "rust-socketio")]
             Stack::RustSocketio => rust_socketio::connect(target, ears).await,
             #[cfg(not(feature = "rust-socketio"))]

@@ -1,13 +1,16 @@
 //! The processes of a run: the servers it starts, and what each process uses.
 
+mod application;
 mod backplane;
 pub(crate) mod floor;
 mod http;
+mod node;
 pub mod redis_cluster;
 pub(crate) mod serve;
 mod server;
 mod usage;
 
+pub(crate) use application::NAMESPACE as APPLICATION;
 pub use backplane::BackplaneCounts;
 pub(crate) use http::check_health;
 pub(crate) use server::{Program, ServerProcess, StartError};

@@ -9,8 +9,8 @@ use tidings_server::config::Layers;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::raise_open_files;
 use super::server::LISTENING;
+use super::{application, raise_open_files};
 use crate::cli::Trouble;
 
 /// Serves until it is asked to stop or the harness is gone.
@@ -21,6 +21,7 @@ pub(crate) async fn run(listen: SocketAddr, settings: &str) -> Result<(), Troubl
         .set("listen", &listen.to_string(), "--listen")?
         .finish()?;
     let server = Server::builder().config(config).bind().await?;
+    application::add(&server)?;
     println!("{LISTENING}{}", server.local_addr());
     let mut terminate = signal(SignalKind::terminate())?;
     let orphaned = orphaned();

@@ -12,6 +12,7 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use super::backplane::BackplaneCounts;
 use super::http;
+use super::node;
 use super::usage::Usage;
 
 /// How long a server may take until it answers that it is well.
@@ -32,22 +33,42 @@ const LOG_LINES: usize = 20;
 /// What a starting server prints before its address.
 pub(crate) const LISTENING: &str = "listening on ";
 
-/// Which program of this binary is started.
+/// Which program is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Program {
     /// The Tidings server.
     Serve,
     /// The bare write loop.
     Floor,
+    /// Socket.IO on Node, whose settings are JSON.
+    Node,
 }
 
 impl Program {
-    /// The hidden subcommand that runs it.
-    pub(crate) const fn subcommand(self) -> &'static str {
+    /// The word for it: the hidden subcommand that runs it, where it is of this binary.
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Serve => "serve",
             Self::Floor => "floor",
+            Self::Node => "node",
         }
+    }
+
+    /// What is to be run.
+    async fn command(self, listen: SocketAddr, settings: &str) -> Result<Command, String> {
+        if self == Self::Node {
+            // Packages may have to be installed.
+            let script = tokio::task::spawn_blocking(node::script).await;
+            let script = script.map_err(|error| error.to_string())??;
+            let mut command = Command::new("node");
+            command.arg(script).args([&listen.to_string(), settings]);
+            return Ok(command);
+        }
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let mut command = Command::new(program);
+        command.arg(self.as_str());
+        command.args(["--listen", &listen.to_string(), "--settings", settings]);
+        Ok(command)
     }
 }
 
@@ -66,6 +87,7 @@ pub(crate) struct ServerProcess {
     role: String,
     program: Program,
     settings: String,
+    threads: usize,
     addr: SocketAddr,
     running: Option<Running>,
     /// CPU time of earlier lives.
@@ -86,17 +108,20 @@ struct Running {
 }
 
 impl ServerProcess {
-    /// Starts a server with these settings (TOML) on a free port and waits until it is well.
+    /// Starts a server with these settings (TOML) on a free port, with this many threads, and waits
+    /// until it is well.
     pub(crate) async fn start(
         role: String,
         program: Program,
         settings: String,
+        threads: usize,
     ) -> Result<Self, StartError> {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Self {
             role,
             program,
             settings,
+            threads,
             addr: any_port,
             running: None,
             past_cpu_seconds: 0.0,
@@ -219,10 +244,10 @@ impl ServerProcess {
     }
 
     async fn launch(&mut self) -> Result<(), StartError> {
-        let program = std::env::current_exe().map_err(|e| self.failure(e.to_string()))?;
-        let mut child = Command::new(program)
-            .arg(self.program.subcommand())
-            .args(["--listen", &self.addr.to_string(), "--settings", &self.settings])
+        let command = self.program.command(self.addr, &self.settings).await;
+        let mut child = command
+            .map_err(|problem| self.failure(problem))?
+            .env("TOKIO_WORKER_THREADS", self.threads.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -230,7 +255,10 @@ impl ServerProcess {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|e| self.failure(e.to_string()))?;
+            .map_err(|error| {
+                let node = self.program == Program::Node;
+                self.failure(if node { node::not_run(&error) } else { error.to_string() })
+            })?;
         let (Some(stdout), Some(stderr), Some(pid)) =
             (child.stdout.take(), child.stderr.take(), child.id())
         else {

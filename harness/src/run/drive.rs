@@ -52,7 +52,7 @@ pub(crate) async fn drive(
     let population = Population::of(&scenario)?;
     check_steps(options)?;
     let fleet = if options.targets.is_empty() {
-        progress.phase(&format!("starting {}", options.program.subcommand()));
+        progress.phase(&format!("starting {}", options.program.as_str()));
         Fleet::start(options.program, &scenario).await?
     } else {
         Fleet::given(&options.targets).await?

@@ -3,11 +3,13 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::RunError;
 use super::redis_links::RedisLinks;
 use crate::process::redis_cluster::RedisCluster;
-use crate::process::{BackplaneCounts, Program, ServerProcess, Usage, check_health};
-use crate::scenario::{Concern, Redis, Scenario};
+use crate::process::{APPLICATION, BackplaneCounts, Program, ServerProcess, Usage, check_health};
+use crate::scenario::{Concern, Node, Redis, Scenario};
 
 /// How long a server that was given may take to answer that it is well.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
@@ -43,14 +45,21 @@ impl Fleet {
             (_, Some(links)) => Some(links.urls(n)),
             (_, None) => redis.as_ref().map(RedisCluster::urls),
         };
+        let threads = threads(scenario.instances);
         let mut servers = Vec::with_capacity(scenario.instances);
         for n in 0..scenario.instances {
+            let program = if on_node(scenario, n) { Program::Node } else { program };
             let role = match program {
                 Program::Serve => format!("server {n}"),
+                Program::Node => format!("server {n} (Node)"),
                 Program::Floor => "floor".to_owned(),
             };
-            let settings = settings(scenario, n, urls(n).as_deref());
-            let server = ServerProcess::start(role, program, settings.to_string()).await?;
+            let redis = urls(n);
+            let settings = match (program, &scenario.node, &redis) {
+                (Program::Node, Some(node), Some(redis)) => settings_on_node(node, redis),
+                _ => settings(scenario, n, redis.as_deref()).to_string(),
+            };
+            let server = ServerProcess::start(role, program, settings, threads).await?;
             servers.push(Member::Own(Box::new(server)));
         }
         Ok(Self { servers, redis, redis_links })
@@ -158,19 +167,59 @@ impl Fleet {
     }
 }
 
+/// How many threads each of several servers has: together they have one for each core. With more they
+/// would only take turns more often.
+fn threads(servers: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / servers.max(1)).max(1)
+}
+
+/// Whether the n-th server runs Socket.IO on Node.
+fn on_node(scenario: &Scenario, n: usize) -> bool {
+    let nodes = scenario.node.as_ref().map_or(0, |node| node.servers);
+    n + nodes >= scenario.instances
+}
+
 /// The settings of the n-th server.
 fn settings(scenario: &Scenario, n: usize, redis: Option<&str>) -> toml::Table {
     let mut settings = scenario.server.clone();
     let Some(urls) = redis else { return settings };
+    let shards = || i64::try_from(threads(scenario.instances)).unwrap_or(1).into();
+    settings.entry("shards").or_insert_with(shards);
     settings.entry("instance").or_insert_with(|| format!("server-{n}").into());
-    let section = settings.entry("redis").or_insert_with(|| toml::Table::new().into());
-    if let Some(section) = section.as_table_mut() {
-        section.insert("urls".to_owned(), urls.into());
-        // What earlier runs left in a Redis that lives on is not this run's.
-        let prefix = || format!("tidings-harness-{}", std::process::id()).into();
-        section.entry("prefix").or_insert_with(prefix);
+    put(&mut settings, "redis", "urls", urls);
+    put(&mut settings, "redis", "prefix", prefix());
+    if let Some(node) = &scenario.node {
+        put(&mut settings, "node_adapter", "kind", node.adapter);
+        put(&mut settings, "node_adapter", "mode", node.mode);
+        put(&mut settings, "node_adapter", "prefix", prefix());
     }
     settings
+}
+
+/// Puts a setting into a section. What is no section is left alone: the server says so.
+fn put(settings: &mut toml::Table, section: &str, key: &str, value: impl Serialize) {
+    let section = settings.entry(section).or_insert_with(|| toml::Table::new().into());
+    if let (Some(section), Ok(value)) = (section.as_table_mut(), toml::Value::try_from(value)) {
+        section.insert(key.to_owned(), value);
+    }
+}
+
+/// What earlier runs left in a Redis that lives on is not this run's.
+fn prefix() -> String {
+    format!("tidings-harness-{}", std::process::id())
+}
+
+/// The settings of a server on Node.
+fn settings_on_node(node: &Node, redis: &str) -> String {
+    let settings = serde_json::json!({
+        "redis": redis,
+        "adapter": node.adapter,
+        "mode": node.mode,
+        "prefix": prefix(),
+        "namespace": APPLICATION,
+    });
+    settings.to_string()
 }
 
 /// The address of `http://` and `ws://` URLs; `None` for the encrypted ones.

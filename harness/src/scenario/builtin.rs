@@ -16,6 +16,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("redis-failover", include_str!("../../scenarios/redis-failover.toml")),
     ("partition", include_str!("../../scenarios/partition.toml")),
     ("redis-outage", include_str!("../../scenarios/redis-outage.toml")),
+    ("node-mixed", include_str!("../../scenarios/node-mixed.toml")),
     ("everything", include_str!("../../scenarios/everything.toml")),
     ("growth", include_str!("../../scenarios/growth.toml")),
     ("smoke", include_str!("../../scenarios/smoke.toml")),

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use tidings_core::Priority;
+use tidings_server::config::NodeAdapterKind;
 
-use super::{Concern, Group, Lasts, Publish, Redis, Scenario, Step};
+use super::{Concern, Group, Lasts, Mix, Publish, Redis, Scenario, Step};
 use crate::stamp;
 
 /// The largest payload a scenario may ask for.
@@ -54,6 +55,7 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), Problem> {
             format!("must be from {} to {MAX_PAYLOAD}", stamp::MIN_PAYLOAD),
         ));
     }
+    on_node(scenario)?;
     groups(scenario)?;
     if scenario.publish.is_empty() {
         return Err(problem("publish", "at least one [[publish]] is needed"));
@@ -74,6 +76,33 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), Problem> {
         }
     }
     limits(scenario)
+}
+
+fn on_node(scenario: &Scenario) -> Result<(), Problem> {
+    let Some(node) = &scenario.node else { return Ok(()) };
+    if scenario.redis == Redis::None {
+        return Err(problem(
+            "node",
+            "servers on Node are joined by Redis: add redis = \"cluster\"",
+        ));
+    }
+    if node.servers == 0 || node.servers > scenario.instances {
+        let text = format!("must be from 1 to instances, {}", scenario.instances);
+        return Err(problem("node.servers", text));
+    }
+    if node.adapter == NodeAdapterKind::Off {
+        return Err(problem("node.adapter", "must be \"classic\" or \"sharded\""));
+    }
+    if scenario.transport != Mix::SocketIo || scenario.group.iter().any(|g| g.transport.is_some()) {
+        return Err(problem("transport", "servers on Node speak Socket.IO: must be \"socketio\""));
+    }
+    match scenario.wildcard() {
+        Some(wild) => {
+            let text = format!("{wild:?}: on Node patterns are rooms, which have no wildcards");
+            Err(problem("group.subscribe", text))
+        }
+        None => Ok(()),
+    }
 }
 
 fn groups(scenario: &Scenario) -> Result<(), Problem> {

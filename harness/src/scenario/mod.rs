@@ -6,6 +6,7 @@
 mod builtin;
 mod chaos;
 mod check;
+mod node;
 mod redis;
 mod sla;
 mod span;
@@ -19,6 +20,7 @@ use tidings_core::Priority;
 
 pub use builtin::BUILT_IN;
 pub use chaos::Chaos;
+pub use node::Node;
 pub use redis::Redis;
 pub use sla::{Scoped, Sla};
 pub use span::Span;
@@ -55,6 +57,9 @@ pub struct Scenario {
     /// What joins them.
     #[serde(default)]
     pub redis: Redis,
+    /// Servers among them that run Socket.IO on Node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Node>,
     /// Settings for the servers the harness starts, as in a file for `tidings-server --config`.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub server: toml::Table,
@@ -226,6 +231,12 @@ impl Scenario {
     /// What its random faults are drawn from, once they are.
     pub fn seed(&self) -> Option<u64> {
         self.chaos.as_ref().and_then(|chaos| chaos.seed)
+    }
+
+    /// A pattern that is not a name, if there is any.
+    pub fn wildcard(&self) -> Option<&str> {
+        let mut patterns = self.group.iter().flat_map(|group| &group.subscribe);
+        patterns.find(|pattern| pattern.contains('*')).map(String::as_str)
     }
 
     /// Publishes per second in all.
