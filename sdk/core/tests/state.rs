@@ -443,6 +443,28 @@ fn a_client_that_was_away_gets_what_has_changed() {
 }
 
 #[test]
+fn what_a_page_says_is_deleted_does_not_come_back_with_an_older_change() {
+    let mut scene = Scene::new(Policy::Merge, Limits::default());
+    let mut mine = store(&scene, "me");
+    let mut change = |edit| {
+        let op = Op { key: key("l"), base: None, was: None, edit };
+        scene.now_us += 1;
+        let mutation = Mutation { id: None, time: 0, ops: vec![op] };
+        scene.collection.mutate(scene.now_us, mutation).changes
+    };
+    let mut log = change(Edit::Insert(document(&json!({"a": 1}))));
+    log.extend(change(Edit::Delete));
+    log.extend(change(Edit::Insert(document(&json!({"a": 2})))));
+    log.extend(change(Edit::Delete));
+    // The load is quicker than the log, which has all that was on its pages, too.
+    load(&mut mine, &scene);
+    for change in log {
+        mine.confirm(change);
+        assert_eq!(mine.get("l"), None);
+    }
+}
+
+#[test]
 fn keys_end_the_names_of_events() {
     for good in ["a", "user.17", "Grün", "a b"] {
         assert!(Key::new(good).is_ok(), "{good}");

@@ -90,16 +90,18 @@ impl Store {
     /// A change has come from the server. Changes come in the order of their versions, but for
     /// those on the pages of a load.
     pub fn confirm(&mut self, change: Change) {
-        if !self.loading {
-            self.version = self.version.max(change.stamp.version);
-        }
         let Change { key, value, stamp } = change;
+        // A deletion that was on a page may have an older change follow it: the log has both.
+        let is_there = stamp.version <= self.version;
+        if !self.loading {
+            self.version = self.version.max(stamp.version);
+        }
         let own = stamp.by.as_ref().filter(|by| by.client == self.config.client);
         let own = own.map(|by| by.seq);
         let before = self.confirmed.get(&key).map(|record| record.stamp.version);
         let judged_alike = self.judges_alike(&key, &stamp);
         let known = before.max(self.deleted.get(&key).copied());
-        if known.is_some_and(|known| known >= stamp.version) {
+        if is_there || known.is_some_and(|known| known >= stamp.version) {
             self.see(&key, own, None);
             return self.refold(&key);
         }
@@ -168,6 +170,7 @@ impl Store {
     pub fn loaded(&mut self, load: &Load, page: Page) -> Option<Load> {
         if page.reset {
             self.listed = Some(BTreeSet::new());
+            self.version = Version(0);
         }
         for change in page.changes {
             if let Some(listed) = &mut self.listed {
