@@ -29,9 +29,12 @@ async fn connect(url: &str, transport: Transport) -> Client {
     client
 }
 
+/// How long something that must come may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A test that waits for what never comes fails here instead of hanging.
 async fn within<F: IntoFuture>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(120), future).await.expect("it never came")
+    tokio::time::timeout(PATIENCE, future).await.expect("it never came")
 }
 
 /// What a client got: the numbers under each name, in the order in which they came.
@@ -58,7 +61,7 @@ impl Received {
         let expected: BTreeMap<_, Vec<u32>> =
             names.iter().map(|name| (name.clone(), (0..count).collect())).collect();
         let all = names.len() * count as usize;
-        let arriving = tokio::time::timeout(Duration::from_secs(120), async {
+        let arriving = tokio::time::timeout(PATIENCE, async {
             while self.count() < all {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

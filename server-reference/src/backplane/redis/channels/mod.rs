@@ -53,6 +53,12 @@ struct Shared {
     home: u16,
 }
 
+/// How many listen, on the nodes that answered, and whether a master did not.
+struct Counted {
+    listeners: RedisResult<usize>,
+    missing: bool,
+}
+
 /// A message that waits to be published.
 struct Outgoing {
     channel: Channel,
@@ -116,6 +122,16 @@ impl Shared {
         let confirmed = tokio::time::timeout(self.options.command_timeout, confirmed).await;
         confirmed.map_err(|_elapsed| late())?.map_err(|_gone| late())?;
         self.cluster.owner(self.slot(channel)).await?;
+        let counted = self.count_everywhere(channel).await;
+        if !counted.missing {
+            return counted.listeners;
+        }
+        // The master may have been replaced.
+        self.cluster.refresh().await;
+        self.count_everywhere(channel).await.listeners
+    }
+
+    async fn count_everywhere(&self, channel: &Channel) -> Counted {
         let topology = self.cluster.topology();
         let mut masters: Vec<_> = topology.masters().collect();
         masters.sort_unstable();
@@ -132,10 +148,12 @@ impl Shared {
         let (masters, replicas) = tokio::join!(masters, replicas);
         let answered = masters.iter().any(Result::is_ok);
         let error = masters.iter().find_map(|counted| counted.as_ref().err().cloned());
-        match error {
+        let missing = error.is_some();
+        let listeners = match error {
             Some(error) if !answered => Err(error),
             _ => Ok(masters.into_iter().flatten().chain(replicas.into_iter().flatten()).sum()),
-        }
+        };
+        Counted { listeners, missing }
     }
 
     async fn count_on(&self, address: &str, channel: &Channel) -> RedisResult<usize> {

@@ -79,6 +79,8 @@ pub(super) async fn keep(shared: Arc<Shared>) {
     loop {
         if check {
             drop_dead(&mut held).await;
+            // A failover elsewhere fails nothing here, but who listens there is to be counted.
+            shared.cluster.glance().await;
         }
         let change = shared.changes.load(Ordering::Acquire);
         let settled = settle(&shared, &mut held, all).await;
