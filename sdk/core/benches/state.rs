@@ -3,11 +3,12 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use tidings_core::state::{
     Change, Collection, Document, Edit, Key, Limits, Mutation, MutationId, Op, Patch, Policy,
-    Stamp, Store, StoreConfig, Version,
+    Reason, Rejection, Stamp, Store, StoreConfig, Verdict, Version,
 };
 
 fn key(n: usize) -> Key {
@@ -99,6 +100,33 @@ fn rebase(c: &mut Criterion) {
     }
 }
 
+/// One more change to a record that has so many pending; it is rejected and taken back, so that
+/// their number stays.
+#[allow(clippy::disallowed_methods, reason = "only a part of each round is measured")]
+fn add(c: &mut Criterion) {
+    let mut group = c.benchmark_group("state/client: one more change");
+    for pending in [1, 100, 10_000] {
+        let mut store = store(1, pending, true);
+        let title = patch(r#"{"title":"One more"}"#);
+        group.bench_function(format!("{pending} pending for that record"), |b| {
+            b.iter_custom(|rounds| {
+                let mut spent = Duration::ZERO;
+                for _ in 0..rounds {
+                    let edits = [(key(0), Edit::Update(title.clone()))];
+                    let begun = Instant::now();
+                    let seq = store.mutate(1, edits).unwrap();
+                    black_box(store.take_changed());
+                    spent += begun.elapsed();
+                    let reason = Reason::Refused("to stay at it".to_owned());
+                    let rejection = Rejection { key: key(0), reason };
+                    store.answer([(seq, Verdict::Rejected(rejection))]);
+                }
+                spent
+            });
+        });
+    }
+}
+
 /// The changes come back in order, each with the state in which it was shown.
 fn settle(c: &mut Criterion) {
     const PENDING: usize = 1000;
@@ -125,5 +153,5 @@ fn settle(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, apply, rebase, settle);
+criterion_group!(benches, apply, rebase, add, settle);
 criterion_main!(benches);

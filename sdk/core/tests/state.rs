@@ -323,6 +323,60 @@ fn what_is_shown_is_what_is_confirmed_and_what_is_pending() {
 }
 
 #[test]
+fn what_is_shown_is_what_the_server_will_make_of_it() {
+    // Deletions hold; other changes are marked if they have met somebody else's.
+    let policy = Policy::Custom(Arc::new(|conflict| match &conflict.mine {
+        None => Resolution::Mine,
+        Some(mine) => Resolution::Merged(mine.patched(&patch(&json!({"met": true})))),
+    }));
+    let mut scene = Scene::new(policy.clone(), Limits::default());
+    let mut mine = Store::new(StoreConfig { policy, ..StoreConfig::new("me") });
+    load(&mut mine, &scene);
+    let mut others = store(&scene, "other");
+    let new = document(&json!({"a": "new"}));
+    for edit in [Edit::Delete, Edit::Insert(new)] {
+        mine.mutate(1, [(key("k"), edit)]).unwrap();
+    }
+    mine.mutate(1, [update("a", "newer")]).unwrap();
+    others.mutate(1, [update("b", "theirs")]).unwrap();
+    for change in send(&mut others, &mut scene) {
+        mine.confirm(change);
+    }
+    // Only the deletion meets their change: the record it leaves is this client's own.
+    let expected = json!({"a": "newer"});
+    assert_eq!(value(mine.get("k").unwrap()), expected);
+    for change in send(&mut mine, &mut scene) {
+        mine.confirm(change);
+        assert_eq!(value(mine.get("k").unwrap()), expected);
+    }
+    assert_eq!(value(&scene.collection.get("k").unwrap().value), expected);
+}
+
+#[test]
+fn many_changes_of_one_record_are_taken_up_and_taken_back_at_once() {
+    const MANY: u64 = 2000;
+    let mut scene = Scene::new(Policy::Merge, Limits::default());
+    let mut before = store(&scene, "me");
+    for n in 1..=MANY {
+        before.mutate(1, [(key("k"), Edit::Increment(patch(&json!({"n": n}))))]).unwrap();
+    }
+    let mutations = (1..=MANY).map(|seq| Mutation::clone(before.mutation(seq).unwrap()));
+    let mut mine = Store::new(StoreConfig::new("me"));
+    mine.restore(mutations);
+    load(&mut mine, &scene);
+    let sum = 1 + MANY * (MANY + 1) / 2;
+    assert_eq!(value(mine.get("k").unwrap())["n"], sum);
+    // They meet a record that is another one, and is no number.
+    let other = Edit::Replace(document(&json!({"n": "none"})));
+    for change in scene.judge("other", 1, None, other).changes {
+        mine.confirm(change);
+    }
+    assert_eq!(value(mine.get("k").unwrap())["n"], "none");
+    assert!(send(&mut mine, &mut scene).is_empty());
+    assert_eq!((mine.pending(), mine.is_pending("k")), (0, false));
+}
+
+#[test]
 fn a_rejected_mutation_is_taken_back_as_a_whole_and_others_stay() {
     let mut scene = Scene::new(Policy::Merge, Limits::default());
     let mut mine = store(&scene, "me");

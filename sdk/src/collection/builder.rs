@@ -116,7 +116,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> CollectionBuilder<T> {
         let policy = self.policy.clone().unwrap_or_default();
         let mut store = Store::new(StoreConfig { client, policy, ..self.config.clone() });
         if let Some(kept) = kept {
-            kept.mutations.into_iter().for_each(|mutation| store.restore(mutation));
+            store.restore(kept.mutations);
             store.skip_to(kept.next_seq);
         }
         Ok(store)

@@ -1,9 +1,10 @@
 //! What a mutation makes of a record: one function for the server, which decides, and for the
 //! client, which shows what will probably be decided.
 
+use super::tree::{Members, owned};
 use super::{
-    Conflict, Document, Edit, Key, Mutation, Op, Outcome, Patch, Policy, Record, Resolution,
-    Version,
+    Conflict, Document, Edit, IncrementError, Key, Mutation, Op, Outcome, Patch, Policy, Record,
+    Resolution, Stamp, Version, fields,
 };
 
 /// Why a mutation was rejected. It has had no effect.
@@ -54,6 +55,46 @@ impl Reason {
     }
 }
 
+/// A record taken apart, for as long as ops are applied to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Apart<'a> {
+    members: Members<'a>,
+    pub(super) stamp: Stamp,
+}
+
+impl<'a> Apart<'a> {
+    pub(super) fn of(record: &'a Record) -> Self {
+        Self { members: record.value.members(), stamp: record.stamp.clone() }
+    }
+
+    pub(super) fn document(&self) -> Document {
+        Document::of(&self.members)
+    }
+}
+
+/// Why an op is not possible, as far as it need not be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Exists,
+    Missing,
+    Conflict,
+    Increment(IncrementError),
+}
+
+impl Refusal {
+    /// The reason to tell; `record` is what the op met.
+    fn reason(self, record: Option<&Apart<'_>>, op: &Op) -> Reason {
+        match (self, record) {
+            (Self::Exists, _) => Reason::Exists,
+            (Self::Conflict, Some(record)) => {
+                Reason::Conflict(Box::new(conflict(record, op, Outcome::Theirs)))
+            }
+            (Self::Missing | Self::Conflict, _) => Reason::Missing,
+            (Self::Increment(error), _) => Reason::Increment(error.to_string()),
+        }
+    }
+}
+
 /// What an op makes of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Applied {
@@ -70,35 +111,57 @@ pub(super) fn apply(
     mutation: &Mutation,
     op: &Op,
 ) -> Result<Applied, Reason> {
-    let Some(record) = current else {
-        return match &op.edit {
-            Edit::Insert(value) => Ok(Applied { value: Some(value.clone()), conflict: None }),
-            _ => Err(Reason::Missing),
-        };
-    };
-    let mine = match &op.edit {
-        Edit::Insert(_) => return Err(Reason::Exists),
-        Edit::Increment(amounts) => {
-            let sum = record.value.incremented(amounts);
-            let value = sum.map_err(|error| Reason::Increment(error.to_string()))?;
-            return Ok(Applied { value: Some(value), conflict: None });
+    let mut apart = current.map(Apart::of);
+    let mut conflicts = Vec::new();
+    match apply_to(policy, &mut apart, mutation, op, Some(&mut conflicts)) {
+        Ok(()) => {
+            let value = apart.map(|apart| apart.document());
+            Ok(Applied { value, conflict: conflicts.pop() })
         }
-        Edit::Update(patch) => Some(record.value.patched(patch)),
-        Edit::Replace(value) => Some(value.clone()),
-        Edit::Delete => None,
-    };
-    if !was_changed_unseen(record, mutation, op.base) {
-        return Ok(Applied { value: mine, conflict: None });
+        Err(refusal) => Err(refusal.reason(apart.as_ref(), op)),
     }
-    if let (Policy::Merge, Some(value)) = (policy, &mine) {
-        return Ok(merge(record, op, value));
-    }
-    decide(policy, record, mutation, op, mine)
 }
 
-/// Whether somebody else has changed the record since `base`.
-fn was_changed_unseen(record: &Record, mutation: &Mutation, base: Option<Version>) -> bool {
-    let stamp = &record.stamp;
+/// Applies an op of `mutation` to a record that is taken apart; a refused one leaves it as it is.
+/// Conflicts that were decided on the way are `told`, if anybody wants to know. The stamp stays the
+/// one that was there, but for that of a new record.
+pub(super) fn apply_to<'a>(
+    policy: &Policy,
+    record: &mut Option<Apart<'a>>,
+    mutation: &Mutation,
+    op: &'a Op,
+    told: Option<&mut Vec<Conflict>>,
+) -> Result<(), Refusal> {
+    let Some(current) = record else {
+        let Edit::Insert(value) = &op.edit else { return Err(Refusal::Missing) };
+        *record = Some(Apart { members: value.members(), stamp: Stamp::default() });
+        return Ok(());
+    };
+    match &op.edit {
+        Edit::Insert(_) => return Err(Refusal::Exists),
+        Edit::Increment(amounts) => {
+            let sums = fields::sums(&current.members, &amounts.members(), "");
+            fields::merge(&mut current.members, sums.map_err(Refusal::Increment)?);
+            return Ok(());
+        }
+        Edit::Update(_) | Edit::Replace(_) | Edit::Delete => {}
+    }
+    let unseen = was_changed_unseen(&current.stamp, mutation, op.base);
+    match (policy, &op.edit) {
+        (Policy::Merge, Edit::Update(_) | Edit::Replace(_)) if unseen => {
+            merge(current, op, told);
+            Ok(())
+        }
+        _ if unseen => decide(policy, record, mutation, op, told),
+        _ => {
+            enforce(record, op);
+            Ok(())
+        }
+    }
+}
+
+/// Whether somebody else has changed a record with this stamp since `base`.
+fn was_changed_unseen(stamp: &Stamp, mutation: &Mutation, base: Option<Version>) -> bool {
     let Some(base) = base.filter(|base| *base != stamp.version) else { return false };
     let own = match (&stamp.by, &mutation.id) {
         (Some(last), Some(id)) => last.client == id.client && base >= stamp.alone_since,
@@ -107,57 +170,89 @@ fn was_changed_unseen(record: &Record, mutation: &Mutation, base: Option<Version
     !own
 }
 
+/// What the op makes of the record, whoever has changed it.
+fn enforce<'a>(record: &mut Option<Apart<'a>>, op: &'a Op) {
+    match (&op.edit, record) {
+        (Edit::Update(patch), Some(current)) => {
+            fields::merge(&mut current.members, patch.members());
+        }
+        (Edit::Replace(value), Some(current)) => current.members = value.members(),
+        (Edit::Delete, record) => *record = None,
+        _ => {}
+    }
+}
+
 /// Both changes, field by field.
-fn merge(record: &Record, op: &Op, mine: &Document) -> Applied {
-    let Some(was) = &op.was else {
-        return Applied { value: Some(mine.clone()), conflict: None };
+fn merge<'a>(record: &mut Apart<'a>, op: &'a Op, told: Option<&mut Vec<Conflict>>) {
+    let patch = match (&op.edit, &op.was) {
+        (Edit::Update(patch), _) => patch.members(),
+        (Edit::Replace(value), None) => {
+            record.members = value.members();
+            return;
+        }
+        (Edit::Replace(value), Some(was)) => {
+            let mut was = was.members();
+            fields::remove_nulls(&mut was);
+            fields::difference(&was, &value.members())
+        }
+        _ => return,
     };
-    let patch = match &op.edit {
-        Edit::Update(patch) => patch.clone(),
-        _ => was.to_document().patch_to(mine),
-    };
-    let conflict = record.value.clash(was, &patch).map(|clash| Conflict {
-        key: op.key.clone(),
-        base: Some(clash.base),
-        mine: Some(clash.mine),
-        theirs: clash.theirs,
-        outcome: Outcome::Merged,
-    });
-    Applied { value: Some(record.value.patched(&patch)), conflict }
+    if let (Some(told), Some(was)) = (told, &op.was)
+        && let Some([base, mine, theirs]) = fields::clash(&was.members(), &patch, &record.members)
+    {
+        let [base, mine, theirs] = [base, mine, theirs].map(Document::new);
+        told.push(Conflict {
+            key: op.key.clone(),
+            base: Some(base),
+            mine: Some(mine),
+            theirs,
+            outcome: Outcome::Merged,
+        });
+    }
+    fields::merge(&mut record.members, patch);
 }
 
 /// One of them, or what the application makes of them.
-fn decide(
+fn decide<'a>(
     policy: &Policy,
-    record: &Record,
+    record: &mut Option<Apart<'a>>,
     mutation: &Mutation,
-    op: &Op,
-    mine: Option<Document>,
-) -> Result<Applied, Reason> {
-    let conflict = |outcome| Conflict {
-        key: op.key.clone(),
-        base: op.was.as_ref().map(Patch::to_document),
-        mine: mine.clone(),
-        theirs: record.value.clone(),
-        outcome,
-    };
+    op: &'a Op,
+    told: Option<&mut Vec<Conflict>>,
+) -> Result<(), Refusal> {
+    let Some(current) = record else { return Ok(()) };
     let resolution = match policy {
         Policy::Merge | Policy::ServerWins => Resolution::Theirs,
         Policy::ClientWins => Resolution::Mine,
-        Policy::LastWriteWins if mutation.time >= record.stamp.time => Resolution::Mine,
+        Policy::LastWriteWins if mutation.time >= current.stamp.time => Resolution::Mine,
         Policy::LastWriteWins => Resolution::Theirs,
         // It is asked before there is an outcome.
-        Policy::Custom(resolve) => resolve(&conflict(Outcome::Theirs)),
+        Policy::Custom(resolve) => resolve(&conflict(current, op, Outcome::Theirs)),
     };
-    Ok(match resolution {
-        Resolution::Theirs => return Err(Reason::Conflict(Box::new(conflict(Outcome::Theirs)))),
-        Resolution::Mine => {
-            let conflict = Some(conflict(Outcome::Mine));
-            Applied { value: mine, conflict }
-        }
-        Resolution::Merged(value) => {
-            let conflict = Some(conflict(Outcome::Merged));
-            Applied { value: Some(value), conflict }
-        }
-    })
+    let outcome = match &resolution {
+        Resolution::Theirs => return Err(Refusal::Conflict),
+        Resolution::Mine => Outcome::Mine,
+        Resolution::Merged(_) => Outcome::Merged,
+    };
+    if let Some(told) = told {
+        told.push(conflict(current, op, outcome));
+    }
+    match resolution {
+        Resolution::Merged(value) => current.members = owned(value.members()),
+        _ => enforce(record, op),
+    }
+    Ok(())
+}
+
+/// An op that met a record which somebody else has changed.
+fn conflict(record: &Apart<'_>, op: &Op, outcome: Outcome) -> Conflict {
+    let mut mine = Some(record.clone());
+    enforce(&mut mine, op);
+    Conflict {
+        key: op.key.clone(),
+        base: op.was.as_ref().map(Patch::to_document),
+        mine: mine.map(|mine| mine.document()),
+        theirs: record.document(),
+        outcome,
+    }
 }

@@ -64,14 +64,6 @@ pub struct Document(Bytes);
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Patch(Bytes);
 
-/// Fields in which both sides have changed the same thing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Clash {
-    pub(super) base: Document,
-    pub(super) mine: Document,
-    pub(super) theirs: Document,
-}
-
 impl Document {
     /// The record that `json` is, nested at most `max_depth` levels.
     ///
@@ -86,9 +78,18 @@ impl Document {
         Self::new(tree::members(object))
     }
 
-    fn new(mut members: Members<'_>) -> Self {
+    pub(super) fn new(mut members: Members<'_>) -> Self {
         fields::remove_nulls(&mut members);
-        Self(tree::text(&members).into())
+        Self::of(&members)
+    }
+
+    /// The record with these members, none of which is `null`.
+    pub(super) fn of(members: &Members<'_>) -> Self {
+        Self(tree::text(members).into())
+    }
+
+    pub(super) fn members(&self) -> Members<'_> {
+        members_of(&self.0)
     }
 
     /// The text.
@@ -103,26 +104,26 @@ impl Document {
 
     /// This record with a patch applied (RFC 7396).
     pub fn patched(&self, patch: &Patch) -> Self {
-        let mut members = members_of(&self.0);
-        fields::merge(&mut members, members_of(&patch.0));
+        let mut members = self.members();
+        fields::merge(&mut members, patch.members());
         Self::new(members)
     }
 
     /// The smallest patch that makes this record into `to`.
     pub fn patch_to(&self, to: &Self) -> Patch {
-        Patch(tree::text(&fields::difference(&members_of(&self.0), &members_of(&to.0))).into())
+        Patch(tree::text(&fields::difference(&self.members(), &to.members())).into())
     }
 
     /// What this record has in the fields that `patch` touches; `null` where it has nothing.
     /// Applied as a patch it takes the change of those fields back.
     pub fn fields_of(&self, patch: &Patch) -> Patch {
-        Patch(tree::text(&fields::of(&members_of(&self.0), &members_of(&patch.0))).into())
+        Patch(tree::text(&fields::of(&self.members(), &patch.members())).into())
     }
 
     /// What takes back, in this record, the change from `before` to `after`: the fields that still
     /// are as in `after`. Fields that have changed since are left alone.
     pub fn reverted(&self, before: &Self, after: &Self) -> Patch {
-        let [before, after, now] = [before, after, self].map(|document| members_of(&document.0));
+        let [before, after, now] = [before, after, self].map(Self::members);
         Patch(tree::text(&fields::reverted(&now, &before, &after)).into())
     }
 
@@ -132,24 +133,10 @@ impl Document {
     /// # Errors
     /// If a field or an amount is not a whole number, or the sum is too large.
     pub fn incremented(&self, amounts: &Patch) -> Result<Self, IncrementError> {
-        let mut members = members_of(&self.0);
-        fields::increment(&mut members, &members_of(&amounts.0), "")?;
-        Ok(Self::new(members))
-    }
-
-    /// The fields that `patch` and somebody else have set to different values since they were
-    /// `was`; this record is what the other has made of it.
-    pub(super) fn clash(&self, was: &Patch, patch: &Patch) -> Option<Clash> {
-        let mut found = [Members::new(), Members::new(), Members::new()];
-        let (was, theirs) = (members_of(&was.0), members_of(&self.0));
-        fields::clash(&was, &members_of(&patch.0), &theirs, &mut found);
-        let [base, mine, theirs] = found;
-        let any = !(base.is_empty() && mine.is_empty() && theirs.is_empty());
-        any.then(|| Clash {
-            base: Self::new(base),
-            mine: Self::new(mine),
-            theirs: Self::new(theirs),
-        })
+        let mut members = self.members();
+        let sums = fields::sums(&members, &amounts.members(), "")?;
+        fields::merge(&mut members, sums);
+        Ok(Self::of(&members))
     }
 }
 
@@ -164,6 +151,10 @@ impl Patch {
 
     pub(super) fn from_value(object: Value<'_>) -> Self {
         Self(tree::text(&tree::members(object)).into())
+    }
+
+    pub(super) fn members(&self) -> Members<'_> {
+        members_of(&self.0)
     }
 
     /// The text.
@@ -183,7 +174,7 @@ impl Patch {
 
     /// The record that the patch makes of an empty one.
     pub fn to_document(&self) -> Document {
-        Document::new(members_of(&self.0))
+        Document::new(self.members())
     }
 
     /// The amounts that take these amounts back.
@@ -191,7 +182,7 @@ impl Patch {
     /// # Errors
     /// If one is not a whole number, or has no negative of 64 bits.
     pub fn negated(&self) -> Result<Self, IncrementError> {
-        let mut members = members_of(&self.0);
+        let mut members = self.members();
         fields::negate(&mut members, "")?;
         Ok(Self(tree::text(&members).into()))
     }

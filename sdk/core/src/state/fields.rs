@@ -97,15 +97,15 @@ pub(super) fn of<'a>(record: &Members<'a>, touched: &Members<'a>) -> Members<'a>
     touched.iter().map(field).collect()
 }
 
-/// Puts what `was`, `patch` and `theirs` have in fields that both sides have changed, and to
-/// different values, into `found`, in this order.
+/// What `was`, `patch` and `theirs` have in fields that both sides have changed, and to different
+/// values; in this order, if there are any.
 pub(super) fn clash<'a>(
     was: &Members<'a>,
     patch: &Members<'a>,
     theirs: &Members<'a>,
-    found: &mut [Members<'a>; 3],
-) {
+) -> Option<[Members<'a>; 3]> {
     static NOTHING: Members<'static> = Members::new();
+    let mut found = [Members::new(), Members::new(), Members::new()];
     for (key, mine) in patch {
         let present = |tree: &&Tree<'a>| !tree.is_null();
         let base = was.get(key).filter(present);
@@ -119,8 +119,7 @@ pub(super) fn clash<'a>(
             let inner = |tree: Option<&Tree<'a>>| {
                 tree.and_then(Tree::as_object).cloned().unwrap_or_else(|| NOTHING.clone())
             };
-            let mut below = [Members::new(), Members::new(), Members::new()];
-            clash(&inner(base), mine, &inner(other), &mut below);
+            let below = clash(&inner(base), mine, &inner(other)).unwrap_or_default();
             for (found, below) in found.iter_mut().zip(below) {
                 if !below.is_empty() {
                     found.insert(key.clone(), Tree::Object(below));
@@ -138,29 +137,36 @@ pub(super) fn clash<'a>(
             }
         }
     }
+    found.iter().any(|members| !members.is_empty()).then_some(found)
 }
 
-/// Adds the amounts to the fields of the same names.
-pub(super) fn increment<'a>(
-    target: &mut Members<'a>,
+/// The fields named in `amounts` with the amounts added; one that is not there counts as 0.
+pub(super) fn sums<'a>(
+    record: &Members<'a>,
     amounts: &Members<'a>,
     within: &str,
-) -> Result<(), IncrementError> {
+) -> Result<Members<'a>, IncrementError> {
+    static NOTHING: Members<'static> = Members::new();
+    let mut patch = Members::new();
     for (key, amount) in amounts {
         let field = format!("{within}{key}");
-        let slot = target.entry(key.clone()).or_insert_with(|| match amount {
-            Tree::Object(_) => Tree::Object(Members::new()),
-            _ => Tree::Scalar("0".into()),
-        });
-        if let (Tree::Object(nested), Tree::Object(amounts)) = (&mut *slot, amount) {
-            increment(nested, amounts, &format!("{field}."))?;
-            continue;
-        }
-        let sum = whole(slot, &field)?.checked_add(whole(amount, &field)?);
-        let sum = sum.ok_or(IncrementError::Overflow { field })?;
-        *slot = Tree::Scalar(sum.to_string().into());
+        let sum = match (record.get(key), amount) {
+            (None, Tree::Object(amounts)) => {
+                Tree::Object(sums(&NOTHING.clone(), amounts, &format!("{field}."))?)
+            }
+            (Some(Tree::Object(nested)), Tree::Object(amounts)) => {
+                Tree::Object(sums(nested, amounts, &format!("{field}."))?)
+            }
+            (before, amount) => {
+                let before = before.map_or(Ok(0), |before| whole(before, &field))?;
+                let sum = before.checked_add(whole(amount, &field)?);
+                let sum = sum.ok_or(IncrementError::Overflow { field })?;
+                Tree::Scalar(sum.to_string().into())
+            }
+        };
+        patch.insert(key.clone(), sum);
     }
-    Ok(())
+    Ok(patch)
 }
 
 /// Turns every amount into its negative.

@@ -181,9 +181,14 @@ pub struct Change {
 impl Mutation {
     /// The stamp of a record that this mutation changes.
     pub(super) fn stamp(&self, current: Option<&Record>, version: Version) -> Stamp {
-        let alone_since = current.map_or(Version(0), |record| match (&record.stamp.by, &self.id) {
-            (Some(last), Some(id)) if last.client == id.client => record.stamp.alone_since,
-            _ => record.stamp.version,
+        self.stamp_after(current.map(|record| &record.stamp), version)
+    }
+
+    /// The stamp of a record that this mutation changes; `before` is the one it had.
+    pub(super) fn stamp_after(&self, before: Option<&Stamp>, version: Version) -> Stamp {
+        let alone_since = before.map_or(Version(0), |stamp| match (&stamp.by, &self.id) {
+            (Some(last), Some(id)) if last.client == id.client => stamp.alone_since,
+            _ => stamp.version,
         });
         Stamp { version, by: self.id.clone(), alone_since, time: self.time }
     }

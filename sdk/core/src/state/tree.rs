@@ -55,6 +55,16 @@ impl<'a> Tree<'a> {
         }
     }
 
+    fn owned<'b>(self) -> Tree<'b> {
+        match self {
+            Self::Scalar(text) => Tree::Scalar(text.into_owned().into()),
+            Self::Array(elements) => {
+                Tree::Array(elements.into_iter().map(|element| element.owned()).collect())
+            }
+            Self::Object(members) => Tree::Object(owned(members)),
+        }
+    }
+
     fn write(&self, out: &mut Writer<'_>) {
         match self {
             Self::Scalar(text) => {
@@ -73,6 +83,12 @@ impl<'a> Tree<'a> {
 /// The members of an object, of none if it is something else.
 pub(super) fn members(object: Value<'_>) -> Members<'_> {
     object.object().into_iter().flatten().map(|(key, value)| (key, Tree::read(value))).collect()
+}
+
+/// The same members, borrowed from nowhere.
+pub(super) fn owned<'a>(members: Members<'_>) -> Members<'a> {
+    let owned = |(key, value): (Cow<'_, str>, Tree<'_>)| (key.into_owned().into(), value.owned());
+    members.into_iter().map(owned).collect()
 }
 
 /// The text of the object that has these members.

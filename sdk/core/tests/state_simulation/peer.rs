@@ -97,9 +97,7 @@ impl Peer {
             told.unwaited = true;
         }
         self.store = store(&name, &self.policy);
-        for mutation in &self.disk.mutations {
-            self.store.restore(Mutation::clone(mutation));
-        }
+        self.store.restore(self.disk.mutations.iter().map(|mutation| Mutation::clone(mutation)));
         self.store.skip_to(self.disk.next_seq);
         self.cut();
     }

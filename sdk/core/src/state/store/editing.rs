@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::history::{Entry, Trace};
 use super::pending::Pending;
 use super::{MutateError, Store};
-use crate::state::{Document, Edit, Key, Mutation, MutationId, Op, Patch, Rejection, Version};
+use crate::state::{
+    Document, Edit, Key, Mutation, MutationId, Op, Patch, Record, Rejection, Version,
+};
 
 impl Store {
     /// Makes a mutation of these edits, which is shown at once; its number is given back. `now_ms`
@@ -69,20 +71,22 @@ impl Store {
         (self.history.next_undo().is_some(), self.history.next_redo().is_some())
     }
 
-    /// Takes up a mutation that was stored durably before a restart. They have to come in order,
-    /// before anything else. Such a mutation cannot be undone.
-    pub fn restore(&mut self, mutation: Mutation) {
-        let Some(id) = &mutation.id else { return };
-        let seq = id.seq;
-        self.durable = self.durable.max(seq);
-        self.next_seq = self.next_seq.max(seq + 1);
-        if self.pending.is_empty() {
-            self.answered = seq.saturating_sub(1);
+    /// Takes up mutations that were stored durably before a restart, in order and before anything
+    /// else. They cannot be undone.
+    pub fn restore(&mut self, mutations: impl IntoIterator<Item = Mutation>) {
+        let mut touched = BTreeSet::new();
+        for mutation in mutations {
+            let Some(id) = &mutation.id else { continue };
+            let seq = id.seq;
+            self.durable = self.durable.max(seq);
+            self.next_seq = self.next_seq.max(seq + 1);
+            if self.pending.is_empty() {
+                self.answered = seq.saturating_sub(1);
+            }
+            touched.extend(mutation.ops.iter().map(|op| op.key.clone()));
+            self.insert(seq, Arc::new(mutation), Vec::new());
         }
-        self.insert(seq, Arc::new(mutation.clone()), |_| None);
-        for key in mutation.ops.iter().map(|op| &op.key).collect::<BTreeSet<_>>() {
-            self.refold(key);
-        }
+        self.refold(touched);
     }
 
     /// The numbers from here on are not used yet.
@@ -104,22 +108,27 @@ impl Store {
         let id = MutationId { client: self.config.client.clone(), seq };
         let mut mutation = Mutation { id: Some(id), time: now_ms, ops: Vec::new() };
         let mut traces = Vec::new();
-        let mut shown: BTreeMap<Key, Option<Document>> = BTreeMap::new();
+        let mut shown: BTreeMap<Key, Option<Record>> = BTreeMap::new();
+        let mut steps = Vec::new();
         for (key, edit) in edits {
             let before = match shown.get(&key) {
                 Some(shown) => shown.clone(),
-                None => self.get(&key).cloned(),
+                None => self.shown(&key).cloned(),
             };
-            mutation.ops.push(self.op(key.clone(), edit, before.as_ref()));
+            let before_it = before.as_ref().map(|record| &record.value);
+            let op = self.op(key.clone(), edit, before_it);
             let after = self
-                .try_op(before.clone(), &mutation, mutation.ops.len() - 1)
+                .try_op(before.as_ref(), &mutation, &op)
                 .map_err(|reason| Rejection { key: key.clone(), reason })?;
-            shown.insert(key.clone(), after.clone());
-            let amounts = match mutation.ops.last().map(|op| &op.edit) {
-                Some(Edit::Increment(amounts)) => Some(amounts.clone()),
+            let amounts = match &op.edit {
+                Edit::Increment(amounts) => Some(amounts.clone()),
                 _ => None,
             };
-            traces.push(Trace { key, before, after, amounts });
+            mutation.ops.push(op);
+            shown.insert(key.clone(), after.clone());
+            steps.push(after.clone());
+            let value = |record: Option<Record>| record.map(|record| record.value);
+            traces.push(Trace { key, before: value(before), after: value(after), amounts });
         }
         let bytes = mutation.weight();
         let (pending, used) = (self.pending.len(), self.pending_bytes);
@@ -127,7 +136,7 @@ impl Store {
             return Err(MutateError::Full { pending, bytes: used });
         }
         self.next_seq += 1;
-        self.insert(seq, Arc::new(mutation), |op| traces.get(op)?.after.clone());
+        self.insert(seq, Arc::new(mutation), steps);
         Ok(Entry { seq, traces })
     }
 
@@ -142,16 +151,13 @@ impl Store {
         Op { key, base: Some(base), was, edit }
     }
 
-    fn insert(
-        &mut self,
-        seq: u64,
-        mutation: Arc<Mutation>,
-        shown: impl Fn(usize) -> Option<Document>,
-    ) {
+    /// Puts a mutation behind all others; `shown` is what each of its ops makes of its record.
+    fn insert(&mut self, seq: u64, mutation: Arc<Mutation>, shown: Vec<Option<Record>>) {
         let bytes = mutation.weight();
-        for (index, op) in mutation.ops.iter().enumerate() {
+        let shown = shown.into_iter().chain(std::iter::repeat(None));
+        for ((index, op), shown) in mutation.ops.iter().enumerate().zip(shown) {
             self.changed.insert(op.key.clone());
-            self.stacks.entry(op.key.clone()).or_default().push(seq, index, shown(index));
+            self.stacks.entry(op.key.clone()).or_default().push(seq, index, shown);
         }
         let unsettled = mutation.ops.iter().map(|op| op.key.clone()).collect();
         let pending = Pending {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use self::history::History;
 use self::pending::{Pending, Stack};
-use super::{Conflict, Document, Key, MutationId, Policy, Record, Rejection, Stamp, Version};
+use super::{Conflict, Document, Key, Policy, Record, Rejection, Version};
 
 /// How a client keeps a collection.
 #[derive(Debug, Clone)]
@@ -155,16 +155,19 @@ impl Store {
     /// Decides from now on as the server says that it does.
     pub fn set_policy(&mut self, policy: Policy) {
         self.config.policy = policy;
-        for key in self.stacks.keys().cloned().collect::<Vec<_>>() {
-            self.refold(&key);
-        }
+        self.refold(self.stacks.keys().cloned().collect::<Vec<_>>());
     }
 
     /// The record as it is shown.
     pub fn get(&self, key: &str) -> Option<&Document> {
-        match self.stacks.get(key).and_then(Stack::top) {
-            Some(shown) => shown.as_ref(),
-            None => self.confirmed.get(key).map(|record| &record.value),
+        self.shown(key).map(|record| &record.value)
+    }
+
+    /// The record as it is shown, under the stamp that the server is expected to give it.
+    fn shown(&self, key: &str) -> Option<&Record> {
+        match self.stacks.get(key) {
+            Some(stack) => stack.top(),
+            None => self.confirmed.get(key),
         }
     }
 
@@ -214,15 +217,5 @@ impl Store {
     /// What became of a mutation since this was asked last.
     pub fn poll_notice(&mut self) -> Option<Notice> {
         self.notices.pop_front()
-    }
-
-    /// The stamp under which pending changes of a record are judged. A record that is not confirmed
-    /// can only be there by an insertion of this client's own.
-    fn stamp(&self, key: &str) -> Stamp {
-        let own = || MutationId { client: self.config.client.clone(), seq: 0 };
-        match self.confirmed.get(key) {
-            Some(record) => record.stamp.clone(),
-            None => Stamp { by: Some(own()), ..Stamp::default() },
-        }
     }
 }

@@ -1,11 +1,12 @@
 //! Pending mutations, by number and by record, and what they make of the confirmed records.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::Store;
-use crate::state::apply::apply;
-use crate::state::{Document, Key, Mutation, Policy, Reason, Record, Stamp, Version};
+use crate::state::apply::{Apart, Refusal, apply, apply_to};
+use crate::state::{Key, Mutation, Op, Policy, Reason, Record, Stamp, Version};
 
 /// A mutation that is not both acknowledged and observed.
 #[derive(Debug)]
@@ -25,43 +26,47 @@ pub(super) struct Pending {
     pub(super) observed: bool,
 }
 
-/// The pending changes of one record, oldest first.
+/// The pending changes of one record, oldest first, and what they come to.
 #[derive(Debug, Default)]
 pub(super) struct Stack {
     steps: VecDeque<Step>,
+    /// What is shown with all of them, under the stamp that the server will give it but for the
+    /// version, which only the server knows.
+    top: Option<Record>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Step {
     seq: u64,
     /// Which op of the mutation.
     op: usize,
-    /// What the record is with this and all before.
-    shown: Option<Document>,
+}
+
+/// What pending changes make of a record.
+struct Folded {
+    top: Option<Record>,
+    /// The mutations that are possible here and were not, and the other way round.
+    turned: Vec<(u64, bool)>,
 }
 
 impl Stack {
     /// What is shown with all of them.
-    pub(super) fn top(&self) -> Option<&Option<Document>> {
-        self.steps.back().map(|step| &step.shown)
+    pub(super) const fn top(&self) -> Option<&Record> {
+        self.top.as_ref()
     }
 
-    pub(super) fn push(&mut self, seq: u64, op: usize, shown: Option<Document>) {
-        self.steps.push_back(Step { seq, op, shown });
-    }
-
-    fn numbers(&self) -> impl Iterator<Item = u64> + use<> {
-        let mut numbers: Vec<u64> = self.steps.iter().map(|step| step.seq).collect();
-        numbers.dedup();
-        numbers.into_iter()
+    /// One more, with which the record is `top`.
+    pub(super) fn push(&mut self, seq: u64, op: usize, top: Option<Record>) {
+        self.steps.push_back(Step { seq, op });
+        self.top = top;
     }
 }
 
 impl Store {
-    /// Applies all that is pending for a record anew, and whatever hangs together with it.
-    pub(super) fn refold(&mut self, key: &Key) {
+    /// Applies all that is pending for these records anew, and whatever hangs together with it.
+    pub(super) fn refold(&mut self, keys: impl IntoIterator<Item = Key>) {
         // A mutation only depends on earlier ones, so this comes to an end.
-        let mut keys = vec![key.clone()];
+        let mut keys: Vec<Key> = keys.into_iter().collect();
         while let Some(key) = keys.pop() {
             self.refold_one(&key, &mut keys);
         }
@@ -70,53 +75,97 @@ impl Store {
     /// Applies what is pending for one record; puts those into `others` that have to follow.
     fn refold_one(&mut self, key: &Key, others: &mut Vec<Key>) {
         self.changed.insert(key.clone());
-        let Some(mut stack) = self.stacks.remove(key) else { return };
-        let stamp = self.stamp(key);
-        let mut shown = self.confirmed.get(key).map(|record| record.value.clone());
-        let mut at = 0;
-        for seq in stack.numbers() {
+        let Some(stack) = self.stacks.get(key) else { return };
+        let Folded { top, turned } = self.fold(key, stack.steps.iter());
+        for (seq, possible) in turned {
             let Some(pending) = self.pending.get_mut(&seq) else { continue };
-            let steps = stack.steps.iter().skip(at).take_while(|step| step.seq == seq);
-            let ops: Vec<usize> = steps.map(|step| step.op).collect();
-            let value = outcome(&self.config.policy, shown.clone(), &stamp, pending, &ops);
             let was_shown = pending.impossible.is_empty();
-            if value.is_ok() {
+            if possible {
                 pending.impossible.remove(key);
             } else {
                 pending.impossible.insert(key.clone());
             }
-            let is_shown = pending.impossible.is_empty();
-            if was_shown != is_shown {
+            if was_shown != pending.impossible.is_empty() {
                 others.extend(pending.unsettled.iter().filter(|other| *other != key).cloned());
             }
-            if let Ok(value) = value
-                && is_shown
-            {
-                shown = value;
-            }
-            for step in stack.steps.iter_mut().skip(at).take(ops.len()) {
-                step.shown = shown.clone();
-            }
-            at += ops.len();
         }
-        self.stacks.insert(key.clone(), stack);
+        if let Some(stack) = self.stacks.get_mut(key) {
+            stack.top = top;
+        }
+    }
+
+    /// What the first pending changes of a record make of its confirmed state. The record is taken
+    /// apart once for all of them.
+    fn fold<'a>(&'a self, key: &Key, steps: impl Iterator<Item = &'a Step>) -> Folded {
+        let mut record = self.confirmed.get(key).map(Apart::of);
+        let mut turned = Vec::new();
+        let mut steps = steps.peekable();
+        while let Some(&Step { seq, op }) = steps.next() {
+            let mut ops = op..=op;
+            while let Some(next) = steps.next_if(|next| next.seq == seq) {
+                ops = op..=next.op;
+            }
+            let Some(pending) = self.pending.get(&seq) else { continue };
+            let is_shown = pending.impossible.iter().all(|other| other == key);
+            let possible = self.fold_one(&mut record, pending, key, ops, is_shown);
+            if possible == pending.impossible.contains(key) {
+                turned.push((seq, possible));
+            }
+        }
+        let whole = |record: Apart<'_>| Record { value: record.document(), stamp: record.stamp };
+        Folded { top: record.map(whole), turned }
+    }
+
+    /// Applies those of these ops of a mutation that are of one record. Whether they are possible;
+    /// the record only changes if they are, and if the mutation `is_shown`.
+    fn fold_one<'a>(
+        &self,
+        record: &mut Option<Apart<'a>>,
+        pending: &'a Pending,
+        key: &Key,
+        ops: RangeInclusive<usize>,
+        is_shown: bool,
+    ) -> bool {
+        let policy = &self.config.policy;
+        let alone = ops.start() == ops.end();
+        let ops = pending.mutation.ops.get(ops).unwrap_or_default();
+        let mut ops = ops.iter().filter(|op| op.key == *key);
+        if is_shown && alone {
+            return ops.all(|op| step(policy, record, &pending.mutation, op).is_ok());
+        }
+        let mut tried = record.clone();
+        let possible = ops.all(|op| step(policy, &mut tried, &pending.mutation, op).is_ok());
+        if possible && is_shown {
+            *record = tried;
+        }
+        possible
+    }
+
+    /// Whether `next`, the confirmed state of a record with the changes of all mutations up to `seq`,
+    /// is what those were expected to make of the one that there is. Then nothing else changes in
+    /// what is shown.
+    pub(super) fn foresees(&self, key: &Key, seq: u64, next: Option<&Record>) -> bool {
+        let Some(stack) = self.stacks.get(key) else { return true };
+        let mut settled = stack.steps.iter().take_while(|step| step.seq <= seq).peekable();
+        if settled.peek().is_none() {
+            return false;
+        }
+        judge_alike(&self.config.policy, self.fold(key, settled).top.as_ref(), next)
     }
 
     /// The confirmed state of a record has the changes of all mutations up to `seq`: they are not
-    /// pending for it any more. True if that alone changes nothing in what is shown, the confirmed
-    /// state being `value`.
-    pub(super) fn settle(&mut self, key: &Key, seq: u64, value: Option<&Document>) -> bool {
-        let Some(stack) = self.stacks.get_mut(key) else { return true };
-        let mut same = false;
+    /// pending for it any more. The records are given back that have to be looked at because of it,
+    /// besides this one.
+    pub(super) fn settle(&mut self, key: &Key, seq: u64) -> BTreeSet<Key> {
+        let mut freed = BTreeSet::new();
+        let Some(stack) = self.stacks.get_mut(key) else { return freed };
         let mut settled = BTreeSet::new();
         while let Some(step) = stack.steps.pop_front_if(|step| step.seq <= seq) {
-            same = step.shown.as_ref() == value;
             settled.insert(step.seq);
         }
         if stack.steps.is_empty() {
             self.stacks.remove(key);
         }
-        let mut freed = BTreeSet::new();
         for seq in settled {
             let Some(pending) = self.pending.get_mut(&seq) else { continue };
             pending.unsettled.remove(key);
@@ -125,15 +174,13 @@ impl Store {
             }
             self.finish(seq);
         }
-        for key in freed {
-            self.refold(&key);
-        }
-        same
+        freed
     }
 
-    /// A mutation has no effect on any record.
-    pub(super) fn withdraw(&mut self, seq: u64) {
-        let Some(pending) = self.pending.remove(&seq) else { return };
+    /// A mutation has no effect on any record. The records are given back that have to be looked at
+    /// because of it.
+    pub(super) fn withdraw(&mut self, seq: u64) -> BTreeSet<Key> {
+        let Some(pending) = self.pending.remove(&seq) else { return BTreeSet::new() };
         self.pending_bytes -= pending.bytes;
         for key in &pending.unsettled {
             if let Some(stack) = self.stacks.get_mut(key) {
@@ -143,36 +190,55 @@ impl Store {
                 }
             }
         }
-        for key in &pending.unsettled {
-            self.refold(key);
-        }
+        pending.unsettled
     }
 
-    /// An op as it would be applied to what is shown.
+    /// What an op makes of a record as it is shown.
     pub(super) fn try_op(
         &self,
-        shown: Option<Document>,
+        shown: Option<&Record>,
         mutation: &Mutation,
-        op: usize,
-    ) -> Result<Option<Document>, Reason> {
-        let Some(op) = mutation.ops.get(op) else { return Ok(shown) };
-        let current = shown.map(|value| Record { value, stamp: self.stamp(&op.key) });
-        let applied = apply(&self.config.policy, current.as_ref(), mutation, op)?;
-        Ok(applied.value)
+        op: &Op,
+    ) -> Result<Option<Record>, Reason> {
+        let applied = apply(&self.config.policy, shown, mutation, op)?;
+        let stamp = expected_stamp(shown.map(|record| &record.stamp), mutation);
+        Ok(applied.value.map(|value| Record { value, stamp }))
     }
 }
 
-/// What these ops of a mutation, all of one record, make of what is shown.
-fn outcome(
+/// Applies an op, and gives the record the stamp that it is to have, as the server does between two
+/// ops.
+fn step<'a>(
     policy: &Policy,
-    shown: Option<Document>,
-    stamp: &Stamp,
-    pending: &Pending,
-    ops: &[usize],
-) -> Result<Option<Document>, Reason> {
-    let ops = ops.iter().filter_map(|op| pending.mutation.ops.get(*op));
-    ops.into_iter().try_fold(shown, |value, op| {
-        let current = value.map(|value| Record { value, stamp: stamp.clone() });
-        Ok(apply(policy, current.as_ref(), &pending.mutation, op)?.value)
-    })
+    record: &mut Option<Apart<'a>>,
+    mutation: &Mutation,
+    op: &'a Op,
+) -> Result<(), Refusal> {
+    let stamp = expected_stamp(record.as_ref().map(|record| &record.stamp), mutation);
+    apply_to(policy, record, mutation, op, None)?;
+    if let Some(record) = record {
+        record.stamp = stamp;
+    }
+    Ok(())
+}
+
+/// The stamp of a record once the server has applied an op to it, but for the version.
+fn expected_stamp(before: Option<&Stamp>, mutation: &Mutation) -> Stamp {
+    let version = before.map_or(Version(0), |stamp| stamp.version);
+    mutation.stamp_after(before, version)
+}
+
+/// Whether whatever this client has pending on top of one of these comes out as on top of the other.
+/// Both are, if they are there, of a mutation of this client's own: then the version decides
+/// nothing, since no other client's change lies behind `alone_since`.
+fn judge_alike(policy: &Policy, expected: Option<&Record>, confirmed: Option<&Record>) -> bool {
+    let (Some(expected), Some(confirmed)) = (expected, confirmed) else {
+        return expected.is_none() && confirmed.is_none();
+    };
+    let client = |record: &Record| record.stamp.by.as_ref().map(|by| by.client.clone());
+    let time_decides = matches!(policy, Policy::LastWriteWins);
+    expected.value == confirmed.value
+        && expected.stamp.alone_since == confirmed.stamp.alone_since
+        && (!time_decides || expected.stamp.time == confirmed.stamp.time)
+        && client(expected) == client(confirmed)
 }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use super::pending::Pending;
 use super::{Notice, Store};
-use crate::state::{
-    Change, Document, Key, Load, Mutation, Page, Policy, Record, Stamp, Verdict, Version,
-};
+use crate::state::{Change, Key, Load, Mutation, Page, Record, Verdict, Version};
 
 impl Store {
     /// Mutations up to this number are stored durably: they may be sent.
@@ -47,6 +45,7 @@ impl Store {
     /// sent again.
     pub fn answer(&mut self, verdicts: impl IntoIterator<Item = (u64, Verdict)>) {
         self.in_flight = false;
+        let mut touched = BTreeSet::new();
         for (seq, verdict) in verdicts {
             self.answered = self.answered.max(seq);
             let Some(pending) = self.pending.get_mut(&seq) else { continue };
@@ -65,15 +64,16 @@ impl Store {
                     pending.acknowledged = true;
                     let (version, conflicts) = (None, Vec::new());
                     self.notices.push_back(Notice::Acknowledged { seq, version, conflicts });
-                    self.settle_everywhere(seq);
+                    touched.extend(self.settle_everywhere(seq));
                 }
                 Verdict::Rejected(rejection) => {
                     self.history.forget(seq);
                     self.notices.push_back(Notice::Rejected { seq, rejection });
-                    self.withdraw(seq);
+                    touched.extend(self.withdraw(seq));
                 }
             }
         }
+        self.refold(touched);
     }
 
     /// The oldest mutation whose verdict is not known: what has to be kept over a restart begins
@@ -99,51 +99,46 @@ impl Store {
         let own = stamp.by.as_ref().filter(|by| by.client == self.config.client);
         let own = own.map(|by| by.seq);
         let before = self.confirmed.get(&key).map(|record| record.stamp.version);
-        let judged_alike = self.judges_alike(&key, &stamp);
         let known = before.max(self.deleted.get(&key).copied());
         if is_there || known.is_some_and(|known| known >= stamp.version) {
-            self.see(&key, own, None);
-            return self.refold(&key);
+            if own.is_some() {
+                let freed = self.see(&key, own);
+                self.refold(freed.into_iter().chain([key]));
+            }
+            return;
         }
-        let shown = value.clone();
-        match value {
-            Some(value) => {
+        let version = stamp.version;
+        let next = value.map(|value| Record { value, stamp });
+        let foreseen = own.is_some_and(|seq| self.foresees(&key, seq, next.as_ref()));
+        match next {
+            Some(record) => {
                 self.deleted.remove(&key);
-                self.confirmed.insert(key.clone(), Record { value, stamp });
+                self.confirmed.insert(key.clone(), record);
             }
             None => {
                 self.confirmed.remove(&key);
                 if self.loading {
-                    self.deleted.insert(key.clone(), stamp.version);
+                    self.deleted.insert(key.clone(), version);
                 }
             }
         }
-        if self.see(&key, own, shown.as_ref()) && judged_alike {
+        let freed = self.see(&key, own);
+        if foreseen {
             self.changed.insert(key);
+            self.refold(freed);
         } else {
-            self.refold(&key);
+            self.refold(freed.into_iter().chain([key]));
         }
     }
 
-    /// Whether what is pending for a record is judged under the stamp of a change as it is under the
-    /// record's own: both are of this client, and nobody else came between. Where times decide,
-    /// each stamp judges for itself.
-    fn judges_alike(&self, key: &Key, next: &Stamp) -> bool {
-        let now = self.stamp(key);
-        let is_own = now.by.is_some_and(|by| by.client == self.config.client);
-        is_own
-            && now.version >= next.alone_since
-            && !matches!(self.config.policy, Policy::LastWriteWins)
-    }
-
-    /// The confirmed state of a record has the change of this client's mutation `own`. True if
-    /// what was shown with it is `value`, so that nothing else need be looked at.
-    fn see(&mut self, key: &Key, own: Option<u64>, value: Option<&Document>) -> bool {
-        let Some(seq) = own else { return false };
+    /// The confirmed state of a record has the change of this client's mutation `own`. The records
+    /// are given back that have to be looked at because of it, besides this one.
+    fn see(&mut self, key: &Key, own: Option<u64>) -> BTreeSet<Key> {
+        let Some(seq) = own else { return BTreeSet::new() };
         if let Some(pending) = self.pending.get_mut(&seq) {
             pending.seen = true;
         }
-        self.settle(key, seq, value)
+        self.settle(key, seq)
     }
 
     /// Changes may have been missed: those that come from now on are not all there are, until a
@@ -191,9 +186,9 @@ impl Store {
             **seq <= page.judged || pending.accepted.is_some_and(|version| version <= page.version)
         };
         let there: Vec<u64> = self.pending.iter().filter(is_there).map(|(seq, _)| *seq).collect();
-        for seq in there {
-            self.settle_everywhere(seq);
-        }
+        let touched: BTreeSet<Key> =
+            there.into_iter().flat_map(|seq| self.settle_everywhere(seq)).collect();
+        self.refold(touched);
         None
     }
 
@@ -204,20 +199,22 @@ impl Store {
         };
         let gone: Vec<Key> =
             self.confirmed.iter().filter(is_gone).map(|(k, _)| k.clone()).collect();
-        for key in gone {
-            self.confirmed.remove(&key);
-            self.refold(&key);
+        for key in &gone {
+            self.confirmed.remove(key);
         }
+        self.refold(gone);
     }
 
-    /// What was confirmed has all that this mutation has done.
-    fn settle_everywhere(&mut self, seq: u64) {
-        let Some(pending) = self.pending.get(&seq) else { return };
+    /// What was confirmed has all that this mutation has done. The records are given back that have
+    /// to be looked at because of it.
+    fn settle_everywhere(&mut self, seq: u64) -> BTreeSet<Key> {
+        let Some(pending) = self.pending.get(&seq) else { return BTreeSet::new() };
+        let mut touched = pending.unsettled.clone();
         for key in pending.unsettled.clone() {
-            self.settle(&key, seq, None);
-            self.refold(&key);
+            touched.extend(self.settle(&key, seq));
         }
         self.finish(seq);
+        touched
     }
 
     /// Tells that a mutation is observed, and forgets it, when it is time.
