@@ -161,7 +161,7 @@ impl<T: DeserializeOwned> Shared<T> {
             misfits: inner.misfits.len(),
             ..self.status.get_cloned()
         };
-        drop(inner);
+        // Before another change can be made: the last one told is the last one there was.
         self.status.set_neq(status);
         result
     }
