@@ -110,7 +110,7 @@ impl Builder {
         let bus = self.bus.unwrap_or_else(bridge::new_bus);
         let bridge =
             Bridge::new(bus.clone(), Arc::clone(&backplane), config.queues.volatile_events);
-        let collections = Collections::new(declared, &backplane)?;
+        let collections = Collections::new(declared, &backplane, &config)?;
         let app = Arc::new(App::new(config, bus, backplane, collections));
         let is_member = app.config.node_adapter.kind != NodeAdapterKind::Off;
         if app.config.recovery.max_age > Duration::ZERO || is_member {

@@ -4,6 +4,7 @@
 //! included. [`MemoryBackplane`] is the log of a single instance, [`RedisBackplane`] that of many.
 
 mod channels;
+mod collection_store;
 mod memory;
 mod redis;
 mod signal;
@@ -20,6 +21,7 @@ use tidings_core::{Event, Partitioning};
 
 pub use self::redis::RedisBackplane;
 pub use channels::{Channel, ChannelKind, Channels, Ear, NotCounted};
+pub use collection_store::{CollectionStore, Hosting, Step};
 pub use memory::MemoryBackplane;
 pub use signal::Signal;
 pub use status::{BackplaneStatus, InstanceInfo, RedisStatus, Trouble};
@@ -81,6 +83,12 @@ pub trait Backplane: LogReader + Send + Sync + 'static {
     /// Channels on which instances, and others, tell each other what is not of the log; `None` if
     /// there are none.
     fn channels(&self) -> Option<Arc<dyn Channels>> {
+        None
+    }
+
+    /// Keeps collections beside the log, for all instances; `None` if it cannot. One that is not
+    /// [shared](Self::is_shared) need not: then they are in the memory of the instance.
+    fn collections(&self) -> Option<Arc<dyn CollectionStore>> {
         None
     }
 

@@ -2,7 +2,7 @@
 
 use tidings_core::Name;
 use tidings_core::state::wire::ROOT;
-use tidings_core::state::{Limits, Policy};
+use tidings_core::state::{Limits, Policy, Rules};
 
 use crate::config::{self, Config, ConfigError};
 
@@ -19,28 +19,27 @@ const MAX_NAME_BYTES: usize = 100;
 #[derive(Debug, Clone)]
 pub struct Declaration {
     pub(super) name: String,
-    pub(super) policy: Policy,
-    pub(super) limits: Limits,
+    pub(super) rules: Rules,
 }
 
 impl Declaration {
     /// A collection of this name, one segment of an event's name, with the default policy and
     /// limits.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), policy: Policy::default(), limits: Limits::default() }
+        Self { name: name.into(), rules: Rules::default() }
     }
 
     /// How conflicts are decided.
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
-        self.policy = policy;
+        self.rules.policy = policy;
         self
     }
 
     /// What it may hold.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.rules.limits = limits;
         self
     }
 

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use tidings_core::EventBus;
 use tidings_core::bus::ListenerHandle;
 use tidings_core::json::MAX_DEPTH;
+use tidings_core::message::Refusal;
 use tidings_core::state::{
     Change, Document, DocumentError, Edit, Key, KeyError, Mutation, Op, Patch, Record, Rejection,
     Verdict, Version, wire,
@@ -38,6 +39,10 @@ pub enum CollectionError {
     /// The mutation was rejected and has had no effect.
     #[error(transparent)]
     Rejected(#[from] Rejection),
+    /// The collection is elsewhere and could not be reached in time. A mutation may have had its
+    /// effect.
+    #[error(transparent)]
+    Unavailable(#[from] Refusal),
 }
 
 /// A collection as services see it, through which they read, change and watch it like clients do.
@@ -45,11 +50,11 @@ pub enum CollectionError {
 /// ```
 /// # #[derive(serde::Serialize, serde::Deserialize)]
 /// # struct Todo { title: String, done: bool }
-/// # fn example(server: &tidings_server::Server) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn example(server: &tidings_server::Server) -> Result<(), Box<dyn std::error::Error>> {
 /// let todos = server.collection("todos").ok_or("not declared")?;
-/// todos.insert("tea", &Todo { title: "Make tea".into(), done: false })?;
-/// todos.update("tea", &serde_json::json!({"done": true}))?;
-/// let tea: Option<Todo> = todos.get("tea")?;
+/// todos.insert("tea", &Todo { title: "Make tea".into(), done: false }).await?;
+/// todos.update("tea", &serde_json::json!({"done": true})).await?;
+/// let tea: Option<Todo> = todos.get("tea").await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -78,9 +83,9 @@ impl Collection {
     /// The record with this key.
     ///
     /// # Errors
-    /// If it is not a `T`.
-    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, CollectionError> {
-        let Some(record) = self.hosted.get(key) else { return Ok(None) };
+    /// If it is not a `T`, or cannot be reached.
+    pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, CollectionError> {
+        let Some(record) = self.hosted.get(key).await? else { return Ok(None) };
         let value = serde_json::from_slice(record.value.bytes());
         let read = |source| Ok(CollectionError::Read { key: Key::new(key)?, source });
         value
@@ -88,64 +93,81 @@ impl Collection {
             .map_err(|source| read(source).unwrap_or_else(|error: KeyError| error.into()))
     }
 
-    /// All records, by key, as JSON and with what is known of their last change.
-    pub fn records(&self) -> Vec<(Key, Record)> {
-        self.hosted.all()
+    /// All records, by key, as JSON and with what is known of their last change. Those of a
+    /// collection that instances share come page by page: what changes meanwhile may be in there.
+    ///
+    /// # Errors
+    /// If they cannot be reached.
+    pub async fn records(&self) -> Result<Vec<(Key, Record)>, CollectionError> {
+        Ok(self.hosted.all().await?)
     }
 
     /// Adds a record.
     ///
     /// # Errors
-    /// If there is one with this key, or a limit would be exceeded.
-    pub fn insert(&self, key: &str, value: &impl Serialize) -> Result<Version, CollectionError> {
-        self.one(key, Edit::Insert(document(value)?))
+    /// If there is one with this key, a limit would be exceeded, or it cannot be reached.
+    pub async fn insert(
+        &self,
+        key: &str,
+        value: &impl Serialize,
+    ) -> Result<Version, CollectionError> {
+        self.one(key, Edit::Insert(document(value)?)).await
     }
 
     /// Changes fields of a record: `patch` is a JSON merge patch (RFC 7396).
     ///
     /// # Errors
-    /// If there is no such record, or a limit would be exceeded.
-    pub fn update(&self, key: &str, patch: &impl Serialize) -> Result<Version, CollectionError> {
+    /// If there is no such record, a limit would be exceeded, or it cannot be reached.
+    pub async fn update(
+        &self,
+        key: &str,
+        patch: &impl Serialize,
+    ) -> Result<Version, CollectionError> {
         let json = serde_json::to_vec(patch).map_err(CollectionError::Write)?;
-        self.one(key, Edit::Update(Patch::parse(&json, MAX_DEPTH)?))
+        self.one(key, Edit::Update(Patch::parse(&json, MAX_DEPTH)?)).await
     }
 
     /// Changes a record as a whole.
     ///
     /// # Errors
-    /// If there is no such record, or a limit would be exceeded.
-    pub fn replace(&self, key: &str, value: &impl Serialize) -> Result<Version, CollectionError> {
-        self.one(key, Edit::Replace(document(value)?))
+    /// If there is no such record, a limit would be exceeded, or it cannot be reached.
+    pub async fn replace(
+        &self,
+        key: &str,
+        value: &impl Serialize,
+    ) -> Result<Version, CollectionError> {
+        self.one(key, Edit::Replace(document(value)?)).await
     }
 
     /// Removes a record.
     ///
     /// # Errors
-    /// If there is no such record.
-    pub fn delete(&self, key: &str) -> Result<Version, CollectionError> {
-        self.one(key, Edit::Delete)
+    /// If there is no such record, or it cannot be reached.
+    pub async fn delete(&self, key: &str) -> Result<Version, CollectionError> {
+        self.one(key, Edit::Delete).await
     }
 
-    fn one(&self, key: &str, edit: Edit) -> Result<Version, CollectionError> {
-        Ok(self.mutate([(Key::new(key)?, edit)])?)
+    async fn one(&self, key: &str, edit: Edit) -> Result<Version, CollectionError> {
+        self.mutate([(Key::new(key)?, edit)]).await
     }
 
     /// Makes all of these edits, or none; gives back the version of the last change. They are made
     /// to the records as they are: there is no conflict.
     ///
     /// # Errors
-    /// If one of them is not possible, or a limit would be exceeded.
-    pub fn mutate(
+    /// If one of them is not possible, a limit would be exceeded, or it cannot be reached.
+    pub async fn mutate(
         &self,
         edits: impl IntoIterator<Item = (Key, Edit)>,
-    ) -> Result<Version, Rejection> {
+    ) -> Result<Version, CollectionError> {
         let op = |(key, edit)| Op { key, base: None, was: None, edit };
         let ops = edits.into_iter().map(op).collect();
-        match &*self.hosted.mutate(Mutation { id: None, time: 0, ops }) {
-            Verdict::Accepted { version, .. } => Ok(*version),
-            Verdict::Rejected(rejection) => Err(rejection.clone()),
+        let verdicts = self.hosted.mutate(vec![Mutation { id: None, time: 0, ops }]).await?;
+        match verdicts.first().map(|verdict| &**verdict) {
+            Some(Verdict::Accepted { version, .. }) => Ok(*version),
+            Some(Verdict::Rejected(rejection)) => Err(rejection.clone().into()),
             // Nothing is remembered of a mutation without an id.
-            Verdict::Forgotten => Ok(Version::default()),
+            Some(Verdict::Forgotten) | None => Ok(Version::default()),
         }
     }
 

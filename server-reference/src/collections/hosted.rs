@@ -1,18 +1,38 @@
-//! A collection and the log that its changes go into.
+//! A collection: where it is kept, and the log that its changes go into.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tidings_core::state::{self, Change, Load, Mutation, Page, Policy, Record, Verdict, wire};
+use tidings_core::message::Refusal;
+use tidings_core::state::draft::{Part, Wanted};
+use tidings_core::state::{
+    self, Change, Key, Load, Mutation, Page, Reason, Record, Rejection, Rules, Verdict, Version,
+    wire,
+};
 use tidings_core::{Event, Headers, Payload, Priority};
 
 use super::Declaration;
-use crate::backplane::{Backplane, Published};
+use super::shared::Shared;
+use crate::backplane::{Backplane, CollectionStore, Published};
 use crate::clock::unix_micros;
 
 /// A collection and the log that its changes go into.
 pub(crate) struct Hosted {
     name: String,
+    rules: Arc<Rules>,
+    kept: Kept,
+}
+
+/// Where the records are.
+enum Kept {
+    /// In this process.
+    Here(Box<Here>),
+    /// Where all instances have them.
+    Shared(Shared),
+}
+
+struct Here {
     backplane: Arc<dyn Backplane>,
     /// Held while changes are published, so that they are in the log in the order of their
     /// versions. Publishing into a log in memory waits for nothing.
@@ -20,29 +40,137 @@ pub(crate) struct Hosted {
 }
 
 impl Hosted {
-    pub(super) fn new(declaration: Declaration, backplane: Arc<dyn Backplane>) -> Self {
-        let Declaration { name, policy, limits } = declaration;
-        let collection = state::Collection::new(policy, limits, unix_micros());
-        Self { name, backplane, collection: Mutex::new(collection) }
+    /// A collection in the memory of this process.
+    pub(super) fn here(declaration: Declaration, backplane: Arc<dyn Backplane>) -> Self {
+        let Declaration { name, rules } = declaration;
+        let collection = Mutex::new(state::Collection::with_rules(rules.clone(), unix_micros()));
+        Self {
+            name,
+            rules: Arc::new(rules),
+            kept: Kept::Here(Box::new(Here { backplane, collection })),
+        }
+    }
+
+    /// A collection that all instances share; `max_waiting` bytes of mutations may wait for the
+    /// store.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub(super) fn shared(
+        declaration: Declaration,
+        store: Arc<dyn CollectionStore>,
+        max_waiting: usize,
+    ) -> Self {
+        let Declaration { name, rules } = declaration;
+        let rules = Arc::new(rules);
+        let shared = Shared::new(&name, Arc::clone(&rules), store, max_waiting);
+        Self { name, rules, kept: Kept::Shared(shared) }
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Judges a mutation and publishes what it has changed.
-    pub(super) fn mutate(&self, mutation: Mutation) -> Arc<Verdict> {
-        let mut collection = self.collection.lock();
-        let judged = collection.mutate(unix_micros(), mutation);
-        for change in &judged.changes {
-            self.publish(change);
-        }
-        judged.verdict
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
     }
 
-    fn publish(&self, change: &Change) {
+    /// Judges mutations, in order, and publishes what they have changed. If it is refused, the last
+    /// ones may have had no effect; those before one that has had none have had theirs.
+    pub(super) async fn mutate(
+        &self,
+        mutations: Vec<Mutation>,
+    ) -> Result<Vec<Arc<Verdict>>, Refusal> {
+        match &self.kept {
+            Kept::Here(here) => {
+                let judge = |mutation| here.mutate(&self.name, mutation);
+                Ok(mutations.into_iter().map(judge).collect())
+            }
+            Kept::Shared(shared) => shared.mutate(mutations).await,
+        }
+    }
+
+    pub(super) async fn load(&self, load: &Load) -> Result<Page, Refusal> {
+        match &self.kept {
+            Kept::Here(here) => Ok(here.collection.lock().load(load)),
+            Kept::Shared(shared) => shared.load(load).await,
+        }
+    }
+
+    pub(super) async fn get(&self, key: &str) -> Result<Option<Record>, Refusal> {
+        match &self.kept {
+            Kept::Here(here) => Ok(here.collection.lock().get(key).cloned()),
+            Kept::Shared(shared) => {
+                // What is no key has no record.
+                let Ok(key) = Key::new(key) else { return Ok(None) };
+                let wanted = Wanted { keys: [key].into(), ..Wanted::default() };
+                let Part { changes, .. } = shared.look(&wanted).await?;
+                Ok(changes.into_iter().find_map(|change| record(change).map(|(_, record)| record)))
+            }
+        }
+    }
+
+    /// All records, by key.
+    pub(super) async fn all(&self) -> Result<Vec<(Key, Record)>, Refusal> {
+        match &self.kept {
+            Kept::Here(here) => {
+                let collection = here.collection.lock();
+                let records = collection.iter();
+                Ok(records.map(|(key, record)| (key.clone(), record.clone())).collect())
+            }
+            Kept::Shared(shared) => all(shared).await,
+        }
+    }
+}
+
+/// All records of a shared collection, page by page: those that change meanwhile may be there as
+/// they were at any moment since.
+async fn all(shared: &Shared) -> Result<Vec<(Key, Record)>, Refusal> {
+    let mut changes = std::collections::BTreeMap::new();
+    let mut next = Some((Version(0), Version(0)));
+    while let Some((after, began)) = next {
+        let page = shared.load(&Load { after, began, limit: usize::MAX, client: None }).await?;
+        if page.reset {
+            changes.clear();
+        }
+        changes.extend(page.changes.into_iter().map(|change| (change.key.clone(), change)));
+        next = page.next;
+    }
+    Ok(changes.into_values().filter_map(record).collect())
+}
+
+/// The verdict, or a rejection if the application's policy or check panics.
+pub(super) fn or_rejected(
+    mutation: &Mutation,
+    judge: impl FnOnce() -> Arc<Verdict>,
+) -> Arc<Verdict> {
+    std::panic::catch_unwind(AssertUnwindSafe(judge)).unwrap_or_else(|_| {
+        // The panic itself has been told by the hook. A mutation without ops is not judged.
+        let Some(op) = mutation.ops.first() else { return Arc::new(Verdict::Forgotten) };
+        let reason = Reason::Refused("the server's rules for this collection failed".to_owned());
+        Arc::new(Verdict::Rejected(Rejection { key: op.key.clone(), reason }))
+    })
+}
+
+fn record(Change { key, value, stamp }: Change) -> Option<(Key, Record)> {
+    Some((key, Record { value: value?, stamp }))
+}
+
+impl Here {
+    fn mutate(&self, name: &str, mutation: Mutation) -> Arc<Verdict> {
+        let mut collection = self.collection.lock();
+        or_rejected(&mutation, || {
+            let judged = collection.mutate(unix_micros(), mutation.clone());
+            for change in &judged.changes {
+                self.publish(name, change);
+            }
+            judged.verdict
+        })
+    }
+
+    fn publish(&self, name: &str, change: &Change) {
         let event = Event {
-            name: wire::change_name(&self.name, &change.key).into(),
+            name: wire::change_name(name, &change.key).into(),
             payload: Payload::Json(wire::write_change(change).into()),
             id: Arc::default(),
             priority: Priority::Normal,
@@ -52,31 +180,10 @@ impl Hosted {
         match self.backplane.publish(event, None) {
             Published::Now(Ok(_)) => {}
             Published::Now(Err(refusal)) => {
-                tracing::error!(collection = self.name, key = %change.key, %refusal, "a change was not published");
+                tracing::error!(collection = name, key = %change.key, %refusal, "a change was not published");
             }
-            // Only a shared log answers later, and a collection does not have one.
+            // Only a shared log answers later, and then collections are shared, too.
             Published::Later(_) => {}
         }
-    }
-
-    pub(super) fn load(&self, load: &Load) -> Page {
-        self.collection.lock().load(load)
-    }
-
-    pub(super) fn get(&self, key: &str) -> Option<Record> {
-        self.collection.lock().get(key).cloned()
-    }
-
-    pub(super) fn all(&self) -> Vec<(state::Key, Record)> {
-        let collection = self.collection.lock();
-        collection.iter().map(|(key, record)| (key.clone(), record.clone())).collect()
-    }
-
-    pub(super) fn policy(&self) -> Policy {
-        self.collection.lock().policy().clone()
-    }
-
-    pub(super) fn limits(&self) -> state::Limits {
-        self.collection.lock().limits().clone()
     }
 }

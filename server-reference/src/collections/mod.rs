@@ -5,12 +5,14 @@
 //! `state.<name>.mutate`, and see every change as an event `state.<name>.<key>`, which goes through
 //! the log like any other. Services in this process have a [`Collection`].
 //!
-//! Records are in the memory of this process, and end with it.
+//! Records are in the memory of this process, and end with it, unless instances share the log: then
+//! they share the collections, too, and each of them answers everything.
 
 mod declaration;
 mod handle;
 mod hosted;
 mod requests;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,15 +38,24 @@ impl Collections {
     pub(crate) fn new(
         declared: Vec<Declaration>,
         backplane: &Arc<dyn Backplane>,
+        config: &Config,
     ) -> Result<Self, ConfigError> {
-        if !declared.is_empty() && backplane.is_shared() {
-            let message = "they are in the memory of one instance, so the log has to be, too: \
-                           leave redis.urls empty";
+        if declared.is_empty() {
+            return Ok(Self::default());
+        }
+        let store = backplane.collections();
+        if store.is_none() && backplane.is_shared() {
+            let message = "they would be in the memory of one instance, but others share its log, \
+                           and this backplane keeps no collections";
             return Err(ConfigError::Invalid { key: "collections", message: message.into() });
         }
         let host = |declaration: Declaration| {
             let name = declaration.name.clone();
-            (name, Arc::new(Hosted::new(declaration, Arc::clone(backplane))))
+            let hosted = match &store {
+                Some(store) => Hosted::shared(declaration, Arc::clone(store), config.redis.buffer),
+                None => Hosted::here(declaration, Arc::clone(backplane)),
+            };
+            (name, Arc::new(hosted))
         };
         Ok(Self { by_name: declared.into_iter().map(host).collect() })
     }

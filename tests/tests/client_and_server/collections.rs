@@ -268,12 +268,12 @@ async fn a_server_that_forgets_is_followed_and_services_take_part() {
     ann.sees("tea", |tea| tea.is_none()).await;
     within(ann.todos.settled()).await;
     let todos = running.remote.collection("todos").unwrap();
-    assert_eq!(todos.get::<Todo>("milk").unwrap(), Some(todo("Milk")));
-    todos.insert("sun", &todo("Sun")).unwrap();
+    assert_eq!(todos.get::<Todo>("milk").await.unwrap(), Some(todo("Milk")));
+    todos.insert("sun", &todo("Sun")).await.unwrap();
     ann.sees("sun", |sun| sun.is_some()).await;
     // A record that is not what was expected is not shown, and told.
-    todos.insert("odd", &json!({"title": 7})).unwrap();
-    todos.update("sun", &json!({"cups": 1})).unwrap();
+    todos.insert("odd", &json!({"title": 7})).await.unwrap();
+    todos.update("sun", &json!({"cups": 1})).await.unwrap();
     ann.sees("sun", |sun| sun.is_some_and(|sun| sun.cups == 1)).await;
     assert_eq!(ann.todos.status().misfits, 1);
     assert_eq!(&*ann.todos.misfits()[0].0, "odd");

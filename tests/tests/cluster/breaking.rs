@@ -14,7 +14,11 @@ use super::{BOTH, Received, connect, listen, within};
 
 /// The hash slot in which all of a name is.
 async fn slot_of(redis: &RedisCluster, name: &str) -> u16 {
-    let partition = Partitioning::new(16).of_name(name);
+    slot(redis, Partitioning::new(16).of_name(name)).await
+}
+
+/// The hash slot of a partition.
+pub(super) async fn slot(redis: &RedisCluster, partition: u16) -> u16 {
     redis.ask(0, &["CLUSTER", "KEYSLOT", &format!("tidings:{{p{partition}}}")]).await.unwrap()
 }
 

@@ -1,6 +1,7 @@
 //! Several servers on a real Redis.
 
 mod breaking;
+mod collections;
 mod instances;
 mod log;
 mod secured;

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tidings::{Priority, Transport};
 use tidings_harness::redis_cluster::RedisCluster;
 use tidings_server::backplane::{Backplane, RedisBackplane};
+use tidings_server::config::Collection as Declared;
 
 use super::instances::{Instance, config};
 use super::{connect, listen, until, within};
@@ -15,7 +16,7 @@ use super::{connect, listen, until, within};
 const RIGHTS: &str = "resetchannels &tidings:* ~tidings:* -@all +hello +ping +asking \
     +cluster|slots +cluster|info +eval +evalsha +wait +ssubscribe +sunsubscribe +spublish +exists \
     +hget +hgetall +hlen +hmget +hset +hdel +pexpire +unlink +time +xadd +xlen +xrange +xrevrange \
-    +xtrim +pubsub|shardnumsub";
+    +xtrim +zadd +zcard +zpopmin +zrange +zrem +zscore +pubsub|shardnumsub";
 
 /// Certificate and password, as files.
 struct Secrets {
@@ -73,6 +74,10 @@ async fn instances_share_a_redis_that_asks_for_tls_and_a_password() {
             config.redis.username = "tidings".to_owned();
             config.redis.password_file = secrets.file("password");
             config.redis.ca_file = secrets.file("cert.pem");
+            // Deletions are forgotten at once, and clients but one: all that scripts do is done.
+            let mut limits = Declared::default();
+            (limits.max_deletions, limits.max_clients) = (0, 1);
+            config.collections.insert("todos".into(), limits);
         });
         instances.push(started.await);
     }
@@ -86,6 +91,13 @@ async fn instances_share_a_redis_that_asks_for_tls_and_a_password() {
         }
     }
     received.complete(&names, 10).await;
+    for client in [&publisher, &subscriber] {
+        let todos = within(client.collection::<serde_json::Value>("todos")).await.unwrap();
+        within(todos.loaded()).await;
+        let made = todos.insert("tea", &serde_json::json!({"title": "Tea"})).unwrap();
+        within(made.observed()).await.unwrap();
+        within(todos.delete("tea").unwrap().observed()).await.unwrap();
+    }
     until("the instances know each other", || {
         instances.iter().all(|instance| instance.redis().instances.len() == 2)
     })

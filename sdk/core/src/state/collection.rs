@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::apply::{Rejection, apply};
+use super::apply::Rejection;
 use super::clients::Clients;
-use super::{Change, Conflict, Document, Key, Mutation, Policy, Reason, Record, Stamp, Version};
+use super::judge::Ruling;
+use super::{Change, Conflict, Key, Mutation, Policy, Record, Rules, Stamp, Version};
 
 /// What a collection may hold. What would exceed it is rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,8 +107,7 @@ pub struct Page {
 /// The records of one collection, and who changed them.
 #[derive(Debug)]
 pub struct Collection {
-    policy: Policy,
-    limits: Limits,
+    rules: Rules,
     records: BTreeMap<Key, Record>,
     /// The last change of every record that is there, and of those deleted last.
     latest: BTreeMap<Version, Key>,
@@ -120,17 +120,18 @@ pub struct Collection {
     clients: Clients,
 }
 
-/// Records as a mutation would have them.
-type Staged = BTreeMap<Key, (Option<Document>, Stamp)>;
-
 impl Collection {
     /// An empty collection that begins now, in microseconds since the Unix epoch.
     pub fn new(policy: Policy, limits: Limits, now_us: u64) -> Self {
-        let clients = Clients::new(limits.max_clients, limits.max_verdicts);
+        Self::with_rules(Rules { policy, limits, check: None }, now_us)
+    }
+
+    /// As [`new`](Self::new), with all the rules there are.
+    pub fn with_rules(rules: Rules, now_us: u64) -> Self {
+        let clients = Clients::new(rules.limits.max_clients, rules.limits.max_verdicts);
         let (floor, version) = (Version(now_us), Version(now_us));
         Self {
-            policy,
-            limits,
+            rules,
             records: BTreeMap::new(),
             latest: BTreeMap::new(),
             deleted: BTreeMap::new(),
@@ -141,14 +142,9 @@ impl Collection {
         }
     }
 
-    /// How it decides conflicts.
-    pub const fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
-    /// What it may hold.
-    pub const fn limits(&self) -> &Limits {
-        &self.limits
+    /// What mutations are judged by.
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// The version of the last change.
@@ -183,11 +179,11 @@ impl Collection {
         if let Some(verdict) = mutation.id.as_ref().and_then(|id| self.clients.find(id)) {
             return Judged { verdict, changes: Vec::new() };
         }
-        let now = now_us / 1000;
-        mutation.time = if mutation.time == 0 { now } else { mutation.time.min(now) };
-        let (verdict, changes) = match self.stage(now_us, &mutation) {
-            Ok((staged, conflicts)) => {
-                let changes = self.commit(staged);
+        mutation.date(now_us);
+        let first = Version(now_us.max(self.version.0 + 1));
+        let (verdict, changes) = match self.rules.judge(&self.records, &mutation, first) {
+            Ok(Ruling { changes, conflicts }) => {
+                changes.iter().for_each(|change| self.store(change.clone()));
                 (Verdict::Accepted { version: self.version, conflicts }, changes)
             }
             Err(rejection) => (Verdict::Rejected(rejection), Vec::new()),
@@ -197,80 +193,6 @@ impl Collection {
             self.clients.remember(id, verdict.clone());
         }
         Judged { verdict, changes }
-    }
-
-    /// What the mutation would do, without doing it.
-    fn stage(
-        &self,
-        now_us: u64,
-        mutation: &Mutation,
-    ) -> Result<(Staged, Vec<Conflict>), Rejection> {
-        let mut staged = Staged::new();
-        let mut conflicts = Vec::new();
-        if let Some(op) = mutation.ops.get(self.limits.max_ops) {
-            let most = self.limits.max_ops;
-            return Err(refused(&op.key, format!("a mutation has at most {most} ops (max_ops)")));
-        }
-        let mut version = Version(now_us.max(self.version.0 + 1));
-        for op in &mutation.ops {
-            let earlier = staged.get(&op.key).map(|(value, stamp)| {
-                let stamp = stamp.clone();
-                value.clone().map(|value| Record { value, stamp })
-            });
-            let current = match &earlier {
-                Some(earlier) => earlier.as_ref(),
-                None => self.records.get(&op.key),
-            };
-            let applied = apply(&self.policy, current, mutation, op)
-                .map_err(|reason| Rejection { key: op.key.clone(), reason })?;
-            if let Some(value) = &applied.value {
-                self.check_size(&op.key, value)?;
-            }
-            conflicts.extend(applied.conflict);
-            // A record that is changed twice has changed once, when it was last.
-            staged.insert(op.key.clone(), (applied.value, mutation.stamp(current, version)));
-            version.0 += 1;
-        }
-        self.check_count(&staged)?;
-        Ok((staged, conflicts))
-    }
-
-    fn check_count(&self, staged: &Staged) -> Result<(), Rejection> {
-        let (mut more, mut less) = (0, 0);
-        for (key, (value, _)) in staged {
-            match (self.records.contains_key(key), value.is_some()) {
-                (false, true) => more += 1,
-                (true, false) => less += 1,
-                _ => {}
-            }
-        }
-        let most = self.limits.max_records;
-        match staged.first_key_value() {
-            Some((key, _)) if self.records.len() + more > most + less => {
-                Err(refused(key, format!("the collection has {most} records (max_records)")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn check_size(&self, key: &Key, value: &Document) -> Result<(), Rejection> {
-        let (bytes, most) = (value.bytes().len(), self.limits.max_record_bytes);
-        if bytes <= most {
-            return Ok(());
-        }
-        let message =
-            format!("the record would have {bytes} bytes, {most} are allowed (max_record_bytes)");
-        Err(refused(key, message))
-    }
-
-    fn commit(&mut self, staged: Staged) -> Vec<Change> {
-        let change = |(key, (value, stamp))| Change { key, value, stamp };
-        let mut changes: Vec<Change> = staged.into_iter().map(change).collect();
-        changes.sort_by_key(|change| change.stamp.version);
-        for change in &changes {
-            self.store(change.clone());
-        }
-        changes
     }
 
     fn store(&mut self, change: Change) {
@@ -299,7 +221,7 @@ impl Collection {
     }
 
     fn forget_deletions(&mut self) {
-        while self.deletions.len() > self.limits.max_deletions
+        while self.deletions.len() > self.rules.limits.max_deletions
             && let Some(version) = self.deletions.pop_first()
         {
             if let Some(key) = self.latest.remove(&version) {
@@ -329,7 +251,7 @@ impl Collection {
             (false, began) => (load.after, began),
         };
         let skips_deletions = after == Version(0);
-        let most = load.limit.clamp(1, self.limits.max_page.max(1));
+        let most = load.limit.clamp(1, self.rules.limits.max_page.max(1));
         let (mut changes, mut bytes, mut whole) = (Vec::new(), 0, true);
         let newer = (Bound::Excluded(after), Bound::Unbounded);
         for change in self.latest.range(newer).filter_map(|(_, key)| self.change(key)) {
@@ -337,7 +259,7 @@ impl Collection {
                 continue;
             }
             bytes += change.key.len() + change.value.as_ref().map_or(0, |v| v.bytes().len());
-            let full = changes.len() >= most || bytes > self.limits.max_page_bytes;
+            let full = changes.len() >= most || bytes > self.rules.limits.max_page_bytes;
             if full && !changes.is_empty() {
                 whole = false;
                 break;
@@ -353,8 +275,4 @@ impl Collection {
             judged: load.client.as_ref().map_or(0, |client| self.clients.last_seq(client)),
         }
     }
-}
-
-fn refused(key: &Key, message: String) -> Rejection {
-    Rejection { key: key.clone(), reason: Reason::Refused(message) }
 }

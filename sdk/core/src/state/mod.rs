@@ -11,7 +11,9 @@ mod apply;
 mod clients;
 mod collection;
 mod document;
+pub mod draft;
 mod fields;
+mod judge;
 mod mutation;
 mod policy;
 mod store;
@@ -21,6 +23,7 @@ pub mod wire;
 pub use apply::{Reason, Rejection};
 pub use collection::{Collection, Judged, Limits, Load, Page, Verdict};
 pub use document::{Document, DocumentError, IncrementError, Patch};
+pub use judge::{Check, Rules};
 pub use mutation::{
     Change, Edit, Key, KeyError, MAX_KEY_BYTES, Mutation, MutationId, Op, Record, Stamp, Version,
 };

@@ -82,7 +82,7 @@ impl fmt::Display for Key {
 pub struct Version(pub u64);
 
 /// Who made a mutation: the same id has one effect, however often it arrives.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MutationId {
     /// The client: random, chosen once, kept with what is pending.
     pub client: Arc<str>,
@@ -179,6 +179,13 @@ pub struct Change {
 }
 
 impl Mutation {
+    /// A mutation from the future, or without a time, is taken to be of now, in microseconds since
+    /// the Unix epoch.
+    pub(super) fn date(&mut self, now_us: u64) {
+        let now = now_us / 1000;
+        self.time = if self.time == 0 { now } else { self.time.min(now) };
+    }
+
     /// The stamp of a record that this mutation changes.
     pub(super) fn stamp(&self, current: Option<&Record>, version: Version) -> Stamp {
         self.stamp_after(current.map(|record| &record.stamp), version)

@@ -234,7 +234,7 @@ impl World {
             Ask::Mutate(batch) => {
                 let client = batch[0].id.as_ref().unwrap().client.clone();
                 let written = wire::write_mutate(&client, batch.iter().map(|m| &**m));
-                let read = wire::read_mutate(&written, self.collection.limits()).unwrap();
+                let read = wire::read_mutate(&written, &self.collection.rules().limits).unwrap();
                 assert!(read.iter().eq(batch.iter().map(|m| &**m)));
                 let verdicts: Vec<_> = read.into_iter().map(|m| self.mutate(m)).collect();
                 let written = verdicts.iter().map(|(seq, verdict)| (Some(*seq), verdict));

@@ -9,7 +9,7 @@ use tidings_core::log::shared::{
 };
 
 use super::keys::LaneKeys;
-use super::script::{Call, OPEN, PUBLISH, READ};
+use super::script::{Call, OPEN, PUBLISH, READ, Script};
 
 /// The call that tells where the lanes of a partition stand.
 pub(super) fn look(keys: &[LaneKeys; Priority::COUNT], new_epoch: Epoch) -> Call {
@@ -34,8 +34,29 @@ pub(super) fn append(
     retention: &Retention,
     append: &Append,
 ) -> Call {
+    let mut call = append_head(&PUBLISH, keys, [], channel, retention, append);
+    for (published, place) in &append.events {
+        call.push(published.producer.as_bytes());
+        call.push(published.number.to_string());
+        call.push(place.map(|place| place.0.to_string()).unwrap_or_default());
+        call.push(&*published.event);
+    }
+    call
+}
+
+/// A call of a script that begins with `scripts/append.lua`, without what is the script's own;
+/// `more` are keys of its own.
+pub(super) fn append_head(
+    script: &'static Script,
+    keys: &LaneKeys,
+    more: impl IntoIterator<Item = String>,
+    channel: &str,
+    retention: &Retention,
+    append: &Append,
+) -> Call {
     let [first, second] = keys.seen.clone();
-    let mut call = Call::new(&PUBLISH, [keys.stream.clone(), keys.meta.clone(), first, second])
+    let keys = [keys.stream.clone(), keys.meta.clone(), first, second];
+    Call::new(script, keys.into_iter().chain(more))
         .arg(channel)
         .arg(append.lane.priority() as u8)
         .arg(append.known.epoch.0)
@@ -47,14 +68,7 @@ pub(super) fn append(
         .arg(retention.max_producers)
         .arg(append.new_epoch.0)
         .arg(u8::from(append.putting_back))
-        .arg(append.given.0);
-    for (published, place) in &append.events {
-        call.push(published.producer.as_bytes());
-        call.push(published.number.to_string());
-        call.push(place.map(|place| place.0.to_string()).unwrap_or_default());
-        call.push(&*published.event);
-    }
-    call
+        .arg(append.given.0)
 }
 
 /// What [`append`] answers.
@@ -106,12 +120,12 @@ pub(super) fn chunk(value: Value, lane: Lane, limit: usize) -> RedisResult<Chunk
     })
 }
 
-fn place(epoch: &[u8], offset: &[u8]) -> RedisResult<Place> {
+pub(super) fn place(epoch: &[u8], offset: &[u8]) -> RedisResult<Place> {
     let epoch = u32::try_from(number(epoch)?).map_err(|_| not_understood())?;
     Ok(Place { epoch: Epoch(epoch), offset: Offset(number(offset)?) })
 }
 
-fn number(text: &[u8]) -> RedisResult<u64> {
+pub(super) fn number(text: &[u8]) -> RedisResult<u64> {
     parse_number(text).ok_or_else(not_understood)
 }
 
@@ -128,6 +142,6 @@ pub(super) fn texts(value: Value) -> RedisResult<Vec<Vec<u8>>> {
         .collect()
 }
 
-fn not_understood() -> RedisError {
+pub(super) fn not_understood() -> RedisError {
     RedisError::from((ErrorKind::Parse, "Redis answered something that is not understood"))
 }

@@ -27,6 +27,14 @@ impl LaneKeys {
     }
 }
 
+/// The names of a collection's keys, all in the slot of its partition: records, latest, deletions,
+/// meta, judged, heard; see `scripts/collection.lua`.
+pub(super) fn collection(prefix: &str, partition: u16, name: &str) -> [String; 6] {
+    let first = format!("{}:state:{name}", channel(prefix, partition));
+    ["records", "latest", "deletions", "meta", "judged", "heard"]
+        .map(|part| format!("{first}:{part}"))
+}
+
 /// The sharded channel of a partition.
 pub(super) fn channel(prefix: &str, partition: u16) -> String {
     format!("{prefix}:{{p{partition}}}")
@@ -76,6 +84,9 @@ mod tests {
         assert_eq!(keys.stream, "tidings:{p3}:high");
         for key in [&keys.stream, &keys.meta, &keys.seen[0], &keys.seen[1]] {
             assert_eq!(slot(key), slot(&channel("tidings", 3)));
+        }
+        for key in collection("tidings", 3, "a{b}") {
+            assert_eq!(slot(&key), slot(&channel("tidings", 3)));
         }
         assert_eq!(partition_of("tidings", b"tidings:{p3}"), Some(3));
         assert_eq!(partition_of("tidings", b"tidings:{p3}x"), None);

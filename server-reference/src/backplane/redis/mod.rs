@@ -7,6 +7,7 @@
 mod calls;
 mod channels;
 mod cluster;
+mod collections;
 mod health;
 mod keys;
 #[cfg(test)]
@@ -42,8 +43,8 @@ use self::options::Options;
 use self::partition::{Partition, Token};
 use self::volatile::Volatile;
 use super::{
-    Backplane, BackplaneStatus, Channels, InstanceInfo, LaneStatus, Prepared, Producer, Published,
-    RedisStatus, Signal,
+    Backplane, BackplaneStatus, Channels, CollectionStore, InstanceInfo, LaneStatus, Prepared,
+    Producer, Published, RedisStatus, Signal,
 };
 use crate::clock::unix_micros;
 use crate::config::{Config, ConfigError};
@@ -369,6 +370,10 @@ impl Backplane for RedisBackplane {
             Arc::new(RedisChannels::new(&inner.options, seeds, &inner.runtime))
         };
         Some(Arc::clone(inner.channels.get_or_init(new)) as Arc<dyn Channels>)
+    }
+
+    fn collections(&self) -> Option<Arc<dyn CollectionStore>> {
+        Some(Arc::new(self.shared_collections()))
     }
 
     fn tell(&self, sessions: u64, connections: u64) {

@@ -34,13 +34,13 @@ const STEPS: usize = 400;
 const SEEDS: u64 = 8;
 
 /// A Redis of its own.
-struct Redis {
+pub(super) struct Redis {
     process: Child,
     port: u16,
 }
 
 impl Redis {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
@@ -54,7 +54,10 @@ impl Redis {
         Self { process, port }
     }
 
-    async fn connect(&self, pushes: mpsc::UnboundedSender<Vec<u8>>) -> MultiplexedConnection {
+    pub(super) async fn connect(
+        &self,
+        pushes: mpsc::UnboundedSender<Vec<u8>>,
+    ) -> MultiplexedConnection {
         let client = Client::open(format!("redis://127.0.0.1:{}/?protocol=resp3", self.port));
         let client = client.unwrap();
         let config = AsyncConnectionConfig::new().set_push_sender(move |info: PushInfo| {

@@ -31,7 +31,7 @@ pub(super) struct Partition {
     /// The hash slot its keys and its channel are in.
     pub(super) slot: u16,
     pub(super) channel: String,
-    keys: [LaneKeys; Priority::COUNT],
+    pub(super) keys: [LaneKeys; Priority::COUNT],
     /// What reading it, and publishing to it, are called in reports of health.
     titles: [String; 2],
     driven: Mutex<Driven>,
@@ -340,7 +340,10 @@ async fn perform(
             let way = if critical { Way::Critical } else { Way::Commands };
             let keys = keys(append.lane);
             let retention = &inner.options.settings.retention;
-            let call = calls::append(keys, &partition.channel, retention, append);
+            let call = match inner.restore(partition.number, keys, append) {
+                Some(restore) => restore,
+                None => calls::append(keys, &partition.channel, retention, append),
+            };
             let answer = inner.cluster.call(partition.slot, way, &call).await?;
             let open = critical.then_some(answer.open);
             Ok((Answer::Appended(calls::appended(answer.value)?), open))
@@ -370,7 +373,7 @@ async fn replicated(inner: &Inner, partition: &Partition, on: Option<Open>) -> R
     Err(failed("no replica has it in time"))
 }
 
-fn failed(why: &'static str) -> RedisError {
+pub(super) fn failed(why: &'static str) -> RedisError {
     RedisError::from((ErrorKind::Client, why))
 }
 

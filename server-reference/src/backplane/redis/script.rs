@@ -12,7 +12,32 @@ pub(super) struct Script {
 }
 
 /// Appends events to a lane.
-pub(super) static PUBLISH: Script = Script::new(include_str!("scripts/publish.lua"));
+pub(super) static PUBLISH: Script =
+    Script::new(concat!(include_str!("scripts/append.lua"), include_str!("scripts/publish.lua")));
+/// Puts back events of a lane, and what they tell of collections.
+pub(super) static RESTORE: Script = Script::new(concat!(
+    include_str!("scripts/append.lua"),
+    include_str!("scripts/collection.lua"),
+    include_str!("scripts/restore.lua")
+));
+/// Changes a collection.
+pub(super) static COMMIT: Script = Script::new(concat!(
+    include_str!("scripts/append.lua"),
+    include_str!("scripts/collection.lua"),
+    include_str!("scripts/commit.lua")
+));
+/// Tells what has to be known to judge mutations of a collection.
+pub(super) static LOOK: Script = Script::new(concat!(
+    include_str!("scripts/lane_place.lua"),
+    include_str!("scripts/collection.lua"),
+    include_str!("scripts/look.lua")
+));
+/// Reads changes of a collection.
+pub(super) static LOAD: Script = Script::new(concat!(
+    include_str!("scripts/lane_place.lua"),
+    include_str!("scripts/collection.lua"),
+    include_str!("scripts/load.lua")
+));
 /// Tells where lanes stand.
 pub(super) static OPEN: Script = Script::new(include_str!("scripts/open.lua"));
 /// Reads events of a lane.

@@ -298,6 +298,16 @@ impl<T> LaneState<T> {
         }
     }
 
+    /// An event was published here by a step of somebody else's.
+    pub(super) fn keep_at(&mut self, place: Place, published: Published) {
+        self.kept.keep(place, published);
+    }
+
+    /// No offset up to this one may be given out again.
+    pub(super) const fn given(&self) -> Offset {
+        self.given
+    }
+
     /// Whether anything was published here that a failover may have lost.
     pub(super) fn has_published(&self) -> bool {
         !self.kept.is_empty()

@@ -26,7 +26,7 @@ pub use format::{
     Appended as AppendedNotice, AppendedEvent, Notice, decode, encode, entry as entry_of,
     parse_number,
 };
-pub use partition::{Counts, Output, Partition};
+pub use partition::{Counts, Footing, Output, Partition};
 pub use published::Published;
 pub use request::{
     Answer, Append, AppendAnswer, Chunk, Direction, Outcome, Request, RequestId, Standing,

@@ -1,5 +1,7 @@
 //! A partition: its lanes, and what goes on about them.
 
+mod step;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::AddAssign;
 use std::sync::Arc;
@@ -18,6 +20,8 @@ use super::{
     Answer, AppendAnswer, AppendedNotice, Chunk, Now, Outcome, Published, Request, RequestId,
     Settings, Standing,
 };
+
+pub use step::Footing;
 
 /// Pause after something failed that is not about publishing or a subscription.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -35,7 +35,9 @@ impl Kept {
             *self = Self { epoch: place.epoch, ..Self::default() };
         }
         self.bytes += published.event.len();
-        self.events.push_back((place.offset, published));
+        // Answers to requests that were on their way together may come in another order.
+        let earlier = self.events.iter().rposition(|(offset, _)| *offset < place.offset);
+        self.events.insert(earlier.map_or(0, |at| at + 1), (place.offset, published));
         while self.events.len() > KEPT || self.bytes > KEPT_BYTES {
             let Some((_, oldest)) = self.events.pop_front() else { break };
             self.bytes -= oldest.event.len();

@@ -196,7 +196,7 @@ impl Store {
 
 impl Mutation {
     /// Its size in memory, roughly: bytes of keys and documents.
-    pub(super) fn weight(&self) -> usize {
+    pub fn weight(&self) -> usize {
         let edit = |edit: &Edit| match edit {
             Edit::Insert(value) | Edit::Replace(value) => value.bytes().len(),
             Edit::Update(patch) | Edit::Increment(patch) => patch.bytes().len(),

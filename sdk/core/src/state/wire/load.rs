@@ -54,7 +54,7 @@ pub fn write_loaded(policy: &Policy, page: &Page) -> Vec<u8> {
     w.key("version").u64(page.version.0).key("reset").bool(page.reset);
     w.key("judged").u64(page.judged).key("changes").begin_array();
     for change in &page.changes {
-        write_change_to(change, &mut w);
+        w.raw(&write_change(change));
     }
     w.end_array();
     if let Some((after, began)) = page.next {
@@ -84,23 +84,29 @@ pub fn read_loaded(json: &[u8]) -> Result<Loaded, WireError> {
 
 /// Writes the payload of the event that a record has changed.
 pub fn write_change(change: &Change) -> Vec<u8> {
-    let mut out = Vec::new();
-    write_change_to(change, &mut Writer::new(&mut out));
-    out
+    let [before, between, after] = change_parts(change);
+    let Stamp { version, alone_since, .. } = &change.stamp;
+    let (version, since) = (version.0.to_string(), alone_since.0.to_string());
+    [&before, version.as_bytes(), &between, since.as_bytes(), &after].concat()
 }
 
-fn write_change_to(change: &Change, w: &mut Writer<'_>) {
-    let Change { key, value, stamp } = change;
-    w.begin_object().key("key").str(key).key("version").u64(stamp.version.0).key("value");
-    match value {
-        Some(value) => w.raw(value.bytes()),
-        None => w.null(),
-    };
-    w.key("time").u64(stamp.time).key("since").u64(stamp.alone_since.0);
-    if let Some(by) = &stamp.by {
-        w.key("client").str(&by.client).key("seq").u64(by.seq);
+/// The payload of the event that a record has changed, without what a store may have to fill in:
+/// between the first two parts the version, between the last two the one since when it is alone.
+pub fn change_parts(change: &Change) -> [Vec<u8>; 3] {
+    let mut before = br#"{"key":"#.to_vec();
+    Writer::new(&mut before).str(&change.key);
+    before.extend(br#","version":"#);
+    let mut between = br#","value":"#.to_vec();
+    between.extend(change.value.as_ref().map_or(&b"null"[..], |value| value.bytes()));
+    between.extend(format!(r#","time":{},"since":"#, change.stamp.time).bytes());
+    let mut after = Vec::new();
+    if let Some(by) = &change.stamp.by {
+        after.extend(br#","client":"#);
+        Writer::new(&mut after).str(&by.client);
+        after.extend(format!(r#","seq":{}"#, by.seq).bytes());
     }
-    w.end_object();
+    after.push(b'}');
+    [before, between, after]
 }
 
 /// Reads the payload of the event that a record has changed.

@@ -16,10 +16,13 @@ mod verdict;
 use std::fmt;
 
 pub use load::{
-    Loaded, read_change, read_load, read_loaded, write_change, write_load, write_loaded,
+    Loaded, change_parts, read_change, read_load, read_loaded, write_change, write_load,
+    write_loaded,
 };
 pub use mutate::{read_mutate, read_mutation, write_mutate, write_mutation};
-pub use verdict::{read_verdicts, write_verdicts};
+pub use verdict::{
+    accepted_parts, read_one_verdict, read_verdicts, write_one_verdict, write_verdicts,
+};
 
 /// The first segment of all names.
 pub const ROOT: &str = "state";

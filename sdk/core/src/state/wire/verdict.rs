@@ -60,6 +60,33 @@ fn write_conflict(conflict: &Conflict, w: &mut Writer<'_>) {
     w.key("theirs").raw(conflict.theirs.bytes()).end_object();
 }
 
+/// Writes one verdict alone, to be remembered.
+pub fn write_one_verdict(verdict: &Verdict) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut w = Writer::new(&mut out);
+    w.begin_object();
+    write_verdict(verdict, &mut w);
+    w.end_object();
+    out
+}
+
+/// What [`write_one_verdict`] writes of an accepted mutation, without the version, which a store may
+/// have to fill in: it stands between the two parts.
+pub fn accepted_parts(conflicts: &[Conflict]) -> [Vec<u8>; 2] {
+    let before = br#"{"version":"#.to_vec();
+    let accepted = Verdict::Accepted { version: Version(0), conflicts: conflicts.to_vec() };
+    let after = write_one_verdict(&accepted).split_off(before.len() + 1);
+    [before, after]
+}
+
+/// Reads what [`write_one_verdict`] has written.
+///
+/// # Errors
+/// Says what is wrong, and where.
+pub fn read_one_verdict(json: &[u8]) -> Result<Verdict, WireError> {
+    read_verdict(fields::payload(json, MAX_DEPTH)?)
+}
+
 /// Reads the answer to a request whose mutations had numbers.
 ///
 /// # Errors

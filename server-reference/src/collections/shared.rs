@@ -1,0 +1,190 @@
+//! A collection that all instances share: this one judges what comes here, and the store sees to it
+//! that nothing has changed meanwhile.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tidings_core::message::{ErrorCode, Refusal};
+use tidings_core::state::draft::{self, Draft, Part, Wanted};
+use tidings_core::state::{Load, Mutation, Page, Rules, Verdict};
+use tokio::sync::{mpsc, oneshot};
+
+use super::hosted::or_rejected;
+use crate::backplane::{CollectionStore, Hosting};
+use crate::clock::unix_micros;
+use crate::ids::random_id;
+
+/// What one commit has at most, unless one mutation alone has more: it keeps the store from
+/// everything else.
+const BATCH: usize = 128;
+const BATCH_OPS: usize = 256;
+const BATCH_BYTES: usize = 1 << 20;
+
+/// How often mutations are judged anew because others were faster. With several instances that
+/// write the same records all the time one of them gets through each time.
+const MAX_ATTEMPTS: usize = 100;
+
+/// A collection that all instances share.
+pub(super) struct Shared {
+    host: Host,
+    /// To the task that judges.
+    queue: mpsc::UnboundedSender<Asked>,
+    waiting: Arc<AtomicUsize>,
+    max_waiting: usize,
+}
+
+#[derive(Clone)]
+struct Host {
+    name: Arc<str>,
+    rules: Arc<Rules>,
+    store: Arc<dyn CollectionStore>,
+    committer: Arc<str>,
+}
+
+/// Mutations of one request. If one of them is refused those after it are, too: a client that sends
+/// them again finds that the later ones were not judged before the earlier.
+struct Asked {
+    mutations: Vec<Mutation>,
+    answer: oneshot::Sender<Result<Vec<Arc<Verdict>>, Refusal>>,
+    /// What they hold of the room for those that wait.
+    _room: Room,
+}
+
+/// Room for what waits, free again when this is dropped.
+struct Room {
+    bytes: usize,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub(super) fn new(
+        name: &str,
+        rules: Arc<Rules>,
+        store: Arc<dyn CollectionStore>,
+        max_waiting: usize,
+    ) -> Self {
+        let host = Host { name: name.into(), rules, store, committer: random_id().into() };
+        let (queue, asked) = mpsc::unbounded_channel();
+        tokio::spawn(host.clone().judge(asked));
+        Self { host, queue, waiting: Arc::default(), max_waiting }
+    }
+
+    pub(super) async fn mutate(
+        &self,
+        mutations: Vec<Mutation>,
+    ) -> Result<Vec<Arc<Verdict>>, Refusal> {
+        let bytes = mutations.iter().map(Mutation::weight).sum();
+        let room = Room { bytes, waiting: Arc::clone(&self.waiting) };
+        if self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > self.max_waiting {
+            return Err(unavailable("too many mutations wait for the store (redis.buffer)"));
+        }
+        let (answer, answered) = oneshot::channel();
+        let gone = |_| unavailable("the server is going away");
+        self.queue.send(Asked { mutations, answer, _room: room }).map_err(|_| gone(()))?;
+        answered.await.unwrap_or_else(|_| Err(gone(())))
+    }
+
+    pub(super) async fn load(&self, load: &Load) -> Result<Page, Refusal> {
+        self.host.store.load(self.host.hosting(), load).await
+    }
+
+    pub(super) async fn look(&self, wanted: &Wanted) -> Result<Part, Refusal> {
+        self.host.store.look(self.host.hosting(), wanted).await
+    }
+}
+
+impl Host {
+    fn hosting(&self) -> Hosting<'_> {
+        Hosting { name: &self.name, rules: &self.rules, committer: &self.committer }
+    }
+
+    /// Judges what comes, for as long as it may come.
+    async fn judge(self, mut asked: mpsc::UnboundedReceiver<Asked>) {
+        let mut commits = 0;
+        let mut all = Vec::new();
+        while asked.recv_many(&mut all, BATCH).await > 0 {
+            let (verdicts, refusal) = self.settle_all(&mut commits, &all).await;
+            let mut verdicts = verdicts.into_iter();
+            for Asked { mutations, answer, .. } in all.drain(..) {
+                let own: Vec<_> = verdicts.by_ref().take(mutations.len()).collect();
+                let result = match &refusal {
+                    Some(refusal) if own.len() < mutations.len() => Err(refusal.clone()),
+                    _ => Ok(own),
+                };
+                // Whoever does not wait for it any more has gone.
+                let _ = answer.send(result);
+            }
+        }
+    }
+
+    /// What becomes of mutations, in order; of those at the end nothing, if the store refuses.
+    async fn settle_all(
+        &self,
+        commits: &mut u64,
+        asked: &[Asked],
+    ) -> (Vec<Arc<Verdict>>, Option<Refusal>) {
+        let mutations: Vec<_> = asked.iter().flat_map(|asked| &asked.mutations).collect();
+        let mut verdicts = Vec::new();
+        let mut rest = mutations.as_slice();
+        while !rest.is_empty() {
+            let (batch, others) = rest.split_at(batch(rest));
+            match self.settle(commits, batch).await {
+                Ok(settled) => verdicts.extend(settled),
+                Err(refusal) => return (verdicts, Some(refusal)),
+            }
+            rest = others;
+        }
+        (verdicts, None)
+    }
+
+    /// Judges mutations, again if what they were judged by has changed before it was committed.
+    async fn settle(
+        &self,
+        commits: &mut u64,
+        batch: &[&Mutation],
+    ) -> Result<Vec<Arc<Verdict>>, Refusal> {
+        let wanted = Wanted::by(batch.iter().copied());
+        for _ in 0..MAX_ATTEMPTS {
+            let part = self.store.look(self.hosting(), &wanted).await?;
+            let mut draft = Draft::new(&self.rules, part);
+            let judge = |mutation: &&Mutation| {
+                or_rejected(mutation, || draft.judge(unix_micros(), (*mutation).clone()))
+            };
+            let verdicts: Vec<_> = batch.iter().map(judge).collect();
+            let commit = draft.finish();
+            if commit.is_empty() {
+                return Ok(verdicts);
+            }
+            *commits += 1;
+            let made = self.store.commit(self.hosting(), *commits, &commit).await?;
+            if let Some(first) = made {
+                let decided = |verdict| draft::decided(verdict, first);
+                return Ok(verdicts.iter().map(decided).collect());
+            }
+        }
+        Err(unavailable("others change the same records all the time"))
+    }
+}
+
+/// How many of these mutations go into one commit.
+fn batch(mutations: &[&Mutation]) -> usize {
+    let (mut ops, mut bytes) = (0, 0);
+    let fits = |mutation: &&&Mutation| {
+        ops += mutation.ops.len();
+        bytes += mutation.weight();
+        ops <= BATCH_OPS && bytes <= BATCH_BYTES
+    };
+    mutations.iter().take(BATCH).take_while(fits).count().max(1)
+}
+
+fn unavailable(message: &str) -> Refusal {
+    Refusal::new(ErrorCode::UNAVAILABLE, message)
+}
