@@ -84,7 +84,7 @@ fn obey(tasks: &Collection<Task>, line: &str) -> Result<(), Box<dyn std::error::
 fn draw(tasks: &Collection<Task>, board: &View<Task>) {
     let status = tasks.status();
     println!("\n{} tasks, {} pending", status.records, status.pending);
-    for entry in board.entries() {
+    for entry in board.entries().iter() {
         let (done, pending) =
             (if entry.value.done { 'x' } else { ' ' }, if entry.pending { "*" } else { "" });
         println!(

@@ -2,8 +2,9 @@
 //! `tests/tests/client_and_server`.
 
 use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
+use futures_signals::signal::Signal;
 use futures_signals::signal_vec::{SignalVec, VecDiff};
 use serde::{Deserialize, Serialize};
 use tidings::Client;
@@ -79,7 +80,7 @@ async fn a_view_shows_what_sorting_everything_would() {
         let mut expected = tasks.all();
         expected.retain(|entry| !entry.value.done);
         expected.sort_by_key(|entry| (entry.value.rank, entry.key.clone()));
-        assert_eq!(shape(&view.entries()), shape(&expected), "round {round}");
+        assert_eq!(shape(&view.entries().to_vec()), shape(&expected), "round {round}");
         let mut context = Context::from_waker(Waker::noop());
         while let std::task::Poll::Ready(Some(diff)) =
             Pin::new(&mut signal).poll_vec_change(&mut context)
@@ -89,6 +90,51 @@ async fn a_view_shows_what_sorting_everything_would() {
         assert_eq!(shape(&followed), shape(&expected), "round {round}");
     }
     assert!(view.len() > 50, "it is not about nothing");
+}
+
+#[tokio::test]
+async fn who_follows_a_view_is_told_as_much_as_is_needed() {
+    let tasks = collection().await;
+    let edit = |n: u64| {
+        let record = format!(r#"{{"rank":{}}}"#, n % 7);
+        let record = Document::parse(record.as_bytes(), 4).unwrap();
+        (Key::new(format!("task {n}")).unwrap(), Edit::Insert(record))
+    };
+    tasks.mutate((0..100).map(edit)).unwrap();
+    let view = tasks.view().sort_by_key(|task| task.rank).open();
+    let mut context = Context::from_waker(Waker::noop());
+    let (entries, mut changes) = view.changes();
+    let mut whole = view.signal();
+    let mut slow = view.signal_vec();
+    let mut next = |signal: &mut (dyn SignalVec<Item = Entry<Task>> + Unpin)| match Pin::new(signal)
+        .poll_vec_change(&mut context)
+    {
+        Poll::Ready(diff) => diff,
+        Poll::Pending => panic!("it is told nothing"),
+    };
+    tasks.mutate([edit(100)]).unwrap();
+    let mut followed = entries.to_vec();
+    let diff = next(&mut changes).unwrap();
+    assert!(matches!(diff, VecDiff::InsertAt { .. }), "only what has changed");
+    follow(&mut followed, diff);
+    assert_eq!(shape(&followed), shape(&view.entries().to_vec()));
+    assert_eq!(entries.len(), 100, "what was handed out stays");
+    let screen: Vec<_> = entries.range(10..20).cloned().collect();
+    assert_eq!(shape(&screen), shape(&entries.to_vec()[10..20]));
+    assert!(entries.get(99).is_some() && entries.get(100).is_none());
+
+    for n in 101..10_000 {
+        tasks.mutate([edit(n)]).unwrap();
+    }
+    let diff = next(&mut slow).unwrap();
+    assert!(matches!(&diff, VecDiff::Replace { values } if values.len() == 10_000));
+    let mut context = Context::from_waker(Waker::noop());
+    let seen = Pin::new(&mut whole).poll_change(&mut context);
+    assert!(matches!(seen, Poll::Ready(Some(entries)) if entries.len() == 10_000));
+    assert!(Pin::new(&mut whole).poll_change(&mut context).is_pending(), "nothing has changed");
+    drop(view);
+    assert!(matches!(Pin::new(&mut whole).poll_change(&mut context), Poll::Ready(None)));
+    assert!(matches!(Pin::new(&mut slow).poll_vec_change(&mut context), Poll::Ready(None)));
 }
 
 #[tokio::test]

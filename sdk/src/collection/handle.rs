@@ -71,12 +71,12 @@ impl<T> Collection<T> {
 
     /// How many records are shown.
     pub fn len(&self) -> usize {
-        self.shared().lock().entries().count()
+        self.shared().lock().len()
     }
 
     /// Whether none is shown.
     pub fn is_empty(&self) -> bool {
-        self.shared().lock().entries().next().is_none()
+        self.len() == 0
     }
 
     /// Why some records are not shown: they are not values of this type.

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use tidings_core::state::{Conflict, Document, Key, MutateError, Notice, Reason, Store};
 use tokio::sync::{Notify, broadcast, watch};
 
-use super::view::Lines;
+use super::lines::Lines;
 use super::write::{Acknowledged, Progress, Write};
 
 /// How many conflicts wait for a reader that is slow.
@@ -156,7 +156,7 @@ impl<T: DeserializeOwned> Shared<T> {
         inner.hear(&self.conflicts);
         let status = CollectionStatus {
             loaded: !inner.store.is_loading(),
-            records: inner.shown.len(),
+            records: inner.len(),
             pending: inner.store.pending(),
             misfits: inner.misfits.len(),
             ..self.status.get_cloned()
@@ -302,6 +302,11 @@ impl<T> Inner<T> {
     /// All records as they are shown, by key.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry<T>> {
         self.shown.values().map(|(_, entry)| entry)
+    }
+
+    /// How many are shown.
+    pub(super) fn len(&self) -> usize {
+        self.shown.len()
     }
 
     /// Why records are not values of the collection's type.
