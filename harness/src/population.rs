@@ -44,6 +44,8 @@ pub(crate) struct ClientPlan {
     pub(crate) wire: Wire,
     /// What it subscribes to.
     pub(crate) patterns: Vec<String>,
+    /// The collection that it has open.
+    pub(crate) collection: Option<String>,
     /// What its link passes per second, if it is limited.
     pub(crate) bytes_per_second: Option<u32>,
     /// The streams it is to get, each with the number of the first of its patterns that covers it.
@@ -127,7 +129,7 @@ impl Population {
             sources.push(Source { rate: publish.rate, streams: turns });
         }
         expect(&mut clients, &mut streams);
-        if streams.iter().all(|stream| stream.receivers == 0) {
+        if scenario.edit.is_empty() && streams.iter().all(|stream| stream.receivers == 0) {
             return Err(PopulationError::NobodyListens(scenario.name.clone()));
         }
         Ok(Self { clients, streams, sources })
@@ -145,6 +147,7 @@ fn client(scenario: &Scenario, group: &Group, number: usize, n: usize) -> Client
         group: number,
         wire,
         patterns: group.subscribe.iter().map(|pattern| fill(pattern, n, group)).collect(),
+        collection: group.collection.clone(),
         bytes_per_second: group.bytes_per_second,
         expects: Vec::new(),
     }

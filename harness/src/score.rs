@@ -141,6 +141,11 @@ impl Score {
         due_us >= self.count_from_us.load(Relaxed)
     }
 
+    /// Whether a client has lost its connection and is not back yet.
+    pub(crate) fn is_away(&self, client: usize) -> bool {
+        self.away_since.get(client).is_some_and(|since| since.load(Relaxed) > 0)
+    }
+
     /// Numbers the next event of a stream and makes its payload.
     pub(crate) fn publishing(&self, stream: u32, due_us: u64) -> (u32, bytes::Bytes) {
         let seq = lock(&self.streams[stream as usize]).next_seq();

@@ -12,7 +12,7 @@ pub(crate) const HARNESS_LAG: &str = "harness_lag";
 
 /// Every limit of the scenario with what was measured; always also that all clients connected,
 /// that nobody got what was not meant for them, that no server ended by itself, that every step
-/// was carried out, and that the harness was on time.
+/// was carried out, that no edit was lost and all agree, and that the harness was on time.
 pub(crate) fn judge(
     scenario: &Scenario,
     outcome: &Outcome,
@@ -22,6 +22,7 @@ pub(crate) fn judge(
     let emission = outcome.emission();
     let delivery = outcome.delivery_of(|_| true).summary();
     let recovery = outcome.recovery.time_us;
+    let visible = outcome.edits.as_ref().map(|edits| edits.visible_us).unwrap_or_default();
     let mut results = Vec::new();
     for (name, limit, of, part) in [
         ("emission_p50_ms", sla.emission_p50_ms, emission, Part::P50),
@@ -32,6 +33,8 @@ pub(crate) fn judge(
         ("delivery_max_ms", sla.delivery_max_ms, delivery, Part::Max),
         ("recovery_p50_ms", sla.recovery_p50_ms, recovery, Part::P50),
         ("recovery_p99_ms", sla.recovery_p99_ms, recovery, Part::P99),
+        ("visible_p50_ms", sla.visible_p50_ms, visible, Part::P50),
+        ("visible_p99_ms", sla.visible_p99_ms, visible, Part::P99),
     ] {
         results.extend(limit.map(|limit| at_most(name, limit, of_latency(of, part), "ms")));
     }
@@ -65,6 +68,18 @@ pub(crate) fn judge(
         ("failed_steps", 0, outcome.failed_steps),
     ] {
         results.push(at_most(name, limit as f64, Some(measured as f64), "count"));
+    }
+    if let Some(edits) = &outcome.edits {
+        for (name, measured) in [
+            ("lost_edits", edits.lost),
+            ("repeated_edits", edits.repeated),
+            ("unanswered_edits", edits.unanswered),
+            ("diverged", edits.diverged),
+        ] {
+            results.push(at_most(name, 0.0, Some(measured as f64), "count"));
+        }
+        let compared = Some(edits.compared as f64);
+        results.push(result("compared", Bound::Min, 1.0, compared, "count"));
     }
     if let (Some(limit), Some(floor)) = (sla.floor_ratio_p99, floor) {
         let ratio =

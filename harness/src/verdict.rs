@@ -51,6 +51,7 @@ pub(crate) fn report(options: &Options, outcome: Outcome, floor: Option<Outcome>
         server_cpu_us_per_delivery: outcome.server_cpu_us_per_delivery(),
         latency_curve: all.curve(),
         publishes: outcome.publishes,
+        edits: outcome.edits,
         connections: outcome.connections,
         recovery: outcome.recovery,
         processes: outcome.processes,

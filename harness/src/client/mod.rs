@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tidings_core::Priority;
@@ -69,6 +70,9 @@ pub(crate) struct Target {
 /// A place in the log, as a publisher is told: lane number and offset.
 pub(crate) type Place = (u32, u64);
 
+/// A collection that a client has open. Its records are compared byte by byte.
+pub(crate) type Board = tidings::collection::Collection<Box<serde_json::value::RawValue>>;
+
 /// One connected client.
 pub(crate) trait LoadClient: Send + Sync {
     /// Subscribes to the pattern of this number; events go to the client's [`Ears`].
@@ -82,6 +86,12 @@ pub(crate) trait LoadClient: Send + Sync {
         payload: Bytes,
         priority: Priority,
     ) -> BoxFuture<'static, Result<Option<Place>, ClientError>>;
+
+    /// Opens a collection; ready when all of its records are there.
+    fn open(&self, collection: String) -> BoxFuture<'_, Result<Board, ClientError>> {
+        let error = ClientError(format!("{collection}: this client has no collections"));
+        std::future::ready(Err(error)).boxed()
+    }
 
     /// Moves the live session to another transport.
     fn switch(&self, wire: Wire) -> BoxFuture<'_, Result<(), ClientError>>;

@@ -10,7 +10,7 @@ use tidings::{Client, State, Subscribed, Transport};
 use tidings_core::{Payload, Priority};
 use tokio::task::JoinHandle;
 
-use super::{ClientError, Ears, LoadClient, Place, Target};
+use super::{Board, ClientError, Ears, LoadClient, PATIENCE, Place, Target};
 use crate::ledger::Span;
 use crate::population::Wire;
 
@@ -107,6 +107,19 @@ impl LoadClient for Sdk {
                 Err(error) => Err(ClientError(error.to_string())),
             })
             .boxed()
+    }
+
+    fn open(&self, collection: String) -> BoxFuture<'_, Result<Board, ClientError>> {
+        async move {
+            let opened = self.client.collection(&collection).await;
+            let board: Board = opened.map_err(|error| ClientError(error.to_string()))?;
+            if tokio::time::timeout(PATIENCE, board.loaded()).await.is_ok() {
+                return Ok(board);
+            }
+            let why = board.status().trouble.unwrap_or_else(|| "it takes too long".into());
+            Err(ClientError(format!("{collection}: {why}")))
+        }
+        .boxed()
     }
 
     fn switch(&self, wire: Wire) -> BoxFuture<'_, Result<(), ClientError>> {

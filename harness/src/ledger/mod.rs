@@ -7,10 +7,12 @@
 
 mod audit;
 mod book;
+mod edits;
 mod stream;
 mod track;
 
 pub(crate) use audit::Audit;
 pub(crate) use book::{Book, Entry, Span};
+pub(crate) use edits::{Answer, EditAudit, EditLog, Note};
 pub(crate) use stream::StreamLog;
 pub(crate) use track::Arrival;

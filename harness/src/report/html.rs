@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::edits;
 use super::plot::{Flag, Line, Plot, Tick, escape};
 use super::table;
 use super::{Bound, LatencySummary, MarkKind, Point, Report, SlaResult};
@@ -66,6 +67,9 @@ pub(crate) fn page(report: &Report) -> String {
     out.push_str("<div class=\"column\">");
     latencies(&mut out, report);
     processes(&mut out, report);
+    if let Some(edits) = &report.edits {
+        edits::section(&mut out, edits);
+    }
     marks(&mut out, report);
     out.push_str("</div>");
     balance(&mut out, report);

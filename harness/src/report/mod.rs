@@ -1,5 +1,6 @@
 //! What comes out of a run: one JSON object, and the views of it.
 
+mod edits;
 mod html;
 mod plot;
 mod table;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::edits::{ConflictCounts, Edits};
 pub use crate::latency::LatencySummary;
 pub use crate::process::{BackplaneCounts, ProcessReport};
 pub(crate) use html::page;
@@ -37,6 +39,9 @@ pub struct Report {
     pub delivery: Delivery,
     /// What became of the publishes.
     pub publishes: Publishes,
+    /// What became of edits of shared records; absent in scenarios without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edits: Option<Edits>,
     /// Who was connected.
     pub connections: Connections,
     /// What became of clients that lost their connection.

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::disturbance::is_of_time;
 
+use super::edits;
 use super::timeline::timeline;
 use super::{Bound, LatencySummary, Machine, Mark, MarkKind, Report, SlaResult};
 
@@ -127,8 +128,13 @@ fn latencies(out: &mut String, report: &Report) {
         "\n{:<34}{:>9}{:>9}{:>9}{:>9}{:>9}",
         "latency in ms", "p50", "p90", "p99", "p99.9", "max"
     );
-    latency_row(out, "emission", &report.emission_us);
-    latency_row(out, "delivery", &report.latency_us);
+    if report.publishes.due > 0 {
+        latency_row(out, "emission", &report.emission_us);
+        latency_row(out, "delivery", &report.latency_us);
+    }
+    if let Some(edits) = &report.edits {
+        edits::latency_rows(out, edits);
+    }
     if report.latency_by_group_us.len() > 1 {
         for (group, summary) in &report.latency_by_group_us {
             latency_row(out, &format!("  to {group}"), summary);
@@ -155,7 +161,7 @@ fn latencies(out: &mut String, report: &Report) {
     latency_row(out, "harness: tasks late", &report.harness_lag_us.task);
 }
 
-fn latency_row(out: &mut String, name: &str, l: &LatencySummary) {
+pub(super) fn latency_row(out: &mut String, name: &str, l: &LatencySummary) {
     let ms = |us: u64| us as f64 / 1000.0;
     let _ = writeln!(
         out,
@@ -169,6 +175,31 @@ fn latency_row(out: &mut String, name: &str, l: &LatencySummary) {
 }
 
 fn delivery(out: &mut String, report: &Report) {
+    if let Some(edits) = &report.edits {
+        edits::balance(out, edits);
+    }
+    if report.publishes.due > 0 {
+        published(out, report);
+    }
+    let r = &report.recovery;
+    if r.interrupted > 0 {
+        let _ = writeln!(
+            out,
+            "connections lost {} by {} clients   back {}   gaps told {}",
+            r.interrupted, r.clients, r.recovered, r.gaps
+        );
+    }
+    if let Some(b) = &report.backplane {
+        let _ = writeln!(
+            out,
+            "log in Redis: appended {} in {} calls   sent again {}   refused {}   read {} times   \
+             put back {}",
+            b.appended, b.append_calls, b.duplicates, b.refused, b.reads, b.put_back
+        );
+    }
+}
+
+fn published(out: &mut String, report: &Report) {
     let d = &report.delivery;
     let _ = writeln!(
         out,
@@ -188,22 +219,6 @@ fn delivery(out: &mut String, report: &Report) {
         "published {}   acknowledged {}   failed {}   unanswered {}",
         p.due, p.acknowledged, p.failed, p.unanswered
     );
-    let r = &report.recovery;
-    if r.interrupted > 0 {
-        let _ = writeln!(
-            out,
-            "connections lost {} by {} clients   back {}   gaps told {}",
-            r.interrupted, r.clients, r.recovered, r.gaps
-        );
-    }
-    if let Some(b) = &report.backplane {
-        let _ = writeln!(
-            out,
-            "log in Redis: appended {} in {} calls   sent again {}   refused {}   read {} times   \
-             put back {}",
-            b.appended, b.append_calls, b.duplicates, b.refused, b.reads, b.put_back
-        );
-    }
 }
 
 fn resources(out: &mut String, report: &Report, paint: Paint) {

@@ -8,7 +8,9 @@ use tidings_core::Priority;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc};
 
+use super::agreement::await_agreement;
 use super::connect::connect;
+use super::editing::Editing;
 use super::fleet::Fleet;
 use super::links::Links;
 use super::outcome::Outcome;
@@ -21,7 +23,9 @@ use crate::clock::as_us;
 use crate::live::Progress;
 use crate::population::Population;
 use crate::process::raise_open_files;
-use crate::report::{Connections, HarnessLag, LossReport, Mark, MarkKind, Publishes, Recovery};
+use crate::report::{
+    Connections, Edits, HarnessLag, LossReport, Mark, MarkKind, Publishes, Recovery,
+};
 use crate::scenario::{Concern, Redis};
 use crate::schedule::Schedule;
 use crate::score::{Counters, Score};
@@ -122,6 +126,7 @@ impl<'a> Run<'a> {
             let stack = self.options.stack;
             connect(&self.score, stack, &fleet, &self.links, publishers, self.progress).await?
         };
+        let editing = Editing::begin(&self.scenario, &self.score, &connected.clients).await?;
         tokio::time::sleep(CALM).await;
         let mut idle = Snapshot::take(&self.fleet).await;
         let mut at_rest = None;
@@ -159,6 +164,7 @@ impl<'a> Run<'a> {
             clients: connected.clients.clone(),
             schedule: Schedule::new(&self.score.population().sources, end_us),
             start_us,
+            end_us,
             runtime: Handle::current(),
             stop,
         };
@@ -168,13 +174,15 @@ impl<'a> Run<'a> {
         let mut sampler = Sampler::new(self.score.clone(), self.fleet.clone(), start_us, window_us);
         let mut marks = Vec::new();
         let mut crashes = 0;
+        let edits = self.edits(editing, start_us, end_us);
         let ending = self.ending(pacer, steps, start_us + end_us);
+        let ending = futures_util::future::join(edits, ending);
         tokio::pin!(ending);
-        loop {
+        let edits = loop {
             let pause = tokio::time::sleep(sampler.interval());
             let over = tokio::select! {
-                () = &mut ending => true,
-                () = pause => false,
+                (edits, ()) = &mut ending => Some(edits),
+                () = pause => None,
             };
             for end in self.unexpected_ends() {
                 crashes += 1;
@@ -189,10 +197,10 @@ impl<'a> Run<'a> {
                 marks.push(mark);
             }
             self.progress.point(&point);
-            if over {
-                break;
+            if let Some(edits) = over {
+                break edits;
             }
-        }
+        };
         let busy = Snapshot::take(&self.fleet).await;
         let at_end = Counters::get(&self.score.counters.connected);
         self.progress.phase("closing");
@@ -201,8 +209,10 @@ impl<'a> Run<'a> {
         outcome.processes = processes(&bare, &idle, &busy, connected.established);
         if self.scenario.redis != Redis::None && self.options.targets.is_empty() {
             outcome.backplane = Some(busy.backplane_since(&idle));
-            outcome.redis = busy.redis_since(&idle, outcome.publishes.due);
+            let events = outcome.publishes.due + edits.as_ref().map_or(0, |edits| edits.due);
+            outcome.redis = busy.redis_since(&idle, events);
         }
+        outcome.edits = edits;
         outcome.at_rest = at_rest;
         outcome.seconds = busy.seconds_since(&idle);
         outcome.connections = self.connections(&connected, at_end);
@@ -241,6 +251,23 @@ impl<'a> Run<'a> {
             tokio::time::sleep(DRAIN_INTERVAL).await;
         }
         tokio::time::sleep(AFTERMATH).await;
+    }
+
+    /// Makes the edits of the plan, waits until everybody agrees, or the drain time is over, and
+    /// says what has become of them.
+    async fn edits(
+        &self,
+        editing: Option<Arc<Editing>>,
+        start_us: u64,
+        end_us: u64,
+    ) -> Option<Edits> {
+        let editing = editing?;
+        let making = Arc::clone(&editing).run(start_us, end_us);
+        let end = self.score.clock.instant(start_us + end_us) + self.scenario.drain.duration();
+        // Whoever has no answer by then gets none.
+        let _ = tokio::time::timeout_at(end.into(), making).await;
+        let urls = self.urls().await;
+        Some(await_agreement(&editing, &urls, end).await)
     }
 
     fn nothing_missing(&self) -> bool {
@@ -321,6 +348,7 @@ impl<'a> Run<'a> {
                 failed,
                 unanswered: due.saturating_sub(acknowledged + failed),
             },
+            edits: None,
             connections: Connections::default(),
             recovery: Recovery {
                 clients: score.interrupted_clients(),

@@ -1,7 +1,9 @@
 //! A run: servers, clients, the plan carried out, and the balance.
 
+mod agreement;
 mod connect;
 mod drive;
+mod editing;
 mod fleet;
 mod links;
 mod outcome;

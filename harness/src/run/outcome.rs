@@ -8,7 +8,7 @@ use tidings_core::Priority;
 use crate::latency::{Latencies, LatencySummary};
 use crate::ledger::Audit;
 use crate::process::{BackplaneCounts, ProcessReport};
-use crate::report::{HarnessLag, Machine, Mark, Point, Publishes, RedisReport};
+use crate::report::{Edits, HarnessLag, Machine, Mark, Point, Publishes, RedisReport};
 use crate::score::Class;
 
 /// Everything that was measured.
@@ -35,6 +35,8 @@ pub(crate) struct Outcome {
     pub(crate) corrupt: u64,
     /// What became of the publishes.
     pub(crate) publishes: Publishes,
+    /// What became of edits of shared records, if there were any.
+    pub(crate) edits: Option<Edits>,
     /// Who was connected.
     pub(crate) connections: crate::report::Connections,
     /// Who came back.
@@ -99,8 +101,11 @@ impl Outcome {
         servers.map(|process| process.cpu_seconds).fold(0.0, |sum, cpu| sum + cpu)
     }
 
-    /// CPU time of the servers for each delivery, in microseconds.
+    /// CPU time of the servers for each delivery, in microseconds; 0 if there was none.
     pub(crate) fn server_cpu_us_per_delivery(&self) -> f64 {
+        if self.audit.delivered() == 0 {
+            return 0.0;
+        }
         self.server_cpu_seconds() * 1e6 / self.audit.delivered().max(1) as f64
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Pacer {
     pub(super) schedule: Schedule,
     /// When the schedule starts, on the run's clock.
     pub(super) start_us: u64,
+    /// How long it lasts, from the start.
+    pub(super) end_us: u64,
     /// Where the receivers live.
     pub(super) runtime: Handle,
     /// Set to end early.
@@ -37,22 +39,30 @@ impl Pacer {
     pub(super) fn run(mut self) {
         let mut probe = Instant::now();
         while let Some(due) = self.schedule.next() {
-            let at = self.score.clock.instant(self.start_us + due.at_us);
-            loop {
-                let now = Instant::now();
-                if self.stop.load(Relaxed) {
-                    return;
-                }
-                if now >= probe {
-                    self.probe(now - probe);
-                    probe = now + PROBE_INTERVAL;
-                }
-                if now >= at {
-                    break;
-                }
-                std::thread::sleep(at.min(probe).saturating_duration_since(now));
+            if !self.wait(due.at_us, &mut probe) {
+                return;
             }
             self.publish(due);
+        }
+        self.wait(self.end_us, &mut probe);
+    }
+
+    /// Waits until so long after the start, and probes meanwhile; false if it is to end early.
+    fn wait(&self, at_us: u64, probe: &mut Instant) -> bool {
+        let at = self.score.clock.instant(self.start_us + at_us);
+        loop {
+            let now = Instant::now();
+            if self.stop.load(Relaxed) {
+                return false;
+            }
+            if now >= *probe {
+                self.probe(now - *probe);
+                *probe = now + PROBE_INTERVAL;
+            }
+            if now >= at {
+                return true;
+            }
+            std::thread::sleep(at.min(*probe).saturating_duration_since(now));
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tidings_core::Priority;
 use tidings_server::config::NodeAdapterKind;
 
-use super::{Concern, Group, Lasts, Mix, Publish, Redis, Scenario, Step};
+use super::{Concern, Edit, Group, Lasts, Mix, Publish, Redis, Scenario, Step};
 use crate::stamp;
 
 /// The largest payload a scenario may ask for.
@@ -13,6 +13,9 @@ const MAX_PAYLOAD: usize = 1 << 20;
 
 /// More than a server accepts without being told to.
 const MAX_PATTERNS: usize = 1000;
+
+/// Each client looks at all of them when they are loaded, and compares all at the end.
+const MAX_RECORDS: usize = 10_000;
 
 /// A value that makes no sense.
 pub(super) struct Problem {
@@ -57,11 +60,14 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), Problem> {
     }
     on_node(scenario)?;
     groups(scenario)?;
-    if scenario.publish.is_empty() {
-        return Err(problem("publish", "at least one [[publish]] is needed"));
+    if scenario.publish.is_empty() && scenario.edit.is_empty() {
+        return Err(problem("publish", "at least one [[publish]] or [[edit]] is needed"));
     }
     for (n, publish) in scenario.publish.iter().enumerate() {
         publishing(scenario, publish, &format!("publish[{n}]"))?;
+    }
+    for (n, edit) in scenario.edit.iter().enumerate() {
+        editing(scenario, edit, &format!("edit[{n}]"))?;
     }
     for (n, step) in scenario.step.iter().enumerate() {
         happening(scenario, step, &format!("step[{n}]"))?;
@@ -143,9 +149,7 @@ fn groups(scenario: &Scenario) -> Result<(), Problem> {
 
 fn publishing(scenario: &Scenario, publish: &Publish, at: &str) -> Result<(), Problem> {
     known_group(scenario, &publish.from, &format!("{at}.from"))?;
-    if !(publish.rate.is_finite() && publish.rate > 0.0 && publish.rate <= 1e6) {
-        return Err(problem(format!("{at}.rate"), "must be more than 0 and at most 1000000"));
-    }
+    rate(publish.rate, at)?;
     if publish.publishers == Some(0) {
         return Err(problem(format!("{at}.publishers"), "must be at least 1"));
     }
@@ -154,6 +158,30 @@ fn publishing(scenario: &Scenario, publish: &Publish, at: &str) -> Result<(), Pr
         return Err(problem(format!("{at}.name"), "events have names, not patterns with * or **"));
     }
     Ok(())
+}
+
+fn editing(scenario: &Scenario, edit: &Edit, at: &str) -> Result<(), Problem> {
+    known_group(scenario, &edit.from, &format!("{at}.from"))?;
+    let is_from = |group: &&Group| group.name == edit.from;
+    if scenario.group.iter().find(is_from).is_none_or(|group| group.collection.is_none()) {
+        let text = format!("group {} has no collection to edit", edit.from);
+        return Err(problem(format!("{at}.from"), text));
+    }
+    rate(edit.rate, at)?;
+    if !(1..=MAX_RECORDS).contains(&edit.records) {
+        return Err(problem(format!("{at}.records"), format!("must be from 1 to {MAX_RECORDS}")));
+    }
+    if edit.editors == Some(0) {
+        return Err(problem(format!("{at}.editors"), "must be at least 1"));
+    }
+    Ok(())
+}
+
+fn rate(rate: f64, at: &str) -> Result<(), Problem> {
+    if rate.is_finite() && rate > 0.0 && rate <= 1e6 {
+        return Ok(());
+    }
+    Err(problem(format!("{at}.rate"), "must be more than 0 and at most 1000000"))
 }
 
 fn happening(scenario: &Scenario, step: &Step, at: &str) -> Result<(), Problem> {
@@ -294,6 +322,12 @@ mod tests {
             ("rate = 10", "rate = nan", "publish[0].rate", "more than 0"),
             ("rate = 10", "rate = 10\npriority = \"urgent\"", "urgent", "low, normal"),
             ("news.{client}\"", "news.*\"", "publish[0].name", "not patterns"),
+            (
+                "[[step]]",
+                "[[edit]]\nfrom = \"all\"\nrate = 1\n[[step]]",
+                "edit[0].from",
+                "no collection",
+            ),
             ("at = \"2s\"", "at = \"7s\"", "step[0].at", "after the end"),
             ("at = \"2s\"", "at = \"2s\"\nserver = 0", "step[0].server", "give a group"),
             ("cut-clients", "kill-servers", "action", "kill-server"),

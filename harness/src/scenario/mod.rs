@@ -6,6 +6,7 @@
 mod builtin;
 mod chaos;
 mod check;
+mod edit;
 mod node;
 mod redis;
 mod sla;
@@ -20,6 +21,7 @@ use tidings_core::Priority;
 
 pub use builtin::BUILT_IN;
 pub use chaos::Chaos;
+pub use edit::Edit;
 pub use node::Node;
 pub use redis::Redis;
 pub use sla::{Scoped, Sla};
@@ -69,6 +71,9 @@ pub struct Scenario {
     /// Who publishes what.
     #[serde(default)]
     pub publish: Vec<Publish>,
+    /// Who edits shared records.
+    #[serde(default)]
+    pub edit: Vec<Edit>,
     /// What happens when.
     #[serde(default)]
     pub step: Vec<Step>,
@@ -123,6 +128,9 @@ pub struct Group {
     /// Patterns each client subscribes to; `{client}` and `{room}` stand for its numbers.
     #[serde(default)]
     pub subscribe: Vec<String>,
+    /// The collection that each client has open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collection: Option<String>,
     /// The transport of this group, when it differs from the scenario's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport: Option<Mix>,
@@ -239,16 +247,18 @@ impl Scenario {
         patterns.find(|pattern| pattern.contains('*')).map(String::as_str)
     }
 
-    /// Publishes per second in all.
+    /// Publishes and edits per second in all.
     pub fn rate(&self) -> f64 {
-        self.publish.iter().map(|publish| publish.rate).sum()
+        let publishes = self.publish.iter().map(|publish| publish.rate);
+        publishes.chain(self.edit.iter().map(|edit| edit.rate)).sum()
     }
 
-    /// Scales all publishes so that their rates add up to `rate`.
+    /// Scales all publishes and edits so that their rates add up to `rate`.
     pub fn set_rate(&mut self, rate: f64) {
         let factor = rate / self.rate();
-        for publish in &mut self.publish {
-            publish.rate *= factor;
+        let publishes = self.publish.iter_mut().map(|publish| &mut publish.rate);
+        for rate in publishes.chain(self.edit.iter_mut().map(|edit| &mut edit.rate)) {
+            *rate *= factor;
         }
     }
 

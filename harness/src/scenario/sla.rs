@@ -43,6 +43,12 @@ pub struct Sla {
     /// 99 of 100 interrupted clients are back within this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery_p99_ms: Option<f64>,
+    /// Half of the edits made online are visible to each other client within this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub visible_p50_ms: Option<f64>,
+    /// 99 of 100 edits made online are visible to each other client within this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub visible_p99_ms: Option<f64>,
     /// With `--floor`: delivery p99 divided by that of the bare write loop is at most this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub floor_ratio_p99: Option<f64>,
@@ -87,6 +93,8 @@ impl Default for Sla {
             out_of_order: 0,
             recovery_p50_ms: None,
             recovery_p99_ms: None,
+            visible_p50_ms: None,
+            visible_p99_ms: None,
             floor_ratio_p99: None,
             harness_lag_p99_ms: 2.5,
             group: BTreeMap::new(),
