@@ -123,23 +123,30 @@ await check("acknowledges both ways", async () => {
 
 // Events flow both ways while the connection moves to a WebSocket, if it does: none is lost or
 // doubled, and their order is kept.
-await check("loses nothing while it moves to a WebSocket", async () => {
+await check("loses nothing while it moves to a WebSocket", async (progress) => {
   const other = await connected("/", { transports: [expected] });
   const socket = client();
+  const ready = once(socket, "connect");
   const down = [];
   const up = [];
   socket.on("load.down", (n) => down.push(n));
   other.on("load.up", (n) => up.push(n));
   await ask(other, "subscribe", "load.up");
-  await once(socket, "connect");
+  await ready;
   await ask(socket, "subscribe", "load.down");
   let sent = 0;
   let acknowledged = 0;
+  const refused = [];
+  const answered = (answer) => {
+    acknowledged += 1;
+    if (!answer.ok) refused.push(answer);
+  };
+  progress(() => JSON.stringify({ sent, acknowledged, refused, down, up }));
   // Until the move is over, and for a while behind it.
   for (let left = LOAD; left > 0; ) {
     if (transport(socket) === expected) left -= 1;
-    other.emit("publish", "load.down", sent, () => (acknowledged += 1));
-    socket.emit("publish", "load.up", sent, () => (acknowledged += 1));
+    other.emit("publish", "load.down", sent, answered);
+    socket.emit("publish", "load.up", sent, answered);
     sent += 1;
     if (sent % 5 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
   }

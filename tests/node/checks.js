@@ -74,12 +74,14 @@ export async function until(condition) {
   }
 }
 
-// Runs one check. The first one that fails ends the script.
+// Runs one check. The first one that fails ends the script. What the check is handed takes a function that
+// tells how far it has come, should it hang.
 export async function check(name, run) {
   const begun = performance.now();
-  const hangs = setTimeout(() => failed(name, new Error("it hangs")), HANGS);
+  let progress = () => "";
+  const hangs = setTimeout(() => failed(name, new Error(`it hangs ${progress()}`)), HANGS);
   try {
-    await run();
+    await run((tell) => (progress = tell));
   } catch (error) {
     failed(name, error);
   }

@@ -15,8 +15,9 @@ use super::http;
 use super::node;
 use super::usage::Usage;
 
-/// How long a server may take until it answers that it is well.
-const START_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a server may take until it answers that it is well, which it is not before it has reached
+/// Redis.
+const START_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a server that was asked to stop may take.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
