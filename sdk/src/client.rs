@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::buffer::{Buffer, Overflow};
 use crate::builder::ClientBuilder;
-use crate::collection::CollectionBuilder;
+use crate::collection::{CollectionBuilder, JoinError, Presence};
 use crate::error::{Closed, EventError, PublishError, RequestError, SubscribeError};
 use crate::orders::{Handle, Order, Shared, gone};
 use crate::publish::PublishBuilder;
@@ -225,6 +225,21 @@ impl Client {
     /// open it; see [`collection`](crate::collection).
     pub fn collection<T>(&self, name: impl Into<String>) -> CollectionBuilder<T> {
         CollectionBuilder::new(self.clone(), name.into())
+    }
+
+    /// This client is there, for others to see in a collection whose records end with their sessions:
+    /// `record` is what they see, under the id of this client's session. It is there until the
+    /// result is dropped, the client is closed, or nothing was heard of it for the collection's
+    /// time-out.
+    ///
+    /// # Errors
+    /// If the server is not reached, has no such collection, or rejects the record.
+    pub async fn join(
+        &self,
+        collection: impl Into<String>,
+        record: &impl Serialize,
+    ) -> Result<Presence, JoinError> {
+        Presence::begin(self.clone(), collection.into(), record).await
     }
 
     /// Answers the server's requests of this name, each in a task of its own; the latest handler

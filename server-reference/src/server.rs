@@ -245,6 +245,7 @@ impl Server {
         tracing::info!(address = %local_addr, instance = %app.config.instance, "listening");
         app.start_forwarding();
         app.session_lists.listen(&app);
+        Collections::keep_presence(&app);
         let sampler = tokio::spawn(crate::stats::sample(Arc::clone(&app)));
         let bridge = tokio::spawn({
             let app = Arc::clone(&app);

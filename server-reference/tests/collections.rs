@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tidings_core::state::{Edit, Key, Patch, Policy};
+use tidings_core::state::{Document, Edit, Key, Patch, Policy};
 use tidings_server::collections::Declaration;
 use tidings_server::config::Layers;
 use tidings_server::{Builder, Config, Server, ServerError};
@@ -82,6 +82,67 @@ async fn a_policy_of_the_applications_own() {
     todos.insert("tea", &json!({})).await.unwrap();
     todos.update("tea", &json!({"a": 1})).await.unwrap();
     assert_eq!(*asked.lock().unwrap(), 0, "a service changes records as they are");
+}
+
+/// Collections as a file declares them.
+fn declared(text: &str) -> Builder {
+    let config = Layers::new().text(text, "a.toml").unwrap().finish().unwrap();
+    Server::builder().config(config.listen(SocketAddr::from(([127, 0, 0, 1], 0))))
+}
+
+#[tokio::test]
+async fn records_must_be_what_their_schema_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("todo.json");
+    let schema = json!({"required": ["title"], "properties": {"due": {"format": "date"}}});
+    std::fs::write(&file, schema.to_string()).unwrap();
+    let inline = r#"{"properties": {"title": {"type": "string"}}, "maxProperties": 3}"#;
+    let text = format!("[collections.todos]\nschema = '{inline}'\nschema_file = {file:?}");
+    let server = declared(&text).bind().await.unwrap();
+    let todos = server.collection("todos").unwrap();
+    todos.insert("tea", &json!({"title": "Tea", "due": "2026-11-26"})).await.unwrap();
+    for (patch, says) in [
+        (
+            json!({"title": 7}),
+            "tea: todos, /title: what is there is not of type \"string\" \
+             (rule /properties/title/type)",
+        ),
+        (json!({"title": null}), "tea: todos: \"title\" is a required property (rule /required)"),
+        (
+            json!({"due": "soon"}),
+            "tea: todos, /due: what is there is not a \"date\" (rule /properties/due/format)",
+        ),
+        (
+            json!({"a": 1, "b": 2}),
+            "tea: todos: what is there has more than 3 properties (rule /maxProperties)",
+        ),
+    ] {
+        assert_eq!(todos.update("tea", &patch).await.unwrap_err().to_string(), says);
+    }
+    // Only what is there after all changes of the mutation counts.
+    let patch = |json: &str| Edit::Update(Patch::parse(json.as_bytes(), 8).unwrap());
+    let key = Key::new("tea").unwrap();
+    let edits = [(key.clone(), patch(r#"{"title": 7}"#)), (key, patch(r#"{"title": "Tea"}"#))];
+    todos.mutate(edits).await.unwrap();
+    todos.delete("tea").await.unwrap();
+
+    for (field, value, says) in [
+        ("schema", "'{'", "collections: todos.schema: the schema is no JSON: EOF"),
+        ("schema", "'{\"type\": 7}'", "collections: todos.schema: no JSON Schema: /type: 7 is not"),
+        ("schema", "'{\"$ref\": \"http://example.com/x\"}'", "todos.schema: no JSON Schema"),
+        ("schema_file", "'/nowhere.json'", "todos.schema_file: cannot read /nowhere.json: "),
+    ] {
+        let error = refused(declared(&format!("[collections.todos]\n{field} = {value}"))).await;
+        assert!(error.contains(says), "{error}");
+    }
+    let check = |_: &Key, record: &Document| match record.as_str().len() {
+        0..20 => Ok(()),
+        _ => Err("too much".to_owned()),
+    };
+    let server = builder().collection(Declaration::new("todos").check(check)).bind().await.unwrap();
+    let todos = server.collection("todos").unwrap();
+    let error = todos.insert("tea", &json!({"title": "x".repeat(20)})).await.unwrap_err();
+    assert_eq!(error.to_string(), "tea: too much");
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ mod keep;
 mod kept;
 mod lines;
 mod list;
+mod presence;
 mod shared;
 mod storage;
 mod sync;
@@ -38,6 +39,7 @@ pub use error::{ChangeError, OpenError, WriteError};
 pub use file::FileStorage;
 pub use handle::{Collection, Conflicts};
 pub use lines::Entries;
+pub use presence::{JoinError, Presence};
 pub use shared::{CollectionStatus, Entry};
 pub use storage::{MemoryStorage, Storage, StorageError};
 pub use tidings_core::state::{

@@ -1,10 +1,12 @@
 //! Where collections are kept that all instances share.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tidings_core::message::Refusal;
 use tidings_core::state::draft::{Commit, Part, Wanted};
-use tidings_core::state::{Load, Page, Rules, Version};
+use tidings_core::state::{Key, Load, Page, Rules, Version};
 
 /// A step that a store makes, at once or not at all. It waits for a store that is away, and is then
 /// refused with [`UNAVAILABLE`](tidings_core::message::ErrorCode::UNAVAILABLE).
@@ -40,4 +42,13 @@ pub trait CollectionStore: Send + Sync + 'static {
 
     /// Reads a page, as [`Collection::load`](tidings_core::state::Collection::load) does.
     fn load<'a>(&'a self, hosting: Hosting<'a>, load: &'a Load) -> Step<'a, Page>;
+
+    /// The records that have the names of these sessions last for another `timeout`; so do those
+    /// that are new. Gives back those whose time is over, each to one who asks.
+    fn beat<'a>(
+        &'a self,
+        hosting: Hosting<'a>,
+        present: &'a [Arc<str>],
+        timeout: Duration,
+    ) -> Step<'a, Vec<(Key, Version)>>;
 }

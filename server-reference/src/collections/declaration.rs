@@ -1,13 +1,23 @@
 //! What a collection is.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use tidings_core::Name;
 use tidings_core::state::wire::ROOT;
-use tidings_core::state::{Limits, Policy, Rules};
+use tidings_core::state::{Document, Key, Limits, Policy, Rules};
+
+use super::access::{Access, Asker, Clients, Permissions};
+use super::schema::{self, SchemaError};
 
 use crate::config::{self, Config, ConfigError};
 
 /// The most bytes a collection's name may have, so that those of its events have room for a key.
 const MAX_NAME_BYTES: usize = 100;
+
+/// The shortest time after which a session that nobody carries counts as gone, where it is
+/// configured: who is there is told several times in it.
+const LEAST_PRESENCE: Duration = Duration::from_millis(100);
 
 /// Declares a collection; see [`Builder::collection`](crate::Builder::collection).
 ///
@@ -20,13 +30,21 @@ const MAX_NAME_BYTES: usize = 100;
 pub struct Declaration {
     pub(super) name: String,
     pub(super) rules: Rules,
+    pub(super) permissions: Permissions,
+    /// If its records end with their sessions, how long one may be away.
+    pub(super) presence: Option<Duration>,
 }
 
 impl Declaration {
     /// A collection of this name, one segment of an event's name, with the default policy and
     /// limits.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), rules: Rules::default() }
+        Self {
+            name: name.into(),
+            rules: Rules::default(),
+            permissions: Permissions::default(),
+            presence: None,
+        }
     }
 
     /// How conflicts are decided.
@@ -40,6 +58,63 @@ impl Declaration {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.rules.limits = limits;
+        self
+    }
+
+    /// Records must be what this JSON Schema says (draft 2020-12 unless it names another, with
+    /// formats). A mutation by which one would not be is rejected, and told where and by which
+    /// rule. Nothing is fetched that the schema refers to.
+    ///
+    /// # Errors
+    /// If it is no JSON Schema.
+    pub fn schema(self, schema: &serde_json::Value) -> Result<Self, SchemaError> {
+        let check = schema::check(&self.name, schema)?;
+        Ok(self.check(move |key, record| check(key, record)))
+    }
+
+    /// Records must pass this, too: it says what is wrong with one that is to be. It must come to
+    /// the same answer for the same record on every instance.
+    #[must_use]
+    pub fn check(
+        mut self,
+        check: impl Fn(&Key, &Document) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.rules.check = Some(match self.rules.check.take() {
+            None => Arc::new(check),
+            Some(first) => Arc::new(move |key, record| {
+                first(key, record)?;
+                check(key, record)
+            }),
+        });
+        self
+    }
+
+    /// What clients may do, whoever they are. Services may do everything.
+    #[must_use]
+    pub fn clients(mut self, may: Clients) -> Self {
+        self.permissions.clients = may;
+        self
+    }
+
+    /// Asks `guard` whether a client may do what it wants; the text says why not, for people. It
+    /// must not block. What a session may read is asked when it begins, for the events that it
+    /// gets; a mutation that may not be made is rejected, the others of its request are not.
+    #[must_use]
+    pub fn guard(
+        mut self,
+        guard: impl Fn(&Asker, Access<'_>) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.permissions.guard = Some(Arc::new(guard));
+        self
+    }
+
+    /// Its records end with their sessions: each session may have one, whose key is the session's
+    /// id, and write no other. It is deleted when the client says goodbye, or when no instance has
+    /// carried the session for `timeout` (found within half as long again).
+    #[must_use]
+    pub fn presence(mut self, timeout: Duration) -> Self {
+        self.presence = Some(timeout);
+        self.permissions.own_record_only = true;
         self
     }
 
@@ -74,7 +149,33 @@ impl Declaration {
     fn configured(name: &str, settings: &config::Collection) -> Result<Self, ConfigError> {
         let policy = settings.policy.parse::<Policy>();
         let policy = policy.map_err(|error| invalid(format!("{name}.policy: {error}")))?;
-        Ok(Self::new(name).policy(policy).limits(settings.limits()))
+        let clients = settings.clients.parse::<Clients>();
+        let clients = clients.map_err(|error| invalid(format!("{name}.clients: {error}")))?;
+        let declaration = Self::new(name).policy(policy).limits(settings.limits()).clients(clients);
+        let declaration = match settings.presence {
+            false => declaration,
+            true if settings.presence_timeout < LEAST_PRESENCE => {
+                let message =
+                    format!("{name}.presence_timeout must be at least {LEAST_PRESENCE:?}");
+                return Err(invalid(message));
+            }
+            true => declaration.presence(settings.presence_timeout),
+        };
+        let wrong = |field: &str, error: SchemaError| invalid(format!("{name}.{field}: {error}"));
+        let (inline, file) = (settings.schema.trim(), settings.schema_file.trim());
+        let declaration = match inline {
+            "" => declaration,
+            text => serde_json::from_str(text)
+                .map_err(SchemaError::from)
+                .and_then(|schema| declaration.schema(&schema))
+                .map_err(|error| wrong("schema", error))?,
+        };
+        match file {
+            "" => Ok(declaration),
+            path => schema::read(path)
+                .and_then(|schema| declaration.schema(&schema))
+                .map_err(|error| wrong("schema_file", error)),
+        }
     }
 }
 

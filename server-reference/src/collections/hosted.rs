@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidings_core::message::Refusal;
@@ -11,8 +12,11 @@ use tidings_core::state::{
     wire,
 };
 use tidings_core::{Event, Headers, Payload, Priority};
+use tokio::time::Instant;
 
 use super::Declaration;
+use super::access::Permissions;
+use super::presence::Leases;
 use super::shared::Shared;
 use crate::backplane::{Backplane, CollectionStore, Published};
 use crate::clock::unix_micros;
@@ -21,6 +25,8 @@ use crate::clock::unix_micros;
 pub(crate) struct Hosted {
     name: String,
     rules: Arc<Rules>,
+    permissions: Permissions,
+    presence: Option<Duration>,
     kept: Kept,
 }
 
@@ -37,18 +43,16 @@ struct Here {
     /// Held while changes are published, so that they are in the log in the order of their
     /// versions. Publishing into a log in memory waits for nothing.
     collection: Mutex<state::Collection>,
+    leases: Leases,
 }
 
 impl Hosted {
     /// A collection in the memory of this process.
     pub(super) fn here(declaration: Declaration, backplane: Arc<dyn Backplane>) -> Self {
-        let Declaration { name, rules } = declaration;
+        let Declaration { name, rules, permissions, presence } = declaration;
         let collection = Mutex::new(state::Collection::with_rules(rules.clone(), unix_micros()));
-        Self {
-            name,
-            rules: Arc::new(rules),
-            kept: Kept::Here(Box::new(Here { backplane, collection })),
-        }
+        let kept = Kept::Here(Box::new(Here { backplane, collection, leases: Leases::default() }));
+        Self { name, rules: Arc::new(rules), permissions, presence, kept }
     }
 
     /// A collection that all instances share; `max_waiting` bytes of mutations may wait for the
@@ -61,10 +65,10 @@ impl Hosted {
         store: Arc<dyn CollectionStore>,
         max_waiting: usize,
     ) -> Self {
-        let Declaration { name, rules } = declaration;
+        let Declaration { name, rules, permissions, presence } = declaration;
         let rules = Arc::new(rules);
         let shared = Shared::new(&name, Arc::clone(&rules), store, max_waiting);
-        Self { name, rules, kept: Kept::Shared(shared) }
+        Self { name, rules, permissions, presence, kept: Kept::Shared(shared) }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -73,6 +77,33 @@ impl Hosted {
 
     pub(super) fn rules(&self) -> &Rules {
         &self.rules
+    }
+
+    pub(super) fn permissions(&self) -> &Permissions {
+        &self.permissions
+    }
+
+    /// If its records end with their sessions, how long one may be away.
+    pub(super) fn presence(&self) -> Option<Duration> {
+        self.presence
+    }
+
+    /// Says which sessions are carried here; gives back the records whose sessions have been away
+    /// for `timeout`.
+    pub(super) async fn beat(
+        &self,
+        present: &[Arc<str>],
+        timeout: Duration,
+    ) -> Result<Vec<(Key, Version)>, Refusal> {
+        match &self.kept {
+            Kept::Here(here) => {
+                let collection = here.collection.lock();
+                let records = collection.iter();
+                let records = records.map(|(key, record)| (key.clone(), record.stamp.version));
+                Ok(here.leases.beat(Instant::now(), present, timeout, records))
+            }
+            Kept::Shared(shared) => shared.beat(present, timeout).await,
+        }
     }
 
     /// Judges mutations, in order, and publishes what they have changed. If it is refused, the last

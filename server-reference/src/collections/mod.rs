@@ -8,24 +8,30 @@
 //! Records are in the memory of this process, and end with it, unless instances share the log: then
 //! they share the collections, too, and each of them answers everything.
 
+mod access;
 mod declaration;
 mod handle;
 mod hosted;
+mod presence;
 mod requests;
+mod schema;
 mod shared;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidings_core::state::wire;
+use tidings_core::state::{Key, wire};
 
+use crate::app::App;
 use crate::backplane::Backplane;
 use crate::config::{Config, ConfigError};
 use crate::handlers::Handlers;
 
+pub use access::{Access, Asker, Clients, UnknownAccess};
 pub use declaration::Declaration;
 pub use handle::{Collection, CollectionError};
 use hosted::Hosted;
+pub use schema::SchemaError;
 
 /// The collections of a server, by name.
 #[derive(Default)]
@@ -65,6 +71,38 @@ impl Collections {
         for hosted in self.by_name.values() {
             requests::answer(hosted, config.timeouts.request, handlers);
         }
+    }
+
+    /// Keeps the records of presence for as long as the server runs.
+    pub(crate) fn keep_presence(app: &Arc<App>) {
+        for hosted in app.collections.by_name.values() {
+            if let Some(timeout) = hosted.presence() {
+                tokio::spawn(presence::keep(Arc::clone(app), Arc::clone(hosted), timeout));
+            }
+        }
+    }
+
+    /// The client of a session has said goodbye.
+    pub(crate) fn session_ended(&self, session: &Arc<str>) {
+        for hosted in self.by_name.values().filter(|hosted| hosted.presence().is_some()) {
+            let Ok(key) = Key::new(Arc::clone(session)) else { return };
+            let hosted = Arc::clone(hosted);
+            tokio::spawn(async move {
+                // If it cannot be told now, its time will be over.
+                if let Err(refusal) = presence::leave(&hosted, key).await {
+                    tracing::debug!(collection = hosted.name(), %refusal, "a session leaves later");
+                }
+            });
+        }
+    }
+
+    /// What the names of events begin with that a session may not get.
+    pub(crate) fn hidden_from(&self, session: &Arc<str>) -> Vec<String> {
+        let asker = Asker { session: Arc::clone(session) };
+        let is_hidden =
+            |hosted: &&Arc<Hosted>| hosted.permissions().allow(&asker, Access::Read).is_err();
+        let names = self.by_name.values().filter(is_hidden).map(|hosted| hosted.name());
+        names.map(|name| wire::change_name(name, "")).collect()
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<&Arc<Hosted>> {

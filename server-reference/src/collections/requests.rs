@@ -7,8 +7,11 @@ use bytes::Bytes;
 use tidings_core::Payload;
 use tidings_core::message::{ErrorCode, Refusal};
 use tidings_core::state::wire::{self, WireError};
+use tidings_core::state::{Document, Key, Mutation, Verdict};
 
+use super::access::Asker;
 use super::hosted::Hosted;
+use super::presence;
 use crate::handlers::{Handlers, Request};
 
 /// Answers requests to load and to mutate the collection.
@@ -17,6 +20,16 @@ pub(super) fn answer(hosted: &Arc<Hosted>, limit: Duration, handlers: &Handlers)
     handlers.set(wire::load_name(hosted.name()), limit, move |request| {
         load(Arc::clone(&loaded), request)
     });
+    if let Some(timeout) = hosted.presence() {
+        let joined = Arc::clone(hosted);
+        handlers.set(wire::join_name(hosted.name()), limit, move |request| {
+            join(Arc::clone(&joined), timeout, request)
+        });
+        let left = Arc::clone(hosted);
+        handlers.set(wire::leave_name(hosted.name()), limit, move |request| {
+            leave(Arc::clone(&left), request)
+        });
+    }
     let mutated = Arc::clone(hosted);
     handlers.set(wire::mutate_name(hosted.name()), limit, move |request| {
         mutate(Arc::clone(&mutated), request)
@@ -24,6 +37,7 @@ pub(super) fn answer(hosted: &Arc<Hosted>, limit: Duration, handlers: &Handlers)
 }
 
 async fn load(hosted: Arc<Hosted>, request: Request) -> Result<Payload, Refusal> {
+    hosted.permissions().read(hosted.name(), &asker(&request))?;
     let load = wire::read_load(json(&request)?).map_err(|error| refusal(&request, &error))?;
     let page = hosted.load(&load).await?;
     Ok(Payload::Json(wire::write_loaded(&hosted.rules().policy, &page).into()))
@@ -33,17 +47,70 @@ async fn mutate(hosted: Arc<Hosted>, request: Request) -> Result<Payload, Refusa
     let limits = &hosted.rules().limits;
     let mutations = wire::read_mutate(json(&request)?, limits);
     let mutations = mutations.map_err(|error| refusal(&request, &error))?;
-    if mutations.len() > limits.max_verdicts {
-        let most = limits.max_verdicts;
-        let problem = format!("at most {most} mutations fit one request");
+    if mutations.len() > limits.max_mutations {
+        let most = limits.max_mutations;
+        let problem = format!("at most {most} mutations fit one request (max_mutations)");
         let error = WireError { at: "mutations".to_owned(), problem };
         return Err(refusal(&request, &error));
     }
     let seqs: Vec<_> =
         mutations.iter().map(|mutation| mutation.id.as_ref().map(|id| id.seq)).collect();
-    let verdicts = hosted.mutate(mutations).await?;
+    let verdicts = mutate_allowed(&hosted, &asker(&request), mutations).await?;
     let verdicts = seqs.into_iter().zip(verdicts.iter().map(|verdict| &**verdict));
     Ok(Payload::Json(wire::write_verdicts(verdicts).into()))
+}
+
+/// Makes those of the mutations that may be made.
+async fn mutate_allowed(
+    hosted: &Hosted,
+    asker: &Asker,
+    mutations: Vec<Mutation>,
+) -> Result<Vec<Arc<Verdict>>, Refusal> {
+    let (mut verdicts, mut allowed) = (Vec::new(), Vec::new());
+    for mutation in mutations {
+        let forbidden = hosted.permissions().mutate(asker, &mutation).err();
+        if forbidden.is_none() {
+            allowed.push(mutation);
+        }
+        verdicts.push(forbidden);
+    }
+    let mut made = hosted.mutate(allowed).await?.into_iter();
+    let verdict = |forbidden: Option<Arc<Verdict>>| forbidden.or_else(|| made.next());
+    Ok(verdicts.into_iter().filter_map(verdict).collect())
+}
+
+async fn join(
+    hosted: Arc<Hosted>,
+    timeout: Duration,
+    request: Request,
+) -> Result<Payload, Refusal> {
+    let key = own_key(&request)?;
+    let value = Document::parse(json(&request)?, hosted.rules().limits.max_depth);
+    let value = value.map_err(|error| {
+        let (at, problem) = ("payload".to_owned(), error.to_string());
+        refusal(&request, &WireError { at, problem })
+    })?;
+    let asker = asker(&request);
+    let allow = |mutation: &Mutation| hosted.permissions().mutate(&asker, mutation);
+    let verdict = presence::join(&hosted, &key, value, allow).await?;
+    Ok(Payload::Json(wire::write_joined(&key, timeout, &verdict).into()))
+}
+
+async fn leave(hosted: Arc<Hosted>, request: Request) -> Result<Payload, Refusal> {
+    let verdict = presence::leave(&hosted, own_key(&request)?).await?;
+    Ok(Payload::Json(wire::write_one_verdict(&verdict).into()))
+}
+
+/// The key of the record that a session may have.
+fn own_key(request: &Request) -> Result<Key, Refusal> {
+    Key::new(Arc::clone(&request.session)).map_err(|error| {
+        let (at, problem) = ("session".to_owned(), error.to_string());
+        refusal(request, &WireError { at, problem })
+    })
+}
+
+fn asker(request: &Request) -> Asker {
+    Asker { session: Arc::clone(&request.session) }
 }
 
 fn json(request: &Request) -> Result<&Bytes, Refusal> {

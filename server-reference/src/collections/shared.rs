@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tidings_core::message::{ErrorCode, Refusal};
 use tidings_core::state::draft::{self, Draft, Part, Wanted};
-use tidings_core::state::{Load, Mutation, Page, Rules, Verdict};
+use tidings_core::state::{Key, Load, Mutation, Page, Rules, Verdict, Version};
 use tokio::sync::{mpsc, oneshot};
 
 use super::hosted::or_rejected;
@@ -94,6 +95,14 @@ impl Shared {
 
     pub(super) async fn load(&self, load: &Load) -> Result<Page, Refusal> {
         self.host.store.load(self.host.hosting(), load).await
+    }
+
+    pub(super) async fn beat(
+        &self,
+        present: &[Arc<str>],
+        timeout: Duration,
+    ) -> Result<Vec<(Key, Version)>, Refusal> {
+        self.host.store.beat(self.host.hosting(), present, timeout).await
     }
 
     pub(super) async fn look(&self, wanted: &Wanted) -> Result<Part, Refusal> {

@@ -74,6 +74,10 @@ impl Session {
             drop(hub);
 
             self.app.sessions.leave(&member.session, &self.connection);
+            // Another connection may carry it by now: then the client has only left this one.
+            if self.ended_by_client && self.app.sessions.find(&member.session).is_none() {
+                self.app.collections.session_ended(&member.session);
+            }
             member.shard.stats.left(Totals::of(&self.connection));
             // A Socket.IO client may come again on the same connection.
             self.connection.forget_session();

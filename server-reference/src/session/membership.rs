@@ -22,7 +22,11 @@ impl Session {
         let mut hub = shard.hub.lock();
         let key = hub.insert(Arc::clone(&self.connection));
         let wire = self.link.wire();
-        self.connection.with_feed(|feed| feed.set_wire(wire));
+        let hidden = self.app.collections.hidden_from(&session);
+        self.connection.with_feed(|feed| {
+            feed.set_wire(wire);
+            feed.hide(hidden);
+        });
         for subscribe in hello.subscriptions {
             let pattern = match self.admit(&subscribe) {
                 Ok(pattern) => pattern,

@@ -1,8 +1,10 @@
 //! The client and the server, end to end.
 
 mod blocked;
+mod collection_rules;
 mod collections;
 mod network;
+mod presence;
 
 use std::collections::BTreeMap;
 use std::future::IntoFuture;

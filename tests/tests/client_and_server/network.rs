@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tidings_server::collections::Declaration;
 use tidings_server::config::Collection;
-use tidings_server::{Config, Remote, Server};
+use tidings_server::{Builder, Config, Remote, Server};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
@@ -22,11 +23,24 @@ pub(crate) struct Running {
 impl Running {
     /// A server with a collection `todos` and what `prepare` adds to it, listening at `address`.
     pub(crate) async fn start(address: SocketAddr, prepare: impl FnOnce(&Server)) -> Self {
+        Self::declaring(address, |_| {}, Vec::new(), prepare).await
+    }
+
+    /// The same, with more collections: `change` configures some, others are declared.
+    pub(crate) async fn declaring(
+        address: SocketAddr,
+        change: impl FnOnce(&mut Config),
+        declared: Vec<Declaration>,
+        prepare: impl FnOnce(&Server),
+    ) -> Self {
         let mut config = Config::default();
         config.listen = address;
         config.timeouts.drain_spread = Duration::from_millis(10);
         config.collections.insert("todos".to_owned(), Collection::default());
-        let server = Server::builder().config(config).bind().await.unwrap();
+        change(&mut config);
+        let builder = Server::builder().config(config);
+        let builder = declared.into_iter().fold(builder, Builder::collection);
+        let server = builder.bind().await.unwrap();
         prepare(&server);
         let (address, remote) = (server.local_addr(), server.remote());
         let (stop, stopped) = oneshot::channel();

@@ -321,3 +321,43 @@ async fn an_unmodified_socket_io_client_takes_part() {
     person.sees("milk", |milk| milk.is_some_and(|milk| milk.title == "Buy milk")).await;
     person.sees("tea", |tea| tea.is_some_and(|tea| tea.cups == 3)).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_at_a_killed_instance_goes_and_may_come_back_at_another() {
+    let redis = RedisCluster::single().await.unwrap();
+    let declare = |config: &mut Config| {
+        let mut people = Declared::default();
+        (people.presence, people.presence_timeout) = (true, Duration::from_secs(1));
+        config.collections.insert("people".into(), people);
+    };
+    let dying = Instance::start_with(&redis, "a", declare).await;
+    let other = Instance::start_with(&redis, "b", declare).await;
+    let gate = Gate::to(&dying).await;
+    let watching = connect(&other.url(), Transport::Ws).await;
+    let people = within(watching.collection::<Todo>("people")).await.unwrap();
+    within(people.loaded()).await;
+    let titles = || {
+        let mut titles: Vec<_> = people.all().iter().map(|e| e.value.title.clone()).collect();
+        titles.sort();
+        titles
+    };
+    let _watching = within(watching.join("people", &todo("Watching"))).await.unwrap();
+    let mut members = Vec::new();
+    for (transport, name) in BOTH.into_iter().zip(["Ann", "Ben"]) {
+        let client = connect(&gate.url, transport).await;
+        let there = within(client.join("people", &todo(name))).await.unwrap();
+        members.push((client, there));
+    }
+    until("all are there", || titles() == ["Ann", "Ben", "Watching"]).await;
+    gate.lead_to(None);
+    dying.kill();
+    until("they are gone", || titles() == ["Watching"]).await;
+    gate.lead_to(Some(&other));
+    until("they are back", || titles() == ["Ann", "Ben", "Watching"]).await;
+    let (client, there) = members.remove(0);
+    drop(there);
+    until("Ann has left", || titles() == ["Ben", "Watching"]).await;
+    client.close().await;
+    members.remove(0).0.close().await;
+    until("Ben has said goodbye", || titles() == ["Watching"]).await;
+}

@@ -121,6 +121,8 @@ pub struct Feed {
     flows: Vec<Flow>,
     replays: Vec<Replay>,
     subscriptions: Vec<(SubId, Pattern)>,
+    /// What the names of events begin with that the session may not get.
+    hidden: Vec<String>,
     /// How many flows are not live.
     not_live: usize,
     stats: FeedStats,
@@ -136,6 +138,7 @@ impl Feed {
             flows: Vec::new(),
             replays: Vec::new(),
             subscriptions: Vec::new(),
+            hidden: Vec::new(),
             not_live: 0,
             stats: FeedStats::default(),
         }
@@ -145,6 +148,15 @@ impl Feed {
     /// have been queued for another one.
     pub const fn set_wire(&mut self, wire: Wire) {
         self.wire = wire;
+    }
+
+    /// Events whose names begin with one of these are not sent, whatever is subscribed to.
+    pub fn hide(&mut self, prefixes: Vec<String>) {
+        self.hidden = prefixes;
+    }
+
+    fn hides(&self, name: &str) -> bool {
+        self.hidden.iter().any(|prefix| name.starts_with(&**prefix))
     }
 
     /// The encoding the connection takes.
@@ -288,10 +300,10 @@ impl Feed {
     pub fn offer(&mut self, logged: &LoggedEvent) -> bool {
         let Ok(at) = self.find(logged.lane()) else { return false };
         let priority = logged.event().priority;
-        let flow = &mut self.flows[at];
-        if logged.offset() <= flow.place.offset {
+        if logged.offset() <= self.flows[at].place.offset || self.hides(&logged.event().name) {
             return false;
         }
+        let flow = &mut self.flows[at];
         match flow.mode {
             Mode::Behind => return false,
             Mode::Dropping(_) => {
@@ -457,7 +469,9 @@ impl Feed {
                 return;
             }
             let name = &logged.event().name;
-            if self.subscriptions.iter().any(|(_, pattern)| pattern.matches(name)) {
+            if self.subscriptions.iter().any(|(_, pattern)| pattern.matches(name))
+                && !self.hides(name)
+            {
                 let frame = logged.frame(self.wire, &self.config.namespace).clone();
                 self.outbox.push_event(priority, frame, Some(mark(&logged)));
                 self.stats.events[priority as usize] += 1;
@@ -498,7 +512,9 @@ impl Feed {
             if !fits(&self.outbox, &self.config, priority, 0) {
                 return true;
             }
-            if replay.pattern.matches(&logged.event().name) {
+            let name = &logged.event().name;
+            let hidden = self.hidden.iter().any(|prefix| name.starts_with(&**prefix));
+            if replay.pattern.matches(name) && !hidden {
                 let delivery = Delivery { replay_for: Some(sub), ..logged.delivery().clone() };
                 let frame = encode_event(self.wire, &self.config.namespace, &delivery);
                 self.outbox.push_event(priority, frame, None);

@@ -20,13 +20,16 @@ pub struct Limits {
     pub max_depth: usize,
     /// How many ops a mutation has. Default 100.
     pub max_ops: usize,
+    /// How many mutations a request has. Default 100.
+    pub max_mutations: usize,
     /// How many deletions are remembered; a client that was away for longer loads everything
     /// again. Default 10,000.
     pub max_deletions: usize,
     /// How many clients are remembered, so that their mutations have one effect when they come
     /// twice; the one silent for longest is forgotten first. Default 10,000.
     pub max_clients: usize,
-    /// How many verdicts are remembered of each of them. Default 100.
+    /// How many verdicts are remembered of each of them; as many as a request may have mutations,
+    /// so that one that is sent again finds them all. Default 100.
     pub max_verdicts: usize,
     /// How many records a page of [`Collection::load`] has at most. Default 1000.
     pub max_page: usize,
@@ -41,6 +44,7 @@ impl Default for Limits {
             max_record_bytes: 64 << 10,
             max_depth: 32,
             max_ops: 100,
+            max_mutations: 100,
             max_deletions: 10_000,
             max_clients: 10_000,
             max_verdicts: 100,

@@ -35,6 +35,12 @@ pub(super) fn collection(prefix: &str, partition: u16, name: &str) -> [String; 6
         .map(|part| format!("{first}:{part}"))
 }
 
+/// The name of the key with the times until which records of a collection last.
+pub(super) fn leases(collection: &[String; 6]) -> String {
+    let [records, ..] = collection;
+    format!("{}:leases", records.strip_suffix(":records").unwrap_or(records))
+}
+
 /// The sharded channel of a partition.
 pub(super) fn channel(prefix: &str, partition: u16) -> String {
     format!("{prefix}:{{p{partition}}}")

@@ -32,6 +32,12 @@ pub(super) static LOOK: Script = Script::new(concat!(
     include_str!("scripts/collection.lua"),
     include_str!("scripts/look.lua")
 ));
+/// Says which records of a collection last.
+pub(super) static PRESENT: Script = Script::new(concat!(
+    include_str!("scripts/lane_place.lua"),
+    include_str!("scripts/collection.lua"),
+    include_str!("scripts/present.lua")
+));
 /// Reads changes of a collection.
 pub(super) static LOAD: Script = Script::new(concat!(
     include_str!("scripts/lane_place.lua"),

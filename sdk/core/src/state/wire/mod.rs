@@ -4,17 +4,21 @@
 //! | --- | --- | --- |
 //! | request `state.<collection>.load` | [`Load`](super::Load) | [`Loaded`] |
 //! | request `state.<collection>.mutate` | [`Mutation`](super::Mutation)s | [`Verdict`](super::Verdict)s |
+//! | request `state.<collection>.join` | a record | [`Joined`] |
+//! | request `state.<collection>.leave` | | [`Verdict`](super::Verdict) |
 //! | event `state.<collection>.<key>` | [`Change`](super::Change) | |
 //!
 //! docs/state.md has them with examples. Members that are not known are ignored.
 
 mod fields;
+mod join;
 mod load;
 mod mutate;
 mod verdict;
 
 use std::fmt;
 
+pub use join::{Joined, read_joined, write_joined};
 pub use load::{
     Loaded, change_parts, read_change, read_load, read_loaded, write_change, write_load,
     write_loaded,
@@ -35,6 +39,16 @@ pub fn load_name(collection: &str) -> String {
 /// Names the request that mutates a collection.
 pub fn mutate_name(collection: &str) -> String {
     format!("{ROOT}.{collection}.mutate")
+}
+
+/// Names the request by which a session joins a collection of those who are there.
+pub fn join_name(collection: &str) -> String {
+    format!("{ROOT}.{collection}.join")
+}
+
+/// Names the request by which a session leaves it.
+pub fn leave_name(collection: &str) -> String {
+    format!("{ROOT}.{collection}.leave")
 }
 
 /// Names the event that a record has changed.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::{RedisResult, Value};
 use tidings_core::lane::{Offset, Place};
@@ -9,14 +10,14 @@ use tidings_core::log::Retention;
 use tidings_core::log::shared::{Append, Published, decode, encode};
 use tidings_core::state::draft::{Commit, Part, Wanted, given, rank};
 use tidings_core::state::wire;
-use tidings_core::state::{Change, Limits, Load, Page, Rules, Verdict, Version};
+use tidings_core::state::{Change, Key, Limits, Load, Page, Rules, Verdict, Version};
 use tidings_core::{Event, Headers, Payload};
 
 use super::{PRIORITY, behind};
 use crate::backplane::collection_store::Hosting;
 use crate::backplane::redis::calls::{append_head, not_understood, number, place, texts};
 use crate::backplane::redis::keys::LaneKeys;
-use crate::backplane::redis::script::{COMMIT, Call, LOAD, LOOK, RESTORE};
+use crate::backplane::redis::script::{COMMIT, Call, LOAD, LOOK, PRESENT, RESTORE};
 
 /// What producers of changes are called before the collection's name; nobody else has such a name.
 const PRODUCER: &str = "\u{1}state:";
@@ -304,4 +305,41 @@ pub(super) fn loaded(value: Value, load: &Load) -> RedisResult<Answer<Page>> {
         next: (!whole).then_some((last, began)),
         judged: number(judged)?,
     }))
+}
+
+/// The call that says which sessions are there.
+pub(super) fn beat(
+    lane: &LaneKeys,
+    keys: &[String; 6],
+    leases: &str,
+    known: Place,
+    present: &[Arc<str>],
+    timeout: Duration,
+) -> Call {
+    let names = std::iter::once(lane.meta.clone()).chain(keys.iter().cloned());
+    let mut call = Call::new(&PRESENT, names.chain([leases.to_owned()]))
+        .arg(known.epoch.0)
+        .arg(known.offset.0)
+        .arg(timeout.as_micros());
+    for session in present {
+        call.push(session.as_bytes());
+    }
+    call
+}
+
+/// What [`beat`] answers.
+pub(super) fn over(value: Value) -> RedisResult<Answer<Vec<(Key, Version)>>> {
+    let texts = texts(value)?;
+    let rest = match texts.as_slice() {
+        [status, epoch, head] if status == b"behind" => {
+            return Ok(Answer::Behind(behind(epoch, head)?));
+        }
+        [_, rest @ ..] => rest,
+        [] => return Err(not_understood()),
+    };
+    let over = rest.chunks_exact(2).map(|pair| {
+        let key = std::str::from_utf8(&pair[0]).ok().and_then(|key| Key::new(key).ok());
+        Ok((key.ok_or_else(not_understood)?, Version(number(&pair[1])?)))
+    });
+    Ok(Answer::Done(over.collect::<RedisResult<_>>()?))
 }

@@ -15,7 +15,7 @@ use tidings_core::log::shared::{Append, Footing};
 use tidings_core::message::{ErrorCode, Refusal};
 use tidings_core::state::draft::{Commit, Part, Wanted};
 use tidings_core::state::wire;
-use tidings_core::state::{Load, Page, Version};
+use tidings_core::state::{Key, Load, Page, Version};
 use tokio::time::Instant;
 
 use self::calls::Answer;
@@ -133,6 +133,24 @@ impl CollectionStore for RedisCollections {
                 }
                 tokio::time::sleep(LONGEST_PAUSE).await;
             }
+        })
+    }
+
+    fn beat<'a>(
+        &'a self,
+        hosting: Hosting<'a>,
+        present: &'a [Arc<str>],
+        timeout: Duration,
+    ) -> Step<'a, Vec<(Key, Version)>> {
+        Box::pin(async move {
+            let at = self.at(hosting.name)?;
+            let leases = keys::leases(&at.keys);
+            let over = at.step(|footing| {
+                let call =
+                    calls::beat(at.lane(), &at.keys, &leases, footing.known, present, timeout);
+                (call, calls::over)
+            });
+            Ok(over.await?.1)
         })
     }
 }

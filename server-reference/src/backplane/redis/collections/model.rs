@@ -442,3 +442,46 @@ async fn what_a_failover_took_from_a_collection_is_there_again_with_its_events()
     }
     assert!(restored > 100, "{restored}");
 }
+
+fn insertion(key: &str) -> Mutation {
+    let edit = Edit::Insert(Document::parse(b"{}", 8).unwrap());
+    let op = Op { key: Key::new(key).unwrap(), base: None, was: None, edit };
+    Mutation { id: None, time: 0, ops: vec![op] }
+}
+
+/// The same as `a_record_lasts_until_its_session_was_away_for_the_time_out` sees in memory.
+#[tokio::test]
+async fn a_shared_record_lasts_until_its_session_was_away_for_the_time_out() {
+    let redis = Redis::start();
+    let mut world = World::new(1, connect(&redis).await).await;
+    world.look(0, vec![insertion("ann"), insertion("ben")]).await;
+    world.commit(0).await;
+    let leases = keys::leases(&world.real.keys);
+    let timeout = std::time::Duration::from_secs(10);
+    let expected: [(u64, &[&str], &[&str]); 12] = [
+        (0, &["ann"], &[]),
+        (3, &["ann", "nobody"], &[]),
+        (6, &["ann"], &[]),
+        (9, &["ann"], &[]),
+        (12, &["ann"], &["ben"]),
+        // It is told once: who was told sees to it.
+        (13, &["ann"], &[]),
+        (15, &[], &[]),
+        // Nothing was said for too long: nobody is to blame.
+        (25, &[], &[]),
+        (30, &[], &[]),
+        (34, &[], &[]),
+        (36, &[], &["ann", "ben"]),
+        (37, &[], &[]),
+    ];
+    for (at, present, over) in expected {
+        world.real.now = START + 1_000_000 * (1 + at);
+        let present: Vec<Arc<str>> = present.iter().map(|name| Arc::from(*name)).collect();
+        let real = &mut world.real;
+        let call =
+            calls::beat(&real.lane, &real.keys, &leases, Place::default(), &present, timeout);
+        let told = real.call(call, calls::over).await;
+        let told: Vec<_> = told.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(told, over, "{at}");
+    }
+}
