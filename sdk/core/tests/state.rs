@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tidings_core::state::draft::{Draft, Part};
 use tidings_core::state::{
-    Change, Collection, Document, Edit, Judged, Key, Limits, Load, MutateError, Mutation,
-    MutationId, Notice, Op, Outcome, Patch, Policy, Reason, Resolution, Store, StoreConfig,
+    Asked, Change, Collection, Document, Edit, Judged, Key, Limits, Load, MutateError, Mutation,
+    MutationId, Notice, Op, Outcome, Patch, Policy, Reason, Resolution, Rules, Store, StoreConfig,
     Verdict, Version,
 };
 
@@ -532,4 +533,35 @@ fn keys_end_the_names_of_events() {
         Key::new(long).unwrap_err().to_string(),
         "a key has at most 128 bytes, this has 129"
     );
+}
+
+#[test]
+fn what_is_forbidden_is_rejected_and_remembered() {
+    let mutation = |seq| {
+        let edit = Edit::Insert(document(&json!({})));
+        let op = Op { key: key(&format!("k{seq}")), base: None, was: None, edit };
+        let id = Some(MutationId { client: "ann".into(), seq });
+        Mutation { id, time: 0, ops: vec![op] }
+    };
+    let forbidden = Asked { mutation: mutation(1), forbidden: Some("not you".into()) };
+    let rules = Rules::default();
+    let mut collection = Collection::with_rules(rules.clone(), 1);
+    let mut draft = Draft::new(&rules, Part::default());
+    for judge in [
+        &mut |asked: Asked| collection.mutate(2, asked).verdict as Arc<Verdict>,
+        &mut |asked: Asked| draft.judge(2, asked),
+    ] as [&mut dyn FnMut(Asked) -> Arc<Verdict>; 2]
+    {
+        let verdict = judge(forbidden.clone());
+        match &*verdict {
+            Verdict::Rejected(rejection) => {
+                assert_eq!(rejection.to_string(), "k1: forbidden: not you");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(*judge(mutation(2).into()), Verdict::Accepted { .. }));
+        assert_eq!(judge(mutation(1).into()), verdict, "it has had its verdict");
+    }
+    let commit = draft.finish();
+    assert_eq!((commit.changes.len(), commit.verdicts.len()), (1, 2));
 }

@@ -48,6 +48,10 @@ fn bad_payloads_are_refused_with_what_is_wrong_and_where() {
         (r#"{"mutations":[1]}"#, "mutations[0]: must be an object"),
         (r#"{"mutations":[{}]}"#, "mutations[0].ops: is missing"),
         (r#"{"ops":[]}"#, "ops: must not be empty"),
+        (
+            &format!(r#"{{"client":"{}","ops":[]}}"#, "x".repeat(129)),
+            "client: has at most 128 bytes, this has 129",
+        ),
         (r#"{"ops":[{}]}"#, "ops[0].op: is missing"),
         (
             r#"{"ops":[{"op":"upsert"}]}"#,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidings_core::message::{ErrorCode, Refusal};
-use tidings_core::state::{Mutation, Reason, Rejection, Verdict};
+use tidings_core::state::{Asked, Mutation};
 
 /// Who asks, as far as the server knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,14 +103,9 @@ impl Permissions {
         })
     }
 
-    /// Rejects a mutation that may not be made. It is not remembered: should it come again it is
-    /// asked again.
-    pub(super) fn mutate(&self, asker: &Asker, mutation: &Mutation) -> Result<(), Arc<Verdict>> {
-        self.allow(asker, Access::Mutate(mutation)).map_err(|why| {
-            // What is read from a request has ops.
-            let Some(op) = mutation.ops.first() else { return Arc::new(Verdict::Forgotten) };
-            let reason = Reason::Refused(format!("forbidden: {why}"));
-            Arc::new(Verdict::Rejected(Rejection { key: op.key.clone(), reason }))
-        })
+    /// The mutation, with why it may not be made, if so.
+    pub(super) fn judge(&self, asker: &Asker, mutation: Mutation) -> Asked {
+        let forbidden = self.allow(asker, Access::Mutate(&mutation)).err();
+        Asked { mutation, forbidden }
     }
 }

@@ -162,7 +162,7 @@ impl Collection {
     ) -> Result<Version, CollectionError> {
         let op = |(key, edit)| Op { key, base: None, was: None, edit };
         let ops = edits.into_iter().map(op).collect();
-        let verdicts = self.hosted.mutate(vec![Mutation { id: None, time: 0, ops }]).await?;
+        let verdicts = self.hosted.mutate(vec![Mutation { id: None, time: 0, ops }.into()]).await?;
         match verdicts.first().map(|verdict| &**verdict) {
             Some(Verdict::Accepted { version, .. }) => Ok(*version),
             Some(Verdict::Rejected(rejection)) => Err(rejection.clone().into()),

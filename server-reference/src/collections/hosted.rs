@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use tidings_core::message::Refusal;
 use tidings_core::state::draft::{Part, Wanted};
 use tidings_core::state::{
-    self, Change, Key, Load, Mutation, Page, Reason, Record, Rejection, Rules, Verdict, Version,
-    wire,
+    self, Asked, Change, Key, Load, Mutation, Page, Reason, Record, Rejection, Rules, Verdict,
+    Version, wire,
 };
 use tidings_core::{Event, Headers, Payload, Priority};
 use tokio::time::Instant;
@@ -108,16 +108,13 @@ impl Hosted {
 
     /// Judges mutations, in order, and publishes what they have changed. If it is refused, the last
     /// ones may have had no effect; those before one that has had none have had theirs.
-    pub(super) async fn mutate(
-        &self,
-        mutations: Vec<Mutation>,
-    ) -> Result<Vec<Arc<Verdict>>, Refusal> {
+    pub(super) async fn mutate(&self, asked: Vec<Asked>) -> Result<Vec<Arc<Verdict>>, Refusal> {
         match &self.kept {
             Kept::Here(here) => {
-                let judge = |mutation| here.mutate(&self.name, mutation);
-                Ok(mutations.into_iter().map(judge).collect())
+                let judge = |asked| here.mutate(&self.name, asked);
+                Ok(asked.into_iter().map(judge).collect())
             }
-            Kept::Shared(shared) => shared.mutate(mutations).await,
+            Kept::Shared(shared) => shared.mutate(asked).await,
         }
     }
 
@@ -188,10 +185,10 @@ fn record(Change { key, value, stamp }: Change) -> Option<(Key, Record)> {
 }
 
 impl Here {
-    fn mutate(&self, name: &str, mutation: Mutation) -> Arc<Verdict> {
+    fn mutate(&self, name: &str, asked: Asked) -> Arc<Verdict> {
         let mut collection = self.collection.lock();
-        or_rejected(&mutation, || {
-            let judged = collection.mutate(unix_micros(), mutation.clone());
+        or_rejected(&asked.mutation, || {
+            let judged = collection.mutate(unix_micros(), asked.clone());
             for change in &judged.changes {
                 self.publish(name, change);
             }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidings_core::message::Refusal;
-use tidings_core::state::{Document, Edit, Key, Mutation, Op, Verdict, Version};
+use tidings_core::state::{Asked, Document, Edit, Key, Mutation, Op, Verdict, Version};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::hosted::Hosted;
@@ -70,7 +70,7 @@ pub(super) async fn keep(app: Arc<App>, hosted: Arc<Hosted>, timeout: Duration) 
         let present: Vec<Arc<str>> = app.sessions.all().into_iter().map(|(id, _)| id).collect();
         let over = hosted.beat(&present, timeout).await;
         let deletions = over.map(|over| {
-            let deletion = |(key, version)| deletion(key, Some(version));
+            let deletion = |(key, version)| deletion(key, Some(version)).into();
             over.into_iter().map(deletion).collect::<Vec<_>>()
         });
         let deleted = match deletions {
@@ -97,7 +97,7 @@ pub(super) async fn join(
     hosted: &Hosted,
     key: &Key,
     value: Document,
-    allow: impl Fn(&Mutation) -> Result<(), Arc<Verdict>>,
+    judge: impl FnOnce(Mutation) -> Asked,
 ) -> Result<Arc<Verdict>, Refusal> {
     let edit = match hosted.get(key).await? {
         Some(record) if record.value == value => {
@@ -107,16 +107,13 @@ pub(super) async fn join(
         Some(_) => Edit::Replace(value),
         None => Edit::Insert(value),
     };
-    let mutation = mutation(key.clone(), None, edit);
-    match allow(&mutation) {
-        Ok(()) => Ok(verdict(hosted.mutate(vec![mutation]).await?)),
-        Err(forbidden) => Ok(forbidden),
-    }
+    let asked = judge(mutation(key.clone(), None, edit));
+    Ok(verdict(hosted.mutate(vec![asked]).await?))
 }
 
 /// The session is not there any more.
 pub(super) async fn leave(hosted: &Hosted, key: Key) -> Result<Arc<Verdict>, Refusal> {
-    Ok(verdict(hosted.mutate(vec![deletion(key, None)]).await?))
+    Ok(verdict(hosted.mutate(vec![deletion(key, None).into()]).await?))
 }
 
 fn verdict(verdicts: Vec<Arc<Verdict>>) -> Arc<Verdict> {

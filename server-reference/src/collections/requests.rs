@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tidings_core::Payload;
 use tidings_core::message::{ErrorCode, Refusal};
 use tidings_core::state::wire::{self, WireError};
-use tidings_core::state::{Document, Key, Mutation, Verdict};
+use tidings_core::state::{Document, Key};
 
 use super::access::Asker;
 use super::hosted::Hosted;
@@ -55,28 +55,11 @@ async fn mutate(hosted: Arc<Hosted>, request: Request) -> Result<Payload, Refusa
     }
     let seqs: Vec<_> =
         mutations.iter().map(|mutation| mutation.id.as_ref().map(|id| id.seq)).collect();
-    let verdicts = mutate_allowed(&hosted, &asker(&request), mutations).await?;
+    let asker = asker(&request);
+    let judge = |mutation| hosted.permissions().judge(&asker, mutation);
+    let verdicts = hosted.mutate(mutations.into_iter().map(judge).collect()).await?;
     let verdicts = seqs.into_iter().zip(verdicts.iter().map(|verdict| &**verdict));
     Ok(Payload::Json(wire::write_verdicts(verdicts).into()))
-}
-
-/// Makes those of the mutations that may be made.
-async fn mutate_allowed(
-    hosted: &Hosted,
-    asker: &Asker,
-    mutations: Vec<Mutation>,
-) -> Result<Vec<Arc<Verdict>>, Refusal> {
-    let (mut verdicts, mut allowed) = (Vec::new(), Vec::new());
-    for mutation in mutations {
-        let forbidden = hosted.permissions().mutate(asker, &mutation).err();
-        if forbidden.is_none() {
-            allowed.push(mutation);
-        }
-        verdicts.push(forbidden);
-    }
-    let mut made = hosted.mutate(allowed).await?.into_iter();
-    let verdict = |forbidden: Option<Arc<Verdict>>| forbidden.or_else(|| made.next());
-    Ok(verdicts.into_iter().filter_map(verdict).collect())
 }
 
 async fn join(
@@ -91,8 +74,8 @@ async fn join(
         refusal(&request, &WireError { at, problem })
     })?;
     let asker = asker(&request);
-    let allow = |mutation: &Mutation| hosted.permissions().mutate(&asker, mutation);
-    let verdict = presence::join(&hosted, &key, value, allow).await?;
+    let judge = |mutation| hosted.permissions().judge(&asker, mutation);
+    let verdict = presence::join(&hosted, &key, value, judge).await?;
     Ok(Payload::Json(wire::write_joined(&key, timeout, &verdict).into()))
 }
 

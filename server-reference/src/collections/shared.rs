@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tidings_core::message::{ErrorCode, Refusal};
 use tidings_core::state::draft::{self, Draft, Part, Wanted};
-use tidings_core::state::{Key, Load, Mutation, Page, Rules, Verdict, Version};
+use tidings_core::state::{Asked, Key, Load, Page, Rules, Verdict, Version};
 use tokio::sync::{mpsc, oneshot};
 
 use super::hosted::or_rejected;
@@ -29,7 +29,7 @@ const MAX_ATTEMPTS: usize = 100;
 pub(super) struct Shared {
     host: Host,
     /// To the task that judges.
-    queue: mpsc::UnboundedSender<Asked>,
+    queue: mpsc::UnboundedSender<Waiting>,
     waiting: Arc<AtomicUsize>,
     max_waiting: usize,
 }
@@ -44,8 +44,8 @@ struct Host {
 
 /// Mutations of one request. If one of them is refused those after it are, too: a client that sends
 /// them again finds that the later ones were not judged before the earlier.
-struct Asked {
-    mutations: Vec<Mutation>,
+struct Waiting {
+    asked: Vec<Asked>,
     answer: oneshot::Sender<Result<Vec<Arc<Verdict>>, Refusal>>,
     /// What they hold of the room for those that wait.
     _room: Room,
@@ -78,18 +78,15 @@ impl Shared {
         Self { host, queue, waiting: Arc::default(), max_waiting }
     }
 
-    pub(super) async fn mutate(
-        &self,
-        mutations: Vec<Mutation>,
-    ) -> Result<Vec<Arc<Verdict>>, Refusal> {
-        let bytes = mutations.iter().map(Mutation::weight).sum();
+    pub(super) async fn mutate(&self, asked: Vec<Asked>) -> Result<Vec<Arc<Verdict>>, Refusal> {
+        let bytes = asked.iter().map(|asked| asked.mutation.weight()).sum();
         let room = Room { bytes, waiting: Arc::clone(&self.waiting) };
         if self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > self.max_waiting {
             return Err(unavailable("too many mutations wait for the store (redis.buffer)"));
         }
         let (answer, answered) = oneshot::channel();
         let gone = |_| unavailable("the server is going away");
-        self.queue.send(Asked { mutations, answer, _room: room }).map_err(|_| gone(()))?;
+        self.queue.send(Waiting { asked, answer, _room: room }).map_err(|_| gone(()))?;
         answered.await.unwrap_or_else(|_| Err(gone(())))
     }
 
@@ -116,16 +113,16 @@ impl Host {
     }
 
     /// Judges what comes, for as long as it may come.
-    async fn judge(self, mut asked: mpsc::UnboundedReceiver<Asked>) {
+    async fn judge(self, mut asked: mpsc::UnboundedReceiver<Waiting>) {
         let mut commits = 0;
         let mut all = Vec::new();
         while asked.recv_many(&mut all, BATCH).await > 0 {
             let (verdicts, refusal) = self.settle_all(&mut commits, &all).await;
             let mut verdicts = verdicts.into_iter();
-            for Asked { mutations, answer, .. } in all.drain(..) {
-                let own: Vec<_> = verdicts.by_ref().take(mutations.len()).collect();
+            for Waiting { asked, answer, .. } in all.drain(..) {
+                let own: Vec<_> = verdicts.by_ref().take(asked.len()).collect();
                 let result = match &refusal {
-                    Some(refusal) if own.len() < mutations.len() => Err(refusal.clone()),
+                    Some(refusal) if own.len() < asked.len() => Err(refusal.clone()),
                     _ => Ok(own),
                 };
                 // Whoever does not wait for it any more has gone.
@@ -138,11 +135,11 @@ impl Host {
     async fn settle_all(
         &self,
         commits: &mut u64,
-        asked: &[Asked],
+        waiting: &[Waiting],
     ) -> (Vec<Arc<Verdict>>, Option<Refusal>) {
-        let mutations: Vec<_> = asked.iter().flat_map(|asked| &asked.mutations).collect();
+        let asked: Vec<_> = waiting.iter().flat_map(|waiting| &waiting.asked).collect();
         let mut verdicts = Vec::new();
-        let mut rest = mutations.as_slice();
+        let mut rest = asked.as_slice();
         while !rest.is_empty() {
             let (batch, others) = rest.split_at(batch(rest));
             match self.settle(commits, batch).await {
@@ -158,14 +155,14 @@ impl Host {
     async fn settle(
         &self,
         commits: &mut u64,
-        batch: &[&Mutation],
+        batch: &[&Asked],
     ) -> Result<Vec<Arc<Verdict>>, Refusal> {
-        let wanted = Wanted::by(batch.iter().copied());
+        let wanted = Wanted::by(batch.iter().map(|asked| &asked.mutation));
         for _ in 0..MAX_ATTEMPTS {
             let part = self.store.look(self.hosting(), &wanted).await?;
             let mut draft = Draft::new(&self.rules, part);
-            let judge = |mutation: &&Mutation| {
-                or_rejected(mutation, || draft.judge(unix_micros(), (*mutation).clone()))
+            let judge = |asked: &&Asked| {
+                or_rejected(&asked.mutation, || draft.judge(unix_micros(), (*asked).clone()))
             };
             let verdicts: Vec<_> = batch.iter().map(judge).collect();
             let commit = draft.finish();
@@ -184,14 +181,14 @@ impl Host {
 }
 
 /// How many of these mutations go into one commit.
-fn batch(mutations: &[&Mutation]) -> usize {
+fn batch(asked: &[&Asked]) -> usize {
     let (mut ops, mut bytes) = (0, 0);
-    let fits = |mutation: &&&Mutation| {
-        ops += mutation.ops.len();
-        bytes += mutation.weight();
+    let fits = |asked: &&&Asked| {
+        ops += asked.mutation.ops.len();
+        bytes += asked.mutation.weight();
         ops <= BATCH_OPS && bytes <= BATCH_BYTES
     };
-    mutations.iter().take(BATCH).take_while(fits).count().max(1)
+    asked.iter().take(BATCH).take_while(fits).count().max(1)
 }
 
 fn unavailable(message: &str) -> Refusal {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::apply::Rejection;
 use super::clients::Clients;
 use super::judge::Ruling;
-use super::{Change, Conflict, Key, Mutation, Policy, Record, Rules, Stamp, Version};
+use super::{Asked, Change, Conflict, Key, Policy, Record, Rules, Stamp, Version};
 
 /// What a collection may hold. What would exceed it is rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,13 +179,14 @@ impl Collection {
     /// Judges a mutation: all of it has its effect, or nothing, and only the first time it comes.
     /// `now_us` is the time in microseconds since the Unix epoch; a mutation from the future, or
     /// without a time, is taken to be of now.
-    pub fn mutate(&mut self, now_us: u64, mut mutation: Mutation) -> Judged {
-        if let Some(verdict) = mutation.id.as_ref().and_then(|id| self.clients.find(id)) {
+    pub fn mutate(&mut self, now_us: u64, asked: impl Into<Asked>) -> Judged {
+        let mut asked = asked.into();
+        if let Some(verdict) = asked.mutation.id.as_ref().and_then(|id| self.clients.find(id)) {
             return Judged { verdict, changes: Vec::new() };
         }
-        mutation.date(now_us);
+        asked.mutation.date(now_us);
         let first = Version(now_us.max(self.version.0 + 1));
-        let (verdict, changes) = match self.rules.judge(&self.records, &mutation, first) {
+        let (verdict, changes) = match self.rules.judge(&self.records, &asked, first) {
             Ok(Ruling { changes, conflicts }) => {
                 changes.iter().for_each(|change| self.store(change.clone()));
                 (Verdict::Accepted { version: self.version, conflicts }, changes)
@@ -193,7 +194,7 @@ impl Collection {
             Err(rejection) => (Verdict::Rejected(rejection), Vec::new()),
         };
         let verdict = Arc::new(verdict);
-        if let Some(id) = &mutation.id {
+        if let Some(id) = &asked.mutation.id {
             self.clients.remember(id, verdict.clone());
         }
         Judged { verdict, changes }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::judge::Records;
-use super::{Change, Key, Mutation, MutationId, Record, Rules, Verdict, Version};
+use super::{Asked, Change, Key, Mutation, MutationId, Record, Rules, Verdict, Version};
 
 /// Versions from here on count changes of a commit, until the store gives them theirs. None that is
 /// given is as large.
@@ -143,19 +143,20 @@ impl<'a> Draft<'a> {
     /// Judges a mutation, all of whose records and whose id were wanted of the part. `now_us` is the
     /// time in microseconds since the Unix epoch. The verdict holds once the commit is made, and is
     /// then to be [`decided`].
-    pub fn judge(&mut self, now_us: u64, mut mutation: Mutation) -> Arc<Verdict> {
-        if let Some(id) = &mutation.id
+    pub fn judge(&mut self, now_us: u64, asked: impl Into<Asked>) -> Arc<Verdict> {
+        let mut asked = asked.into();
+        if let Some(id) = &asked.mutation.id
             && self.judged.get(&id.client).is_some_and(|last| id.seq <= *last)
         {
             return self.before.get(id).cloned().unwrap_or_else(|| Arc::new(Verdict::Forgotten));
         }
-        mutation.date(now_us);
-        for op in &mutation.ops {
+        asked.mutation.date(now_us);
+        for op in &asked.mutation.ops {
             let version = self.known.get(&op.key).copied().unwrap_or_default();
             self.commit.unless_changed.entry(op.key.clone()).or_insert(version);
         }
         let first = Version(DRAFT + self.commit.changes.len() as u64);
-        let verdict = match self.rules.judge(&self.records, &mutation, first) {
+        let verdict = match self.rules.judge(&self.records, &asked, first) {
             Ok(ruling) => {
                 let version = self.take(ruling.changes);
                 Verdict::Accepted { version, conflicts: ruling.conflicts }
@@ -163,7 +164,7 @@ impl<'a> Draft<'a> {
             Err(rejection) => Verdict::Rejected(rejection),
         };
         let verdict = Arc::new(verdict);
-        if let Some(id) = mutation.id {
+        if let Some(id) = asked.mutation.id {
             self.judged.insert(Arc::clone(&id.client), id.seq);
             self.before.insert(id.clone(), Arc::clone(&verdict));
             self.commit.verdicts.push((id, Arc::clone(&verdict)));

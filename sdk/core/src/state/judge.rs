@@ -51,6 +51,22 @@ impl Records for BTreeMap<Key, Record> {
     }
 }
 
+/// A mutation, and why it may not be made, if so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The mutation.
+    pub mutation: Mutation,
+    /// Why it is rejected whatever it would do. The verdict is remembered as any other is: what its
+    /// client sends later must not be judged before it.
+    pub forbidden: Option<String>,
+}
+
+impl From<Mutation> for Asked {
+    fn from(mutation: Mutation) -> Self {
+        Self { mutation, forbidden: None }
+    }
+}
+
 /// What a mutation would do.
 pub(super) struct Ruling {
     /// The last change of each record that it touches, in the order of their versions.
@@ -67,9 +83,13 @@ impl Rules {
     pub(super) fn judge(
         &self,
         records: &impl Records,
-        mutation: &Mutation,
+        asked: &Asked,
         first: Version,
     ) -> Result<Ruling, Rejection> {
+        let Asked { mutation, forbidden } = asked;
+        if let (Some(why), Some(op)) = (forbidden, mutation.ops.first()) {
+            return Err(refused(&op.key, format!("forbidden: {why}")));
+        }
         let mut staged = Staged::new();
         let mut conflicts = Vec::new();
         if let Some(op) = mutation.ops.get(self.limits.max_ops) {

@@ -11,6 +11,9 @@ use crate::{MAX_SEGMENTS, Name, NameError};
 /// The most bytes a key may have.
 pub const MAX_KEY_BYTES: usize = 128;
 
+/// The most bytes the id of a client may have: servers remember many.
+pub const MAX_CLIENT_BYTES: usize = 128;
+
 /// Names a record in its collection: 1 to [`MAX_KEY_BYTES`] bytes that can end an event's name,
 /// since changes are published as `state.<collection>.<key>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

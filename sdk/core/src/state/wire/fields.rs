@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::WireError;
 use crate::json::{self, Kind, Value};
 use crate::state::document::object;
-use crate::state::{Document, Key, Patch, Version};
+use crate::state::{Document, Key, MAX_CLIENT_BYTES, Patch, Version};
 
 /// The object in a payload.
 pub(super) fn payload(json: &[u8], max_depth: usize) -> Result<Value<'_>, WireError> {
@@ -50,6 +50,19 @@ pub(super) fn optional_text(object: Value<'_>, name: &str) -> Result<Option<Arc<
 
 pub(super) fn text(object: Value<'_>, name: &str) -> Result<Arc<str>, WireError> {
     optional_text(object, name)?.ok_or_else(|| WireError::new(name, "is missing"))
+}
+
+/// The id of a client that counts its mutations, if there is one.
+pub(super) fn optional_client(object: Value<'_>) -> Result<Option<Arc<str>>, WireError> {
+    let client = optional_text(object, "client")?;
+    match client {
+        Some(client) if client.len() > MAX_CLIENT_BYTES => {
+            let bytes = client.len();
+            let problem = format!("has at most {MAX_CLIENT_BYTES} bytes, this has {bytes}");
+            Err(WireError::new("client", problem))
+        }
+        client => Ok(client),
+    }
 }
 
 pub(super) fn key(object: Value<'_>) -> Result<Key, WireError> {

@@ -42,7 +42,7 @@ pub fn read_load(json: &[u8]) -> Result<Load, WireError> {
         after: Version(after),
         began: Version(began),
         limit: usize::try_from(limit).unwrap_or(usize::MAX),
-        client: fields::optional_text(payload, "client")?,
+        client: fields::optional_client(payload)?,
     })
 }
 

@@ -28,7 +28,7 @@ pub fn write_mutate<'a>(
 /// Says what is wrong, and where.
 pub fn read_mutate(json: &[u8], limits: &Limits) -> Result<Vec<Mutation>, WireError> {
     let payload = fields::payload(json, MAX_DEPTH)?;
-    let client = fields::optional_text(payload, "client")?;
+    let client = fields::optional_client(payload)?;
     let read = |value: Value<'_>| read_mutation(value, client.as_ref(), limits.max_depth);
     if fields::optional(payload, "mutations").is_some() {
         return fields::list(payload, "mutations", read);
