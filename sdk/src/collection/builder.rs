@@ -11,12 +11,13 @@ use tidings_core::state::{Policy, Store, StoreConfig};
 use super::error::OpenError;
 use super::handle::Collection;
 use super::kept::Kept;
+use super::records::{self, Loaded};
 use super::shared::Shared;
 use super::storage::Storage;
 use super::{keep, sync};
 use crate::client::Client;
 use crate::request::BoxFuture;
-use crate::runtime::{Runtime, random};
+use crate::runtime::{Runtime, off_thread, random};
 
 /// How many characters the name of a client has: 132 bits.
 const CLIENT_ID: usize = 22;
@@ -31,17 +32,30 @@ pub struct CollectionBuilder<T> {
     policy: Option<Policy>,
     config: StoreConfig,
     page: usize,
+    stores_records: bool,
+    max_stored_bytes: usize,
     value: PhantomData<fn() -> T>,
 }
 
 impl<T> CollectionBuilder<T> {
     pub(crate) fn new(client: Client, name: String) -> Self {
         let config = StoreConfig::new("");
-        Self { client, name, storage: None, policy: None, config, page: 500, value: PhantomData }
+        Self {
+            client,
+            name,
+            storage: None,
+            policy: None,
+            config,
+            page: 500,
+            stores_records: true,
+            max_stored_bytes: 64 << 20,
+            value: PhantomData,
+        }
     }
 
-    /// Keeps what is pending there, so that it survives a restart of the program. Default: it is
-    /// kept in memory.
+    /// Keeps what is pending there, so that it survives a restart of the program, and the records
+    /// that were loaded, so that they are shown after it before there is a connection. A storage
+    /// belongs to one server. Default: all is kept in memory.
     pub fn storage(mut self, storage: impl Storage) -> Self {
         self.storage = Some(Arc::new(storage));
         self
@@ -72,6 +86,19 @@ impl<T> CollectionBuilder<T> {
         self
     }
 
+    /// Whether the storage has the loaded records, too. Default `true`.
+    pub const fn store_records(mut self, whether: bool) -> Self {
+        self.stores_records = whether;
+        self
+    }
+
+    /// If loaded records have more bytes than this, what is stored of them is not brought up to date
+    /// any more. Default 64 MiB.
+    pub const fn max_stored_bytes(mut self, bytes: usize) -> Self {
+        self.max_stored_bytes = bytes;
+        self
+    }
+
     /// How many records are loaded at once. Default 500.
     pub const fn page(mut self, records: usize) -> Self {
         self.page = records;
@@ -82,15 +109,35 @@ impl<T> CollectionBuilder<T> {
 impl<T: DeserializeOwned + Send + Sync + 'static> CollectionBuilder<T> {
     async fn open(self) -> Result<Collection<T>, OpenError> {
         let runtime = Runtime::current().ok_or(OpenError::NoRuntime)?;
-        let (kept, set_aside) = match &self.storage {
-            Some(storage) => read(&**storage, &self.name).await?,
-            None => (None, None),
-        };
-        let store = self.store(kept)?;
-        let shared = Arc::new(Shared::new(store, self.storage.is_some(), set_aside));
+        let storage = self.storage.clone();
+        let (mut kept, mut loaded, mut aside) = (None, None, Vec::new());
+        if let Some(storage) = &storage {
+            kept = read(&**storage, &self.name, "what was pending", Kept::read, &mut aside).await?;
+        }
+        let records = storage.clone().filter(|_| self.stores_records);
+        if let Some(storage) = &records {
+            let name = records::name(&self.name);
+            loaded = read(&**storage, &name, "loaded records", Loaded::read, &mut aside).await?;
+        }
+        let mut store = self.store(kept)?;
+        let mut bytes = None;
+        if let Some(Loaded { version, records, bytes: restored }) = loaded {
+            bytes = restored;
+            store.restore_confirmed(version, records);
+        }
+        if records.is_some() {
+            store.note_unsaved();
+        }
+        let aside = (!aside.is_empty()).then(|| aside.join("; "));
+        let shared = Arc::new(Shared::new(store, storage.is_some(), aside));
         shared.change(|_| ());
-        if let Some(storage) = self.storage {
+        if let Some(storage) = storage {
             runtime.spawn(keep::run(shared.clone(), self.name.clone(), storage));
+        }
+        if let Some(storage) = records {
+            let name = records::name(&self.name);
+            let max_bytes = self.max_stored_bytes;
+            runtime.spawn(records::run(shared.clone(), name, storage, max_bytes, bytes));
         }
         let sync = sync::Sync {
             shared: shared.clone(),
@@ -123,20 +170,22 @@ impl<T: DeserializeOwned + Send + Sync + 'static> CollectionBuilder<T> {
     }
 }
 
-/// What the storage has kept. What cannot be read is set aside, and told.
-async fn read(
+/// What the storage has under `name`, by `reading` it. What cannot be read is set aside, and told in
+/// `asides`.
+async fn read<R: Send + 'static>(
     storage: &dyn Storage,
     name: &str,
-) -> Result<(Option<Kept>, Option<String>), OpenError> {
-    let Some(text) = storage.read(name).await? else { return Ok((None, None)) };
-    match Kept::read(&text) {
-        Ok(kept) => Ok((Some(kept), None)),
+    what: &str,
+    reading: impl FnOnce(&[u8]) -> Result<R, String> + Send + 'static,
+    asides: &mut Vec<String>,
+) -> Result<Option<R>, OpenError> {
+    let Some(text) = storage.read(name).await? else { return Ok(None) };
+    match off_thread(move || reading(&text)).await {
+        Ok(kept) => Ok(Some(kept)),
         Err(problem) => {
             let aside = storage.set_aside(name).await?;
-            Ok((
-                None,
-                Some(format!("what was pending could not be read ({problem}): it is in {aside}")),
-            ))
+            asides.push(format!("{what} could not be read ({problem}): it is in {aside}"));
+            Ok(None)
         }
     }
 }

@@ -11,8 +11,8 @@ use super::storage::{Storage, StorageError};
 use crate::request::BoxFuture;
 use crate::runtime::off_thread;
 
-/// Keeps each text in a file of a directory. A file is replaced as a whole, and is on the disk
-/// before that counts as done. A directory serves one process at a time.
+/// Keeps each text in a file of a directory. A file is replaced as a whole or written to at its end,
+/// and is on the disk before that counts as done. A directory serves one process at a time.
 #[derive(Debug, Clone)]
 pub struct FileStorage {
     directory: Arc<Path>,
@@ -75,6 +75,19 @@ impl FileStorage {
     }
 }
 
+impl FileStorage {
+    fn extend(&self, name: &str, content: &[u8]) -> Result<(), StorageError> {
+        self.lock(name)?;
+        let path = self.path(name, "json");
+        let write = || -> io::Result<()> {
+            let mut file = File::options().append(true).create(true).open(&path)?;
+            file.write_all(content)?;
+            file.sync_data()
+        };
+        write().map_err(|error| failed(&path, &error))
+    }
+}
+
 impl Storage for FileStorage {
     fn read(&self, name: &str) -> BoxFuture<Result<Option<Vec<u8>>, StorageError>> {
         let (storage, name) = (self.clone(), name.to_owned());
@@ -92,6 +105,11 @@ impl Storage for FileStorage {
     fn write(&self, name: &str, content: Vec<u8>) -> BoxFuture<Result<(), StorageError>> {
         let (storage, name) = (self.clone(), name.to_owned());
         off_thread(move || storage.replace(&name, &content))
+    }
+
+    fn append(&self, name: &str, content: Vec<u8>) -> BoxFuture<Result<(), StorageError>> {
+        let (storage, name) = (self.clone(), name.to_owned());
+        off_thread(move || storage.extend(&name, &content))
     }
 
     fn set_aside(&self, name: &str) -> BoxFuture<Result<String, StorageError>> {

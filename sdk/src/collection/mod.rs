@@ -27,6 +27,7 @@ mod kept;
 mod lines;
 mod list;
 mod presence;
+mod records;
 mod shared;
 mod storage;
 mod sync;

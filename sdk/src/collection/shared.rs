@@ -56,6 +56,8 @@ pub(super) struct Shared<T> {
     pub(super) conflicts: broadcast::Sender<Conflict>,
     /// Something has to be stored.
     pub(super) keep: Notify,
+    /// Confirmed records may have changed.
+    pub(super) records: Notify,
     /// Something has to be loaded or sent.
     pub(super) sync: Notify,
     closed: watch::Sender<bool>,
@@ -96,6 +98,7 @@ impl<T> Shared<T> {
             status: Mutable::new(status),
             conflicts: broadcast::channel(CONFLICTS).0,
             keep: Notify::new(),
+            records: Notify::new(),
             sync: Notify::new(),
             closed: watch::channel(false).0,
         }
@@ -112,6 +115,7 @@ impl<T> Shared<T> {
             progress.lock_mut().closed = true;
         }
         self.keep.notify_one();
+        self.records.notify_one();
         self.sync.notify_one();
     }
 

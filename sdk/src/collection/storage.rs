@@ -1,4 +1,5 @@
-//! Where pending mutations wait for the server, over restarts of the program too.
+//! Where pending mutations wait for the server and loaded records for the next start, over restarts
+//! of the program.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -24,14 +25,18 @@ pub enum StorageError {
     },
 }
 
-/// Keeps a text by name. What it was last told to keep is there after a crash, whole; of what it
-/// was being told when it crashed either all is there, or what was before.
+/// Keeps a text by name. What it was last told to keep is there after a crash, whole. Of what it was
+/// being told to [`write`](Self::write) when it crashed either all is there, or what was before; of what
+/// it was being told to [`append`](Self::append), a beginning.
 pub trait Storage: Send + Sync + 'static {
     /// What is kept under `name`.
     fn read(&self, name: &str) -> BoxFuture<Result<Option<Vec<u8>>, StorageError>>;
 
     /// Keeps `content` under `name` instead of what was there.
     fn write(&self, name: &str, content: Vec<u8>) -> BoxFuture<Result<(), StorageError>>;
+
+    /// Keeps `content` under `name` behind what is there. If that fails, a beginning of it may be there.
+    fn append(&self, name: &str, content: Vec<u8>) -> BoxFuture<Result<(), StorageError>>;
 
     /// Keeps what is under `name` elsewhere, for people to look at; tells where.
     fn set_aside(&self, name: &str) -> BoxFuture<Result<String, StorageError>>;
@@ -62,6 +67,11 @@ impl Storage for MemoryStorage {
 
     fn write(&self, name: &str, content: Vec<u8>) -> BoxFuture<Result<(), StorageError>> {
         self.with(|kept| kept.insert(name.to_owned(), content));
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn append(&self, name: &str, content: Vec<u8>) -> BoxFuture<Result<(), StorageError>> {
+        self.with(|kept| kept.entry(name.to_owned()).or_default().extend(content));
         Box::pin(std::future::ready(Ok(())))
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::select;
 use serde::de::DeserializeOwned;
-use tidings_core::message::{Advice, Delivery};
+use tidings_core::message::{Advice, Delivery, ErrorCode};
 use tidings_core::state::{Load, Mutation, Policy, Reason, Rejection, Verdict, wire};
 use tidings_core::{Payload, client};
 
@@ -112,6 +112,7 @@ impl<T: DeserializeOwned + Send + std::marker::Sync + 'static> Sync<T> {
                 }
                 inner.store.loaded(&load, loaded.page)
             });
+            self.shared.records.notify_one();
         }
         Ok(())
     }
@@ -166,7 +167,10 @@ impl<T: DeserializeOwned + Send + std::marker::Sync + 'static> Sync<T> {
 /// A change has come.
 fn received<T: DeserializeOwned>(shared: &Shared<T>, delivery: &Delivery) {
     match wire::read_change(delivery.event.payload.bytes()) {
-        Ok(change) => shared.change(|inner| inner.store.confirm(change)),
+        Ok(change) => {
+            shared.change(|inner| inner.store.confirm(change));
+            shared.records.notify_one();
+        }
         Err(error) => shared.tell_trouble(Some(format!("{}: {error}", delivery.event.name))),
     }
 }
@@ -180,11 +184,14 @@ fn missed<T: DeserializeOwned>(shared: &Shared<T>) {
     shared.sync.notify_one();
 }
 
-/// Whether asking again would be answered in the same way.
+/// Whether asking again would be answered in the same way. That a server has no such collection is
+/// said by one of another version or with another configuration, too: that is no reason to
+/// drop what somebody has written.
 fn is_final(error: &RequestError) -> bool {
     match error {
         RequestError::Client(client::RequestError::Refused(refusal)) => {
             refusal.code.advice() == Advice::GiveUp
+                && !matches!(refusal.code, ErrorCode::NO_HANDLER | ErrorCode::CANCELLED)
         }
         RequestError::Client(_) => false,
         RequestError::Payload(_) | RequestError::Reply(_) => true,

@@ -161,16 +161,6 @@ async fn a_conflict_is_merged_and_told() {
     ben.sees("tea", |tea| tea.is_none()).await;
     within(ben.todos.settled()).await;
 
-    // Nobody hosts it.
-    let nowhere = within(ben.client.collection::<Todo>("nowhere")).await.unwrap();
-    match within(nowhere.insert("tea", &todo("Tea")).unwrap().acknowledged()).await {
-        Err(WriteError::Rejected(rejection)) => {
-            let message = rejection.to_string();
-            assert!(message.contains("nobody handles requests named"), "{message}");
-        }
-        other => panic!("{other:?}"),
-    }
-    assert!(nowhere.is_empty());
     // Nobody waits for what cannot come any more.
     ann.client.close().await;
     let never = ann.todos.insert("sun", &todo("Sun")).unwrap();
@@ -235,6 +225,88 @@ async fn what_was_written_offline_goes_out_once_after_a_restart_of_the_program()
         assert_eq!(todos.get("tea").unwrap().cups, 3);
         within(todos.increment("tea", &json!({"cups": 0})).unwrap().observed()).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn what_was_loaded_is_shown_at_the_next_start_without_a_server() {
+    let running = server().await;
+    let directory = tempfile::tempdir().unwrap();
+    let other = Person::at(&running.url(), Transport::Ws).await;
+    for n in 0..600 {
+        other.todos.insert(&format!("todo {n}"), &todo("Tea")).unwrap();
+    }
+    within(other.todos.settled()).await;
+    let client = connect(&running.url(), Transport::Ws).await;
+    let todos = reopened(&client, directory.path()).await;
+    within(todos.loaded()).await;
+    other.todos.delete("todo 7").unwrap();
+    other.todos.increment("todo 8", &json!({"cups": 5})).unwrap();
+    within(other.todos.settled()).await;
+    within(todos.increment("todo 9", &json!({"cups": 1})).unwrap().observed()).await.unwrap();
+    drop(todos);
+
+    // Nobody listens there.
+    let nobody = Client::builder("http://127.0.0.1:9").build().unwrap();
+    let todos = reopened(&nobody, directory.path()).await;
+    assert_eq!((todos.len(), todos.status().loaded), (599, false));
+    let cups = |todos: &Collection<Todo>| {
+        ["todo 7", "todo 8", "todo 9"].map(|key| Some(todos.get(key)?.cups))
+    };
+    assert_eq!(cups(&todos), [None, Some(5), Some(1)]);
+    let view = todos.view().filter(|todo| todo.cups > 0).open();
+    assert_eq!(view.len(), 2);
+    let write = todos.increment("todo 9", &json!({"cups": 1})).unwrap();
+    within(write.stored()).await.unwrap();
+    drop((view, todos));
+
+    other.todos.delete("todo 8").unwrap();
+    within(other.todos.settled()).await;
+    let todos = reopened(&client, directory.path()).await;
+    within(todos.loaded()).await;
+    within(todos.settled()).await;
+    assert_eq!((todos.len(), cups(&todos)), (598, [None, None, Some(2)]));
+    drop(todos);
+
+    // Once nobody has it open any more it is as it will be.
+    within(async {
+        while FileStorage::new(directory.path()).read("todos").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+    let file = directory.path().join("todos%2erecords.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let damaged = text.replacen("Tea", "\u{0}", 1);
+    std::fs::write(&file, &damaged).unwrap();
+    let todos = reopened(&client, directory.path()).await;
+    let told = todos.status().set_aside.expect("it is told");
+    assert!(
+        told.contains("loaded records could not be read") && told.contains("aside-1"),
+        "{told}"
+    );
+    let aside = directory.path().join("todos%2erecords.aside-1");
+    assert_eq!(std::fs::read_to_string(aside).unwrap(), damaged);
+    within(todos.loaded()).await;
+    assert_eq!(todos.len(), 598);
+}
+
+#[tokio::test]
+async fn a_server_without_the_collection_costs_no_write() {
+    let running = server().await;
+    let client = connect(&running.url(), Transport::Ws).await;
+    let later = within(client.collection::<Todo>("later")).await.unwrap();
+    let write = later.insert("tea", &todo("Tea")).unwrap();
+    let mut statuses = later.status_signal().to_stream();
+    within(async {
+        while let Some(status) = statuses.next().await {
+            if status.trouble.is_some_and(|trouble| trouble.contains("state.later.mutate")) {
+                break;
+            }
+        }
+    })
+    .await;
+    assert_eq!(write.progress().rejected, None, "another version of the server may have it");
+    assert_eq!((later.len(), later.status().pending), (1, 1));
 }
 
 #[tokio::test]

@@ -29,4 +29,4 @@ pub use mutation::{
     Stamp, Version,
 };
 pub use policy::{Conflict, Outcome, Policy, Resolution, Resolve, UnknownPolicy};
-pub use store::{MutateError, Notice, Store, StoreConfig};
+pub use store::{MutateError, Notice, Store, StoreConfig, Unsaved};

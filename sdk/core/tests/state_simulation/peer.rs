@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tidings_core::state::{
-    Load, Mutation, Notice, Page, Policy, Store, StoreConfig, Verdict, Version,
+    Key, Load, Mutation, Notice, Page, Policy, Record, Store, StoreConfig, Unsaved, Verdict,
+    Version,
 };
 
 /// From a client to the server.
@@ -26,6 +27,9 @@ pub(crate) enum Answer {
 struct Disk {
     mutations: Vec<Arc<Mutation>>,
     next_seq: u64,
+    /// The confirmed records, and up to where everything is there.
+    records: BTreeMap<Key, Record>,
+    version: Version,
 }
 
 /// What became of a mutation, as its maker was told.
@@ -56,7 +60,9 @@ pub(crate) struct Peer {
 fn store(name: &str, policy: &Policy) -> Store {
     let config =
         StoreConfig { policy: policy.clone(), max_batch: 3, max_undo: 5, ..StoreConfig::new(name) };
-    Store::new(config)
+    let mut store = Store::new(config);
+    store.note_unsaved();
+    store
 }
 
 impl Peer {
@@ -64,7 +70,7 @@ impl Peer {
         Self {
             store: store(name, policy),
             policy: policy.clone(),
-            disk: Disk { mutations: Vec::new(), next_seq: 1 },
+            disk: Disk { next_seq: 1, ..Disk::default() },
             connected: false,
             must_load: false,
             cursor: 0,
@@ -83,8 +89,17 @@ impl Peer {
         self.store.stored(next - 1);
     }
 
-    /// What has been answered need not be on the disk.
+    /// What has been answered need not be on the disk; what has been confirmed is put there.
     pub(crate) fn tidy(&mut self) {
+        if let Some(Unsaved { version, records }) = self.store.unsaved() {
+            self.disk.version = version;
+            for (key, record) in records {
+                match record {
+                    Some(record) => self.disk.records.insert(key, record),
+                    None => self.disk.records.remove(&key),
+                };
+            }
+        }
         let first = self.store.first_unanswered().unwrap_or(self.disk.next_seq);
         self.disk.mutations.retain(|mutation| number(mutation) >= first);
     }
@@ -97,6 +112,7 @@ impl Peer {
             told.unwaited = true;
         }
         self.store = store(&name, &self.policy);
+        self.store.restore_confirmed(self.disk.version, self.disk.records.clone());
         self.store.restore(self.disk.mutations.iter().map(|mutation| Mutation::clone(mutation)));
         self.store.skip_to(self.disk.next_seq);
         self.cut();

@@ -3,6 +3,7 @@
 mod editing;
 mod history;
 mod pending;
+mod saving;
 mod syncing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use self::history::History;
 use self::pending::{Pending, Stack};
+pub use self::saving::Unsaved;
 use super::{Conflict, Document, Key, Policy, Record, Rejection, Version};
 
 /// How a client keeps a collection.
@@ -107,6 +109,8 @@ pub struct Store {
     missed: bool,
     /// While everything is loaded: which records were on a page.
     listed: Option<BTreeSet<Key>>,
+    /// If they are stored: the confirmed records that have changed since they were.
+    unsaved: Option<BTreeSet<Key>>,
     pending: BTreeMap<u64, Pending>,
     pending_bytes: usize,
     /// The pending changes of each record that has some.
@@ -134,6 +138,7 @@ impl Store {
             loading: true,
             missed: false,
             listed: None,
+            unsaved: None,
             pending: BTreeMap::new(),
             pending_bytes: 0,
             stacks: BTreeMap::new(),

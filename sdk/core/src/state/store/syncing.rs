@@ -110,6 +110,7 @@ impl Store {
         let version = stamp.version;
         let next = value.map(|value| Record { value, stamp });
         let foreseen = own.is_some_and(|seq| self.foresees(&key, seq, next.as_ref()));
+        self.note(&key);
         match next {
             Some(record) => {
                 self.deleted.remove(&key);
@@ -201,6 +202,7 @@ impl Store {
             self.confirmed.iter().filter(is_gone).map(|(k, _)| k.clone()).collect();
         for key in &gone {
             self.confirmed.remove(key);
+            self.note(key);
         }
         self.refold(gone);
     }
