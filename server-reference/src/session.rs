@@ -455,8 +455,10 @@ impl Session {
         }
         // Once per heartbeat is often enough: a cursor that lags costs reading a few events again.
         if let Some(member) = &self.member {
-            let hub = member.shard.hub.lock();
-            self.connection.with_feed(|feed| feed.tell_progress(|lane| hub.place(lane).offset));
+            let (hub, backplane) = (member.shard.hub.lock(), &self.app.backplane);
+            // While a lane cannot be read its place may be one of a clock that is fast.
+            let reached = |lane| hub.place(lane).offset.min(backplane.head(lane).offset);
+            self.connection.with_feed(|feed| feed.tell_progress(reached));
         }
         ControlFlow::Continue(())
     }

@@ -78,7 +78,7 @@ impl Shard {
             self.signal.raised().await;
             loop {
                 self.forward_volatile(&mut round);
-                self.continue_reading(&mut round);
+                self.continue_reading(&*backplane, &mut round);
                 self.signal.take_lanes(&mut round.lanes);
                 if round.lanes.is_empty() {
                     break;
@@ -101,6 +101,9 @@ impl Shard {
                     continue;
                 }
                 match backplane.read(lane, hub.place(lane), BATCH - before, events) {
+                    Read::Done(None) if events.len() == before => {
+                        catch_up_with(&mut hub, lane, backplane, touched);
+                    }
                     Read::Done(None) => {}
                     Read::Done(Some(gap)) => {
                         let place = Place { epoch: gap.epoch, offset: gap.to };
@@ -128,13 +131,18 @@ impl Shard {
         self.stats.forwarded(events.drain(..).map(|logged| logged.offset()), deliveries);
     }
 
-    /// Tells connections that wait for older events of a lane that these have come into memory.
-    fn continue_reading(&self, round: &mut Round) {
+    /// Tells connections that wait for older events of a lane that these have come into memory, or that
+    /// the lane can be read from now on.
+    fn continue_reading(&self, backplane: &dyn Backplane, round: &mut Round) {
         self.signal.take_loaded(&mut round.lanes);
         if round.lanes.is_empty() {
             return;
         }
-        let hub = self.hub.lock();
+        let mut hub = self.hub.lock();
+        for lane in &round.lanes {
+            catch_up_with(&mut hub, *lane, backplane, &mut round.touched);
+        }
+        flush(&mut round.touched);
         for connection in hub.handles() {
             let goes_on = connection.with_feed(|feed| {
                 // All are told, not only as many as it takes to find one.
@@ -178,6 +186,23 @@ struct Round {
 fn flush(touched: &mut Vec<Arc<Connection>>) {
     for connection in touched.drain(..) {
         connection.flush_from_outside();
+    }
+}
+
+/// Where a lane ends before the place from which it was handed out, each connection reads it by itself.
+fn catch_up_with(
+    hub: &mut Hub<Arc<Connection>>,
+    lane: Lane,
+    backplane: &dyn Backplane,
+    touched: &mut Vec<Arc<Connection>>,
+) {
+    if hub.ends_at(lane, backplane.head(lane)) {
+        let anywhere = Place::default();
+        for connection in hub.handles() {
+            if connection.with_feed(|feed| feed.fall_behind(lane, anywhere)) {
+                touched.push(Arc::clone(connection));
+            }
+        }
     }
 }
 

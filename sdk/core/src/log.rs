@@ -5,6 +5,7 @@
 
 mod copy;
 pub mod shared;
+mod tears;
 
 pub use copy::{Copied, Entry};
 
@@ -19,6 +20,7 @@ use crate::lane::{Epoch, Lane, Offset, Place};
 use crate::link::{Wire, encode_event};
 use crate::message::{Delivery, Gap, Position};
 use crate::socketio::Namespace;
+use tears::Tears;
 
 /// How much a lane keeps. Whichever limit is reached first lets the oldest events go.
 #[derive(Debug, Clone)]
@@ -153,6 +155,13 @@ pub enum Read {
     Later,
 }
 
+/// A read that goes on: from after which place, up to which one, and what is lost before it.
+struct Reading {
+    from: Offset,
+    until: Option<Offset>,
+    gap: Option<(Offset, Offset)>,
+}
+
 /// What is known of a producer in one lane.
 #[derive(Debug, Clone, Copy)]
 struct Producer {
@@ -178,6 +187,8 @@ pub struct LaneLog {
     /// Whether what is not retained here is retained nowhere.
     whole: bool,
     head: Offset,
+    /// What is lost before the head, of a [copy](Self::copy_of).
+    tears: Tears,
     producers: HashMap<Arc<str>, Producer>,
     /// When producers were last swept, in milliseconds since the Unix epoch.
     swept: u64,
@@ -200,6 +211,7 @@ impl LaneLog {
             floor: start,
             whole: true,
             head: start,
+            tears: Tears::default(),
             producers: HashMap::new(),
             swept: now_us / 1000,
         }
@@ -306,29 +318,34 @@ impl LaneLog {
             }
             self.events.pop_front();
         }
+        self.tears.end_by(self.floor);
     }
 
     /// Reads up to `limit` events after `after` into `out`, oldest first, and tells the gap if some
-    /// events after that place are no longer there. A place with epoch and offset zero stands for
-    /// the oldest event retained and never gives a gap. Only a [copy](Self::copy_of) ever answers
-    /// [`Read::Later`].
+    /// events after that place are no longer there: it lies before all that was read. A place with
+    /// epoch and offset zero stands for the oldest event retained. Only a [copy](Self::copy_of) ever
+    /// answers [`Read::Later`], or ends a read before a [tear](Self::tear); the next read tells that.
     pub fn read(&self, after: Place, limit: usize, out: &mut Vec<Arc<LoggedEvent>>) -> Read {
         let continues = after.epoch == self.epoch;
         let here = continues && after.offset >= self.floor;
         if !self.whole && !here {
             return Read::Later;
         }
-        let from = if continues { after.offset.max(self.floor) } else { self.floor };
-        let first = self.first_after(from);
-        out.extend(self.events.iter().skip(first).take(limit).cloned());
-        let lost = if continues { after.offset < self.floor } else { after != Place::default() };
-        Read::Done(lost.then_some(Gap {
-            lane: self.lane,
-            from: after.offset,
-            to: self.floor,
-            epoch: self.epoch,
-            replay_for: None,
-        }))
+        let is_lost = if continues { !here } else { after != Place::default() };
+        let mut reading = Reading {
+            from: if here { after.offset } else { self.floor },
+            until: None,
+            gap: is_lost.then_some((after.offset, self.floor)),
+        };
+        if !self.tears.is_empty() {
+            self.cross_tears(&mut reading);
+        }
+        let first = self.first_after(reading.from);
+        let wanted =
+            |logged: &&Arc<LoggedEvent>| reading.until.is_none_or(|until| logged.offset <= until);
+        out.extend(self.events.iter().skip(first).take(limit).take_while(wanted).cloned());
+        let (lane, epoch) = (self.lane, self.epoch);
+        Read::Done(reading.gap.map(|(from, to)| Gap { lane, from, to, epoch, replay_for: None }))
     }
 
     /// Which event is the first after `from`. Readers are mostly at the end: it is looked for there

@@ -218,8 +218,8 @@ impl Subscriptions {
             let Some(place) = cursor.get(*lane) else { continue };
             match self.cursor.get(*lane) {
                 None => self.cursor.set(*lane, place),
-                Some(known) if known.epoch != place.epoch => {}
-                Some(known) if known.offset < place.offset => {
+                // Of another history what lies before that place may still be to come, too.
+                Some(known) if known.epoch != place.epoch || known.offset < place.offset => {
                     subscription.starts.push((*lane, place.offset));
                 }
                 Some(known) => cursor.set(*lane, known),

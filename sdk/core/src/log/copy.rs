@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::tears::Tears;
 use super::{LaneLog, LoggedEvent, Retention};
 use crate::event::Event;
 use crate::lane::{Lane, Offset, Place};
@@ -43,6 +44,7 @@ impl LaneLog {
             floor: head.offset,
             whole: false,
             head: head.offset,
+            tears: Tears::default(),
             producers: HashMap::new(),
             swept: 0,
         }
@@ -55,6 +57,7 @@ impl LaneLog {
             return Copied::Known;
         }
         let previous = std::mem::replace(&mut self.head, entry.offset);
+        self.tears.mend(entry.offset);
         if entry.moved_from.is_some_and(|place| self.has(place)) {
             return Copied::Known;
         }
@@ -95,6 +98,11 @@ impl LaneLog {
     /// Whether the event at this place is here.
     pub fn has(&self, offset: Offset) -> bool {
         self.events.binary_search_by_key(&offset, |logged| logged.offset).is_ok()
+    }
+
+    /// Where the last event that is here stands.
+    pub fn last(&self) -> Option<Offset> {
+        self.events.back().map(|logged| logged.offset)
     }
 
     /// The events that are here and not older than `since_ms` (milliseconds since the Unix

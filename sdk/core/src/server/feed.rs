@@ -1,22 +1,20 @@
 //! What one connection still has to get.
 
+mod catching_up;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::ledger::{Ledger, Mark};
-use super::log_reader::LogReader;
 use super::outbox::Outbox;
 use crate::event::Priority;
 use crate::lane::{Cursor, Lane, Offset, Place};
-use crate::link::{Wire, encode_event, encode_notice};
-use crate::log::{LoggedEvent, Read};
-use crate::message::{Delivery, Gap, ServerMessage, SubId};
+use crate::link::{Wire, encode_notice};
+use crate::log::LoggedEvent;
+use crate::message::{ServerMessage, SubId};
 use crate::pattern::Pattern;
 use crate::socketio::Namespace;
-
-/// How many events are read from the log at once while a connection catches up.
-const READ_AHEAD: usize = 64;
 
 /// How much may wait for one connection.
 #[derive(Debug, Clone)]
@@ -250,8 +248,14 @@ impl Feed {
             Ok(at) => {
                 let flow = &mut self.flows[at];
                 // Nobody asked for what lies between: the next subscription begins after it.
-                if flow.mode == Mode::Live && flow.place.offset < now.offset {
-                    flow.place = now;
+                let is_ahead = now.epoch == flow.place.epoch && now.offset > flow.place.offset;
+                match flow.mode {
+                    Mode::Live if is_ahead => flow.place = now,
+                    // What only the next subscription would have matched was not offered either.
+                    Mode::Dropping(until) if is_ahead => {
+                        flow.mode = Mode::Dropping(until.max(now.offset));
+                    }
+                    _ => {}
                 }
                 flow.place
             }
@@ -375,18 +379,6 @@ impl Feed {
         self.not_live == 0
     }
 
-    /// Queues what the log has for lanes that are not live, most urgent first, as far as the queues
-    /// have room; lanes that reach the end of the log become live.
-    pub fn catch_up(&mut self, log: &(impl LogReader + ?Sized)) {
-        for priority in Priority::URGENT_FIRST {
-            for at in 0..self.flows.len() {
-                if self.flows[at].lane.priority() == priority {
-                    self.catch_up_flow(at, log);
-                }
-            }
-        }
-    }
-
     /// Queues notices of how far each live lane has come, for lanes that have moved since the last
     /// notice; `head` tells up to where the host has offered events. The client's cursor then
     /// stays near the head even where nothing matches.
@@ -415,129 +407,6 @@ impl Feed {
         }
     }
 
-    fn catch_up_flow(&mut self, at: usize, log: &(impl LogReader + ?Sized)) {
-        while self.flows[at].can_catch_up() && self.has_room(self.flows[at].lane.priority()) {
-            let lane = self.flows[at].lane;
-            if let Some(next) = self.replays.iter().position(|replay| replay.lane == lane) {
-                self.flows[at].awaits = !self.continue_replay(next, log);
-            } else if let Mode::Dropping(until) = self.flows[at].mode {
-                self.end_dropping(at, until);
-            } else {
-                self.continue_flow(at, log);
-            }
-        }
-    }
-
-    /// Tells what a full `low` queue made us drop, and goes on live.
-    fn end_dropping(&mut self, at: usize, until: Offset) {
-        let flow = &mut self.flows[at];
-        let gap = Gap {
-            lane: flow.lane,
-            from: flow.place.offset,
-            to: until,
-            epoch: flow.place.epoch,
-            replay_for: None,
-        };
-        flow.place.offset = until;
-        flow.mode = Mode::Live;
-        self.not_live -= 1;
-        self.tell_gap(gap);
-    }
-
-    fn continue_flow(&mut self, at: usize, log: &(impl LogReader + ?Sized)) {
-        let lane = self.flows[at].lane;
-        let mut events = Vec::new();
-        match log.read(lane, self.flows[at].place, READ_AHEAD, &mut events) {
-            Read::Done(None) => {}
-            Read::Done(Some(gap)) => {
-                self.flows[at].place = Place { epoch: gap.epoch, offset: gap.to };
-                self.tell_gap(gap);
-            }
-            Read::Later => {
-                self.flows[at].awaits = true;
-                return;
-            }
-        }
-        if events.is_empty() {
-            self.flows[at].mode = Mode::Live;
-            self.not_live -= 1;
-            return;
-        }
-        for logged in events {
-            let priority = logged.event().priority;
-            if !fits(&self.outbox, &self.config, priority, 0) {
-                return;
-            }
-            let name = &logged.event().name;
-            if self.subscriptions.iter().any(|(_, pattern)| pattern.matches(name))
-                && !self.hides(name)
-            {
-                let frame = logged.frame(self.wire, &self.config.namespace).clone();
-                self.outbox.push_event(priority, frame, Some(mark(&logged)));
-                self.stats.events[priority as usize] += 1;
-                self.stats.recovered += 1;
-            }
-            self.flows[at].place.offset = logged.offset();
-        }
-    }
-
-    /// Returns false if what comes next is not in memory yet.
-    fn continue_replay(&mut self, index: usize, log: &(impl LogReader + ?Sized)) -> bool {
-        let replay = &self.replays[index];
-        let (sub, lane) = (replay.sub, replay.lane);
-        let mut events = Vec::new();
-        match log.read(lane, replay.after, READ_AHEAD, &mut events) {
-            Read::Done(None) => {}
-            Read::Done(Some(mut gap)) => {
-                gap.replay_for = Some(sub);
-                self.replays[index].after = Place { epoch: gap.epoch, offset: gap.to };
-                self.tell_gap(gap);
-            }
-            Read::Later => return false,
-        }
-        let replay = &mut self.replays[index];
-        let mut finished = events.is_empty();
-        if finished && replay.after.offset < replay.until {
-            let until = Place { offset: replay.until, ..replay.after };
-            if !log.reaches(lane, until) {
-                return false;
-            }
-        }
-        for logged in events {
-            if logged.offset() > replay.until {
-                finished = true;
-                break;
-            }
-            let priority = logged.event().priority;
-            if !fits(&self.outbox, &self.config, priority, 0) {
-                return true;
-            }
-            let name = &logged.event().name;
-            let hidden = self.hidden.iter().any(|prefix| name.starts_with(&**prefix));
-            if replay.pattern.matches(name) && !hidden {
-                let delivery = Delivery { replay_for: Some(sub), ..logged.delivery().clone() };
-                let frame = encode_event(self.wire, &self.config.namespace, &delivery);
-                self.outbox.push_event(priority, frame, None);
-                self.stats.events[priority as usize] += 1;
-                self.stats.recovered += 1;
-            }
-            replay.after.offset = logged.offset();
-        }
-        if finished {
-            self.replays.remove(index);
-        }
-        true
-    }
-
-    fn tell_gap(&mut self, gap: Gap) {
-        self.stats.gaps += 1;
-        if let Some(frame) =
-            encode_notice(self.wire, &self.config.namespace, &ServerMessage::Gap(gap))
-        {
-            self.outbox.push_event(gap.lane.priority(), frame, None);
-        }
-    }
-
     fn has_room(&self, priority: Priority) -> bool {
         let limit = self.config.event_bytes[priority as usize];
         self.outbox.event_bytes(priority) <= limit / 2
@@ -559,60 +428,4 @@ fn fits(outbox: &Outbox, config: &FeedConfig, priority: Priority, len: usize) ->
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::{Event, Headers, Payload};
-    use crate::lane::Epoch;
-    use crate::log::{LaneLog, Retention};
-
-    #[test]
-    fn a_later_subscription_begins_at_the_present_of_its_lane() {
-        let mut feed = Feed::new(Wire::WsJson, Arc::new(FeedConfig::default()));
-        let lane = Lane::new(0, Priority::Normal);
-        let at = |offset| Place { epoch: Epoch(1), offset: Offset(offset) };
-        assert_eq!(feed.watch(lane, at(10)), at(10));
-        assert_eq!(feed.watch(lane, at(20)), at(20), "nothing of what lies between was asked for");
-        assert_eq!(feed.watch(lane, at(15)), at(20));
-        feed.fall_behind(lane, at(20));
-        assert_eq!(feed.watch(lane, at(30)), at(20), "what is still to be read comes first");
-    }
-
-    /// A log whose offsets are 1, 2, 3 and so on.
-    struct Numbers(LaneLog);
-
-    impl LogReader for Numbers {
-        fn read(
-            &self,
-            _: Lane,
-            after: Place,
-            limit: usize,
-            out: &mut Vec<Arc<LoggedEvent>>,
-        ) -> Read {
-            self.0.read(after, limit, out)
-        }
-    }
-
-    #[test]
-    fn a_replay_goes_as_far_as_the_connection_has_come_by_itself() {
-        let lane = Lane::new(0, Priority::Normal);
-        let at = |offset| Place { epoch: Epoch(1), offset: Offset(offset) };
-        let mut log = Numbers(LaneLog::new(lane, Epoch(1), Retention::default(), 0));
-        for _ in 0..5 {
-            let (name, id, headers) = ("a".into(), Arc::default(), Headers::NONE);
-            let (payload, priority) = (Payload::NULL, Priority::Normal);
-            log.0.append(1, Event { name, payload, id, priority, time: 0, headers }, None);
-        }
-        let mut feed = Feed::new(Wire::WsJson, Arc::new(FeedConfig::default()));
-        let pattern = Pattern::new("a").unwrap();
-        feed.subscribe(SubId(1), pattern.clone());
-        feed.resume(lane, at(3));
-        feed.catch_up(&log);
-        assert_eq!(feed.stats().recovered, 2, "4 and 5");
-        feed.subscribe(SubId(2), pattern.clone());
-        assert_eq!(feed.watch(lane, at(2)), at(5), "the host has come to 2 only");
-        feed.replay(SubId(2), pattern, lane, at(0), at(2));
-        feed.catch_up(&log);
-        assert_eq!(feed.stats().recovered, 2 + 5, "all five replayed, and nothing sent again");
-        assert!(feed.is_live());
-    }
-}
+mod tests;

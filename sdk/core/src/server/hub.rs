@@ -160,6 +160,19 @@ impl<S> Hub<S> {
         }
     }
 
+    /// The lane ends at `head`, as far as can be read. Returns whether the place of the lane was beyond
+    /// that, or in another history: it came from a clock that is fast, or what was there is gone. The
+    /// place is `head` from then on, and each connection has to
+    /// [read the log](super::Feed::fall_behind) by itself, for it may not have come so far.
+    pub fn ends_at(&mut self, lane: Lane, head: Place) -> bool {
+        let Some(known) = self.places.get_mut(lane.number() as usize) else { return false };
+        let is_beyond = known.epoch != head.epoch || known.offset > head.offset;
+        if is_beyond {
+            *known = head;
+        }
+        is_beyond
+    }
+
     /// Hands an event out: calls `deliver` once for each connection with a matching subscription.
     /// The events of a lane must come in order.
     pub fn forward(&mut self, logged: &LoggedEvent, deliver: impl FnMut(&S)) {
@@ -193,5 +206,26 @@ impl<S> Hub<S> {
         for count in &mut self.interest[partitions] {
             *count = if more { *count + 1 } else { count.saturating_sub(1) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Priority;
+    use crate::lane::{Epoch, Offset};
+
+    #[test]
+    fn a_place_that_the_lane_has_not_come_to_is_taken_back() {
+        let lane = Lane::new(0, Priority::Normal);
+        let at = |epoch, offset| Place { epoch: Epoch(epoch), offset: Offset(offset) };
+        let mut hub = Hub::<()>::new(Partitioning::new(1));
+        hub.set_place(lane, at(1, 20));
+        assert!(!hub.ends_at(lane, at(1, 20)) && !hub.ends_at(lane, at(1, 30)));
+        assert_eq!(hub.place(lane), at(1, 20), "what follows is still to be handed out");
+        assert!(hub.ends_at(lane, at(1, 10)));
+        assert_eq!(hub.place(lane), at(1, 10));
+        assert!(hub.ends_at(lane, at(2, 15)), "another history");
+        assert_eq!(hub.place(lane), at(2, 15));
     }
 }

@@ -132,6 +132,23 @@ fn gaps_are_told_to_those_concerned() {
 }
 
 #[test]
+fn a_subscription_made_in_another_history_gets_nothing_from_before_it() {
+    let (mut world, io) = World::connected(config());
+    world.subscribed(io, 1, "a.*", 50);
+    world.subscribe(2, "a.b");
+    // The lane has begun again; what this connection lacks of that is still to come.
+    let place = Place { epoch: Epoch(2), offset: Offset(8) };
+    let cursor = [(lane(), place)].into_iter().collect();
+    world.say(io, ServerMessage::Subscribed { id: SubId(2), cursor });
+    world.say(io, ServerMessage::Gap(Gap { epoch: Epoch(2), ..gap(50, 6) }));
+    world.say(io, event("a.b", 7));
+    world.say(io, event("a.b", 9));
+    let events = world.events();
+    assert_eq!(events[0].1, [1], "7 was there before the second subscription");
+    assert_eq!(events[1].1, [1, 2]);
+}
+
+#[test]
 fn ending_a_subscription_forgets_its_lanes() {
     let (mut world, io) = World::connected(config());
     world.subscribed(io, 1, "a.*", 5);

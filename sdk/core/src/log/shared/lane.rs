@@ -1,27 +1,23 @@
 //! One lane: what is known of it, its copy, and what the copy lacks.
 
+mod mending;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
 
 use crate::lane::{Epoch, Lane, Offset, Place};
 use crate::log::{Copied, Entry, LaneLog, Retention};
 use crate::time::Time;
 
+use self::mending::{Mended, PuttingBack};
+use super::histories::Histories;
 use super::published::Kept;
 use super::writing::Writing;
 use super::{
-    Append, AppendedNotice, Chunk, Direction, Now, Outcome, Published, Request, Standing, encode,
+    Append, AppendedNotice, Chunk, Direction, Now, Outcome, Published, Request, Settings, Standing,
 };
 
 /// How many events one read gets at most.
 pub(super) const CHUNK: usize = 500;
-
-/// How far back a failover can have lost something. Replication lags by far less.
-const WINDOW: Duration = Duration::from_secs(60);
-
-/// How many events one request puts back.
-const BATCH: usize = 128;
 
 /// What is known here of one lane.
 #[derive(Debug)]
@@ -45,23 +41,30 @@ pub(super) struct LaneState<T> {
     reached: Option<Place>,
     /// The store may lack events that are known here: to be put back before anything else.
     pub(super) lost: bool,
-    /// The head of the copy when everything known had been put back.
-    mended: Option<Offset>,
+    /// Where the store ended when it was found to lack something.
+    ends_at: Option<Place>,
+    /// Everything known here was put back, and nothing was heard since of what the copy ends with.
+    mended: Option<Mended>,
     /// What is being put back, the batch that is on its way first.
     putting_back: Option<PuttingBack>,
     /// Not before this is it tried again to put something back.
     pub(super) put_back_at: Option<Time>,
     pub(super) loading: Loading,
+    pub(super) histories: Histories,
     pub(super) writing: Writing<T>,
     kept: Kept,
+    /// Where events will come that are here already, for their publishers have sent them again; and
+    /// where those are.
+    again: BTreeMap<Offset, Offset>,
     /// Where events stand that cannot be understood, to be told.
     pub(super) unreadable: Vec<Offset>,
 }
 
-#[derive(Debug)]
-struct PuttingBack {
-    rest: BTreeMap<Offset, Published>,
-    count: u64,
+/// How a copy stands while the store is asked where the lane does.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stood {
+    place: Place,
+    is_mended: bool,
 }
 
 /// How far back somebody wants to read what is not in memory.
@@ -97,12 +100,15 @@ impl<T> LaneState<T> {
             seeking: None,
             reached: None,
             lost: false,
+            ends_at: None,
             mended: None,
             putting_back: None,
             put_back_at: None,
             loading: Loading::default(),
+            histories: Histories::default(),
             writing: Writing::default(),
             kept: Kept::default(),
+            again: BTreeMap::new(),
             unreadable: Vec::new(),
         }
     }
@@ -128,22 +134,39 @@ impl<T> LaneState<T> {
     }
 
     /// The head of the copy.
-    pub(super) fn copied(&self) -> Option<Place> {
+    fn copied(&self) -> Option<Place> {
         self.log.as_ref().map(LaneLog::head)
     }
 
-    /// The lane stands there. `before` is where the copy stood when that was asked.
+    /// Whether it has to be asked whether the history of `place` is over.
+    pub(super) fn doubts(&mut self, place: Place) -> bool {
+        let Some(here) = self.copied() else { return false };
+        self.histories.doubts(place, here.epoch)
+    }
+
+    /// Whether readers wait to know that, and it was not asked yet.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.histories.is_waited_for()
+    }
+
+    /// How the copy stands.
+    pub(super) fn stood(&self) -> Option<Stood> {
+        Some(Stood { place: self.copied()?, is_mended: self.mended.is_some() })
+    }
+
+    /// The lane stands there. `before` is how the copy stood when that was asked.
     pub(super) fn stands(
         &mut self,
+        now: Now,
         standing: Standing,
-        before: Option<Place>,
-        retention: &Retention,
+        before: Option<Stood>,
+        settings: &Settings,
     ) -> Found {
         let Standing { head, floor } = standing;
         let same = |place: &Place| place.epoch == head.epoch;
-        if before.filter(same).is_some_and(|before| before.offset > head.offset) {
-            self.lost = true;
-            return Found::Same;
+        let ahead = |before: &Stood| same(&before.place) && before.place.offset > head.offset;
+        if let Some(before) = before.filter(ahead) {
+            return self.lacks(now, head, before, settings);
         }
         let copied = self.copied();
         if copied.filter(same).is_some_and(|here| here.offset < head.offset) {
@@ -154,10 +177,14 @@ impl<T> LaneState<T> {
             return Found::Same;
         }
         // Another history, or the events after the copy's head are gone.
+        if let Some(here) = copied {
+            self.histories.is_over(here.epoch, head.epoch);
+        }
         let start = Place { epoch: head.epoch, offset: floor };
-        let mut copy = LaneLog::copy_of(self.lane, start, retention.clone());
+        let mut copy = LaneLog::copy_of(self.lane, start, settings.retention.clone());
         copy.put_in_front(0, Vec::new(), Some(floor));
         self.log = Some(copy);
+        self.mended = None;
         self.hole = true;
         Found::Again
     }
@@ -173,6 +200,7 @@ impl<T> LaneState<T> {
         self.log = None;
         self.hole = false;
         (self.sought, self.reached) = (None, None);
+        self.again.clear();
         self.mended = None;
         self.loading.wanted = None;
     }
@@ -195,10 +223,12 @@ impl<T> LaneState<T> {
                 break;
             }
             if event.previous < head {
+                // What comes may be here already, at a place that the store has lost.
                 self.lost = true;
+                break;
             }
             match event.entry(self.lane) {
-                Some(entry) => news += copy(log, now, entry),
+                Some(entry) => news += copy(log, &mut self.again, now, entry),
                 None => self.unreadable.push(event.offset),
             }
         }
@@ -217,13 +247,16 @@ impl<T> LaneState<T> {
             self.hole = true;
             return 0;
         }
-        if !chunk.there && after.offset > chunk.floor && self.mended != Some(after.offset) {
-            self.lost = true;
+        if chunk.there {
+            self.mended = None;
+        } else if after.offset > chunk.floor {
+            let is_mended = self.mended.as_ref().is_some_and(|m| m.copied == after.offset);
+            self.lost |= !is_mended;
         }
         let mut news = 0;
         for (offset, entry) in chunk.entries {
             match entry {
-                Some(entry) => news += copy(log, now, entry),
+                Some(entry) => news += copy(log, &mut self.again, now, entry),
                 None => self.unreadable.push(offset),
             }
         }
@@ -258,6 +291,14 @@ impl<T> LaneState<T> {
         Some((after, self.read(Direction::After, after.offset)))
     }
 
+    /// That could not be read.
+    pub(super) fn filling_failed(&mut self) {
+        self.filling = false;
+        self.hole = true;
+        // It is found out anew what is missing: that may have changed.
+        self.mended = None;
+    }
+
     fn read(&self, direction: Direction, from: Offset) -> Request {
         Request::Read { lane: self.lane, direction, from, limit: CHUNK }
     }
@@ -277,16 +318,31 @@ impl<T> LaneState<T> {
         missing.then(|| (floor, self.read(Direction::UpTo, floor.offset)))
     }
 
-    /// Takes in older events, which were read up to `upto`.
-    pub(super) fn read_upto(&mut self, now: Now, upto: Place, chunk: Chunk) {
-        let Some(log) = &mut self.log else { return };
-        // The copy was begun again meanwhile, or belongs to another history.
-        if log.head().epoch != chunk.head.epoch || log.floor() != upto || log.is_whole() {
-            return;
+    /// Takes in older events, which were read up to `upto`. Returns false if that cannot be done yet.
+    pub(super) fn read_upto(&mut self, now: Now, upto: Place, chunk: Chunk) -> bool {
+        let Some(log) = &mut self.log else { return true };
+        // The copy was begun again meanwhile.
+        if log.floor() != upto || log.is_whole() {
+            return true;
+        }
+        if upto.epoch != chunk.head.epoch {
+            // The store has another history: that is found out first.
+            return false;
+        }
+        // The event that the copy began with, known here by its place alone, is not there.
+        let is_torn = upto.offset == log.start() && !chunk.there && upto.offset > chunk.floor;
+        if is_torn {
+            if chunk.head.offset < upto.offset {
+                // It may still be put back there.
+                return false;
+            }
+            let last = chunk.entries.first().map_or(chunk.floor, |(offset, _)| *offset);
+            log.tear(last, upto.offset);
         }
         let start = (!chunk.is_full).then_some(chunk.floor);
         let entries = chunk.entries.into_iter().rev().filter_map(|(_, entry)| entry).collect();
         log.put_in_front(millis(now), entries, start);
+        true
     }
 
     /// What became of the batch that was published.
@@ -308,11 +364,6 @@ impl<T> LaneState<T> {
         self.given
     }
 
-    /// Whether anything was published here that a failover may have lost.
-    pub(super) fn has_published(&self) -> bool {
-        !self.kept.is_empty()
-    }
-
     /// The request that appends the batch.
     pub(super) fn append(&self, now: Now, takeover: Option<Time>) -> Request {
         let batch = &self.writing.batch;
@@ -331,73 +382,19 @@ impl<T> LaneState<T> {
         let (lane, known, given) = (self.lane, self.known, self.given);
         Request::Append(Append { lane, known, given, new_epoch, putting_back, takeover, events })
     }
-
-    /// Begins to put back all that is known here of the lane's last minute, or goes on with it.
-    /// `None` if nothing is left.
-    pub(super) fn put_back(&mut self, now: Now, takeover: Option<Time>) -> Option<Request> {
-        if self.putting_back.is_none() {
-            let rest = self.recent(now);
-            // Set again by what is heard meanwhile.
-            self.lost = false;
-            self.putting_back = Some(PuttingBack { rest, count: 0 });
-        }
-        let rest = &self.putting_back.as_ref()?.rest;
-        let batch: Vec<_> =
-            rest.iter().take(BATCH).map(|(at, event)| (event.clone(), Some(*at))).collect();
-        if batch.is_empty() {
-            return None;
-        }
-        Some(self.append_of(now, takeover, true, batch))
-    }
-
-    pub(super) const fn is_putting_back(&self) -> bool {
-        self.putting_back.is_some()
-    }
-
-    /// What became of the batch that was put back; goes on with the next.
-    pub(super) fn batch_put_back(&mut self, outcomes: &[Outcome]) {
-        let Some(putting_back) = &mut self.putting_back else { return };
-        for outcome in outcomes {
-            putting_back.rest.pop_first();
-            putting_back.count += u64::from(matches!(outcome, Outcome::Fresh(_)));
-        }
-    }
-
-    /// Everything known here is in the store again. Returns how many events were put back.
-    pub(super) fn all_put_back(&mut self) -> u64 {
-        self.mended = self.copied().map(|place| place.offset);
-        self.hole = self.log.is_some();
-        self.putting_back.take().map_or(0, |putting_back| putting_back.count)
-    }
-
-    /// Not everything could be put back.
-    pub(super) fn put_back_failed(&mut self, at: Time) {
-        self.putting_back = None;
-        self.lost = true;
-        self.put_back_at = Some(at);
-    }
-
-    /// What is known here of the lane's last minute: what was read, and what was published here.
-    fn recent(&self, now: Now) -> BTreeMap<Offset, Published> {
-        let since = now.unix_micros.saturating_sub(WINDOW.as_micros() as u64);
-        let epoch = self.known.epoch;
-        let mut recent = self.kept.recent(epoch, Offset(since));
-        let log = self.log.as_ref().filter(|log| log.head().epoch == epoch);
-        for logged in log.into_iter().flat_map(|log| log.recent(since / 1000)) {
-            if let Some((producer, number)) = logged.publisher() {
-                recent.entry(logged.offset()).or_insert_with(|| Published {
-                    producer: Arc::clone(producer),
-                    number: *number,
-                    event: encode(logged.event()).into(),
-                });
-            }
-        }
-        recent
-    }
 }
 
 /// Adds an entry to a copy. Returns how many are new.
-fn copy(log: &mut LaneLog, now: Now, entry: Entry) -> u64 {
+fn copy(
+    log: &mut LaneLog,
+    again: &mut BTreeMap<Offset, Offset>,
+    now: Now,
+    mut entry: Entry,
+) -> u64 {
+    if !again.is_empty() {
+        entry.moved_from = again.remove(&entry.offset).or(entry.moved_from);
+        again.retain(|offset, _| *offset > entry.offset);
+    }
     u64::from(log.copy(millis(now), entry) == Copied::New)
 }
 

@@ -12,6 +12,7 @@
 //! how the store is reached or in which words it is spoken to.
 
 mod format;
+mod histories;
 mod lane;
 mod partition;
 mod published;

@@ -48,6 +48,11 @@ impl Kept {
         self.events.is_empty()
     }
 
+    /// The last of this epoch.
+    pub(super) fn last(&self, epoch: Epoch) -> Option<Offset> {
+        self.events.back().filter(|_| epoch == self.epoch).map(|(offset, _)| *offset)
+    }
+
     /// What was published here since `since` in this epoch.
     pub(super) fn recent(&self, epoch: Epoch, since: Offset) -> BTreeMap<Offset, Published> {
         if epoch != self.epoch {

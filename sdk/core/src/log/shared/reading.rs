@@ -87,6 +87,13 @@ impl Reading {
         self.phase = Phase::Paused(now + self.pause.after_failure());
     }
 
+    /// It is compared with the store now, if it is heard at all.
+    pub(super) fn check_now(&mut self, now: Time) {
+        if self.is_following() {
+            self.phase = Phase::Following { check_at: now };
+        }
+    }
+
     /// Something has changed: what failed may work now.
     pub(super) fn hurry(&mut self, now: Time) {
         if matches!(self.phase, Phase::Paused(_)) {

@@ -64,7 +64,7 @@ impl<T> Partition<T> {
         let state = &mut self.lanes[priority as usize];
         if state.known.epoch == head.epoch && state.known.offset > head.offset {
             state.known = head;
-            state.lost = true;
+            state.is_lacking(head);
         }
         self.advance(now);
     }

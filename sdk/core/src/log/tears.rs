@@ -1,0 +1,158 @@
+//! Where a copy knows that something is lost, but not what.
+
+use super::{LaneLog, Reading};
+use crate::lane::Offset;
+
+/// How many tears are told apart; each takes a failover, and everybody who knew what it lost.
+const TEARS: usize = 16;
+
+/// Something after `after`, and up to `to`, is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tear {
+    after: Offset,
+    to: Offset,
+}
+
+/// The tears of a copy, in order.
+#[derive(Debug, Default)]
+pub(super) struct Tears(Vec<Tear>);
+
+impl Tears {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The event at this place is there, and with it all that there is before it.
+    pub(super) fn mend(&mut self, offset: Offset) {
+        for tear in self.0.iter_mut().filter(|tear| tear.after < offset && offset <= tear.to) {
+            tear.after = offset;
+        }
+        self.0.retain(|tear| tear.after < tear.to);
+    }
+
+    /// Nothing up to this place is retained any more: that is told instead.
+    pub(super) fn end_by(&mut self, floor: Offset) {
+        if !self.0.is_empty() {
+            self.0.retain(|tear| tear.to > floor);
+        }
+    }
+}
+
+impl LaneLog {
+    /// Something after `after`, and up to `to`, is lost where this log is copied from, and nobody
+    /// knows any more what it was. Who reads past it is told by a gap.
+    pub fn tear(&mut self, after: Offset, to: Offset) {
+        let tears = &mut self.tears.0;
+        let at = tears.partition_point(|tear| tear.to <= to);
+        tears.insert(at, Tear { after, to });
+        if tears.len() > TEARS {
+            // What lies between them counts as lost, too.
+            tears[1].after = tears[0].after;
+            tears.remove(0);
+        }
+    }
+
+    /// A read tells the tears it begins with, and ends before the next.
+    pub(super) fn cross_tears(&self, reading: &mut Reading) {
+        for tear in &self.tears.0 {
+            if tear.to <= reading.from {
+                continue;
+            }
+            let next = self.events.get(self.first_after(reading.from));
+            if next.is_some_and(|logged| logged.offset <= tear.after) {
+                reading.until = Some(tear.after);
+                return;
+            }
+            let from = reading.gap.map_or(reading.from, |(from, _)| from);
+            reading.gap = Some((from, tear.to));
+            reading.from = tear.to;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::event::{Event, Headers, Payload, Priority};
+    use crate::lane::{Epoch, Lane, Place};
+    use crate::log::{Entry, Read, Retention};
+
+    fn entry(offset: u64) -> Entry {
+        let event = Event {
+            name: "a".into(),
+            payload: Payload::NULL,
+            id: Arc::default(),
+            priority: Priority::Normal,
+            time: 1000,
+            headers: Headers::NONE,
+        };
+        Entry { offset: Offset(offset), event, producer: None, moved_from: None }
+    }
+
+    fn place(offset: u64) -> Place {
+        Place { epoch: Epoch(3), offset: Offset(offset) }
+    }
+
+    /// A copy that has come to `head`.
+    fn copy(head: u64, events: &[u64], retention: Retention) -> LaneLog {
+        let mut log = LaneLog::copy_of(Lane::new(0, Priority::Normal), place(head), retention);
+        for offset in events {
+            log.copy(1000, entry(*offset));
+        }
+        log
+    }
+
+    /// The offsets read after a place, and the gap before them.
+    fn read(log: &LaneLog, after: u64) -> (Vec<u64>, Option<(u64, u64)>) {
+        let mut out = Vec::new();
+        let Read::Done(gap) = log.read(place(after), 100, &mut out) else { panic!("it is here") };
+        let offsets = out.iter().map(|logged| logged.offset.0).collect();
+        (offsets, gap.map(|gap| (gap.from.0, gap.to.0)))
+    }
+
+    #[test]
+    fn who_reads_past_a_tear_is_told_where_it_is() {
+        let mut log = copy(10, &[20, 30], Retention::default());
+        log.tear(Offset(30), Offset(40));
+        log.copy(1000, entry(50));
+        assert_eq!(read(&log, 10), (vec![20, 30], None), "first what is there");
+        assert_eq!(read(&log, 30), (vec![50], Some((30, 40))));
+        assert_eq!(read(&log, 35), (vec![50], Some((35, 40))));
+        assert_eq!(read(&log, 40), (vec![50], None));
+    }
+
+    #[test]
+    fn a_tear_at_the_end_is_told_before_anything_comes() {
+        let mut log = copy(10, &[], Retention::default());
+        log.tear(Offset(10), Offset(20));
+        log.tear(Offset(20), Offset(30));
+        assert_eq!(read(&log, 10), (vec![], Some((10, 30))), "two of them are one gap");
+        assert_eq!(read(&log, 30), (vec![], None));
+    }
+
+    #[test]
+    fn what_comes_after_all_mends_it() {
+        let mut log = copy(10, &[], Retention::default());
+        log.tear(Offset(10), Offset(20));
+        log.copy(1000, entry(20));
+        assert_eq!(read(&log, 10), (vec![20], None));
+        assert!(log.tears.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_retained_is_told_instead_and_their_number_is_bounded() {
+        let mut log = copy(10, &[], Retention { max_events: 1, ..Retention::default() });
+        log.tear(Offset(10), Offset(20));
+        log.copy(1000, entry(30));
+        log.copy(1000, entry(40));
+        assert!(log.tears.is_empty());
+        assert_eq!(read(&log, 10), (vec![40], Some((10, 30))));
+        for to in 1..100 {
+            log.tear(Offset(40 + 10 * to), Offset(45 + 10 * to));
+        }
+        assert_eq!(log.tears.0.len(), TEARS);
+        assert_eq!(log.tears.0[0].after, Offset(50), "the oldest became one");
+    }
+}
