@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Lives the worlds that the environment asks for: one that is told (`TIDINGS_SEED`), so many
-/// (`TIDINGS_SEEDS`), or the `usual` number of them on all processors. Fails with the first that fails.
+/// Lives the worlds that the environment asks for: one that is told (`TIDINGS_SEED`), so many or those of a
+/// range (`TIDINGS_SEEDS`, such as `500..1000`), or the `usual` number of them on all processors. Fails with the first that fails.
 /// Returns how many there were and what has happened in all; `None` if it was only one.
 ///
 /// `test` is the target that sees a seed again; `live` is given a seed and whether to tell of it.
@@ -20,8 +20,8 @@ pub(crate) fn live_all<T: AddAssign + Default + Debug + Send>(
         println!("seed {seed}: {:?}", live(seed, true));
         return None;
     }
-    let seeds = number_from("TIDINGS_SEEDS").unwrap_or(usual);
-    let next = AtomicU64::new(0);
+    let (first, seeds) = range_from("TIDINGS_SEEDS").unwrap_or((0, usual));
+    let next = AtomicU64::new(first);
     let total = Mutex::new(T::default());
     let work = || {
         loop {
@@ -49,6 +49,7 @@ pub(crate) fn live_all<T: AddAssign + Default + Debug + Send>(
         }
     });
     let total = total.into_inner().unwrap();
+    let seeds = seeds.saturating_sub(first);
     println!("{seeds} seeds: {total:?}");
     Some((seeds, total))
 }
@@ -58,6 +59,16 @@ pub(crate) fn happened(least: u64, counts: &[(&str, u64)]) {
     for (what, count) in counts {
         assert!(*count >= least, "only {count} {what}, which should be {least} at least");
     }
+}
+
+/// Numbers from one up to another, which is not among them; from 0 if only that is there.
+fn range_from(variable: &str) -> Option<(u64, u64)> {
+    let text = std::env::var(variable).ok()?;
+    let (first, end) = text.split_once("..").unwrap_or(("0", &text));
+    let number = |text: &str| {
+        text.parse().unwrap_or_else(|_| panic!("{variable}={text} is neither a number nor a range"))
+    };
+    Some((number(first), number(end)))
 }
 
 fn number_from(variable: &str) -> Option<u64> {

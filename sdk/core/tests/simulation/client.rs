@@ -24,6 +24,8 @@ pub(crate) struct Seen {
     pub(crate) wanted: Cursor,
     /// Where the log stood when it began.
     pub(crate) began: Option<Cursor>,
+    /// The lanes in which that was said by a clock that is fast, while the Redis was away.
+    pub(crate) early: BTreeSet<Lane>,
     pub(crate) events: BTreeMap<Lane, Vec<(Offset, Event)>>,
     pub(crate) volatile: BTreeSet<Arc<str>>,
     pub(crate) gaps: Vec<(Lane, Offset, Offset)>,
@@ -122,7 +124,8 @@ impl Client {
         Command::Switch { ticket: Ticket(u64::from(self.next())), transport }
     }
 
-    pub(crate) fn notice(&mut self, notice: Notice) {
+    /// Takes a notice; no lane has come further than `latest` yet.
+    pub(crate) fn notice(&mut self, notice: Notice, latest: Offset) {
         match notice {
             Notice::Event { delivery, to } => {
                 for id in to.as_slice() {
@@ -152,6 +155,8 @@ impl Client {
             }
             Notice::Subscribed { id, cursor } => {
                 let seen = self.subscriptions.get_mut(&id).expect("a subscription there is");
+                let early = cursor.iter().filter(|(_, place)| place.offset > latest);
+                seen.early = early.map(|(lane, _)| lane).collect();
                 assert!(seen.began.replace(cursor).is_none(), "told once");
             }
             Notice::Published { ticket, result } => {

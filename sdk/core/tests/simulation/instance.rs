@@ -57,8 +57,8 @@ pub(crate) struct Instance {
     pub(crate) subscriptions: Vec<Option<(u64, usize)>>,
     partitioning: Partitioning,
     pub(crate) now: Time,
-    /// How many microseconds its clock is fast.
-    fast: u64,
+    /// How many microseconds its clock is fast, or slow.
+    fast: i64,
     known: usize,
     pub(crate) work: Vec<(usize, Work)>,
     pub(crate) outcome: Outcome,
@@ -69,7 +69,7 @@ impl Instance {
         partitioning: &Partitioning,
         settings: &Arc<Settings>,
         views: Vec<View>,
-        fast: u64,
+        fast: i64,
     ) -> Self {
         let numbers = 0..partitioning.count();
         Self {
@@ -85,14 +85,18 @@ impl Instance {
         }
     }
 
+    fn both_clocks(&self) -> Now {
+        let micros = BEGINNING + self.now.since_start().as_micros() as u64;
+        Now { time: self.now, unix_micros: micros.saturating_add_signed(self.fast) }
+    }
+
     /// Lets a partition's machine do something, and notes what it wants.
     pub(crate) fn with<R>(
         &mut self,
         partition: usize,
         act: impl FnOnce(&mut Partition<Token>, Now) -> R,
     ) -> R {
-        let micros = self.now.since_start().as_micros() as u64;
-        let now = Now { time: self.now, unix_micros: BEGINNING + micros + self.fast };
+        let now = self.both_clocks();
         let result = act(&mut self.machines[partition], now);
         while let Some(output) = self.machines[partition].poll_output() {
             match output {
@@ -124,8 +128,7 @@ impl Instance {
     }
 
     pub(crate) fn head(&self, lane: Lane) -> Place {
-        let micros = self.now.since_start().as_micros() as u64;
-        let now = Now { time: self.now, unix_micros: BEGINNING + micros + self.fast };
+        let now = self.both_clocks();
         self.machines[usize::from(lane.partition())].head(now, lane.priority())
     }
 

@@ -25,6 +25,10 @@ pub(crate) struct Entry {
     pub(crate) moved_from: Option<Offset>,
     /// A failover has lost it, and nobody has put it back at this place.
     pub(crate) lost: bool,
+    /// A failover has lost it; it may have been put back.
+    pub(crate) was_lost: bool,
+    /// It was lost together with all of its lane.
+    pub(crate) is_forgotten: bool,
     /// Whoever published it is still alive.
     pub(crate) publisher_lives: bool,
 }
@@ -35,6 +39,8 @@ pub(crate) struct Log {
     lanes: Vec<LaneLog>,
     /// Everything appended, retained or not.
     pub(crate) history: BTreeMap<Lane, Vec<Entry>>,
+    /// When lanes were lost as a whole, by the clock of their Redis.
+    pub(crate) forgot: BTreeMap<Lane, Vec<Offset>>,
     /// Something was appended that servers have not been told of yet.
     pub(crate) grown: bool,
     /// Publishes that were in the log already.
@@ -49,7 +55,8 @@ impl Log {
             .filter_map(Lane::from_number)
             .map(|lane| LaneLog::new(lane, Epoch(1), retention.clone(), BEGINNING))
             .collect();
-        Self { partitioning, lanes, history: BTreeMap::new(), grown: false, repeated: 0 }
+        let (history, forgot) = Default::default();
+        Self { partitioning, lanes, history, forgot, grown: false, repeated: 0 }
     }
 
     pub(crate) fn append(
@@ -72,6 +79,8 @@ impl Log {
                     seq,
                     moved_from: None,
                     lost: false,
+                    was_lost: false,
+                    is_forgotten: false,
                     publisher_lives: true,
                 };
                 self.history.entry(lane).or_default().push(entry);
@@ -131,12 +140,13 @@ impl Log {
         })
     }
 
-    /// What was ever appended and is there that a pattern matches.
+    /// What was ever appended that a pattern matches, and is there or was lost with its whole lane.
     pub(crate) fn matching(&self, pattern: &Pattern) -> impl Iterator<Item = (Lane, &Entry)> {
+        let is_known = |entry: &Entry| !entry.lost || entry.is_forgotten;
         self.history
             .iter()
             .flat_map(|(lane, entries)| entries.iter().map(|entry| (*lane, entry)))
-            .filter(|(_, entry)| !entry.lost && pattern.matches(&entry.event.name))
+            .filter(move |(_, entry)| is_known(entry) && pattern.matches(&entry.event.name))
     }
 }
 

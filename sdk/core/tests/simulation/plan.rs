@@ -7,8 +7,8 @@ use tidings_core::rng::Rng;
 use tidings_core::ws::Encoding;
 use tidings_core::{Priority, Time};
 
+use crate::faults::Fault;
 use crate::network::Cut;
-use crate::traffic::Fault;
 
 pub(crate) const NAMES: [&str; 6] = ["a.b", "a.c", "b.c", "c.d.e", "rooms.1.said", "rooms.2.said"];
 const PATTERNS: [&str; 8] = ["a.*", "**", "b.c", "c.**", "*.c", "rooms.1.*", "rooms.**", "**.said"];
@@ -116,6 +116,11 @@ impl Plan {
                 6 => Fault::Lag { lasts: notice },
                 7..9 => Fault::Block { server, lasts },
                 _ => Fault::DropSubscription { server },
+            };
+            let fault = match rng.below(40) {
+                0..5 => Fault::Move { lasts: notice },
+                5 => Fault::Forget { restarts: rng.chance(500) },
+                _ => fault,
             };
             faults.push((Time::from_start(at), partition, fault));
         }

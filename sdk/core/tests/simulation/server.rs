@@ -20,7 +20,7 @@ use tidings_core::{Cursor, Event, Lane, Partitioning, Pattern, Place, Priority, 
 use crate::backplane::{Backplane, lanes};
 use crate::instance::Token;
 use crate::network::Line;
-use crate::world::Sabotage;
+use crate::sabotage::Sabotage;
 
 const BATCH: usize = 128;
 /// How long a subscription waits until its partitions can be read.
@@ -321,8 +321,11 @@ impl Server {
         );
     }
 
-    /// Older events of lanes are in memory now.
-    pub(crate) fn loaded(&mut self, lanes: &BTreeSet<Lane>) {
+    /// Older events of lanes are in memory now, or they can be read from now on.
+    pub(crate) fn loaded(&mut self, lanes: &BTreeSet<Lane>, backplane: &Backplane) {
+        for lane in lanes {
+            self.stirred |= self.catch_up_with(*lane, backplane);
+        }
         for peer in self.peers.values_mut() {
             for lane in lanes {
                 self.stirred |= peer.feed.arrived(*lane);
@@ -358,7 +361,22 @@ impl Server {
         }
     }
 
+    /// Whether the lane ends before the place from which it was handed out: connections then read it by
+    /// themselves.
+    fn catch_up_with(&mut self, lane: Lane, backplane: &Backplane) -> bool {
+        let is_beyond = self.hub.ends_at(lane, backplane.head(lane));
+        if is_beyond {
+            for line in self.hub.handles() {
+                if let Some(peer) = self.peers.get_mut(line) {
+                    peer.feed.fall_behind(lane, Place::default());
+                }
+            }
+        }
+        is_beyond
+    }
+
     fn forward_lane(&mut self, lane: Lane, backplane: &Backplane) -> usize {
+        self.catch_up_with(lane, backplane);
         let Self { hub, peers, sabotage, .. } = self;
         let mut events = Vec::new();
         let reached = hub.place(lane);
@@ -398,7 +416,11 @@ impl Server {
     }
 
     /// Calls the connections whose time has come; returns those that are to be closed.
-    pub(crate) fn handle_timeout(&mut self, now: Time) -> Vec<(Line, Close)> {
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Time,
+        backplane: &Backplane,
+    ) -> Vec<(Line, Close)> {
         let mut closing = Vec::new();
         for (line, peer) in &mut self.peers {
             if peer.link.next_timeout().is_none_or(|at| at > now) {
@@ -406,7 +428,11 @@ impl Server {
             }
             match peer.link.handle_timeout(now) {
                 Err(error) => closing.push((*line, error.close)),
-                Ok(()) => peer.feed.tell_progress(|lane| self.hub.place(lane).offset),
+                Ok(()) => {
+                    let reached =
+                        |lane| self.hub.place(lane).offset.min(backplane.head(lane).offset);
+                    peer.feed.tell_progress(reached);
+                }
             }
         }
         closing

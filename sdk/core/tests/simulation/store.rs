@@ -55,6 +55,10 @@ impl LaneStore {
         Self { lane, meta: None, stream: None, stream_expires: 0, seen: Default::default() }
     }
 
+    pub(crate) const fn lane(&self) -> Lane {
+        self.lane
+    }
+
     /// Where it stands, if it has begun.
     pub(crate) fn head(&self) -> Option<Place> {
         self.meta.as_ref().map(|meta| Place { epoch: meta.epoch, offset: Offset(meta.head) })
@@ -63,6 +67,11 @@ impl LaneStore {
     /// The events, by their place.
     pub(crate) fn events(&self) -> impl Iterator<Item = (u64, &Stored)> {
         self.stream.iter().flatten().map(|(offset, stored)| (*offset, stored))
+    }
+
+    /// Forgets which numbers producers have used.
+    pub(crate) fn forget_producers(&mut self) {
+        self.seen = Default::default();
     }
 
     /// When the stream and what is remembered of producers expire.

@@ -8,6 +8,7 @@ use tidings_core::log::shared::{Answer, AppendAnswer, Request, RequestId};
 use crate::instance::{View, Work};
 use crate::network::{Pipe, delay};
 use crate::redis::{Life, Redis, Reply};
+use crate::sabotage::Sabotage;
 use crate::world::{Happening, World};
 
 /// How long an instance waits for an answer, and for a replica.
@@ -93,31 +94,17 @@ pub(crate) enum Traffic {
     Back(usize, usize),
     Reached(usize, usize),
     Uncut(usize),
-}
-
-/// Something that goes wrong between servers and a partition's nodes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Fault {
-    /// The master dies; its replica takes over.
-    Crash { notice: Duration, down: Duration },
-    /// The master is alone, and does not know that its replica has taken over.
-    Isolate { notice: Duration, down: Duration },
-    /// The replica dies for a while.
-    ReplicaDown { down: Duration },
-    /// The replica gets nothing for a while.
-    Lag { lasts: Duration },
-    /// A server does not reach the nodes for a while.
-    Block { server: usize, lasts: Duration },
-    /// A server loses its subscription.
-    DropSubscription { server: usize },
+    KeysMoved(usize),
+    /// They were at this node.
+    SlotMoved(usize, usize),
 }
 
 /// A subscription as the node has it.
 pub(crate) struct Subscription {
-    life: Life,
-    partition: usize,
+    pub(crate) life: Life,
+    pub(crate) partition: usize,
     number: u64,
-    node: usize,
+    pub(crate) node: usize,
     pipe: Pipe,
 }
 
@@ -126,10 +113,13 @@ pub(crate) struct Ways {
     pub(crate) redis: Redis,
     subscriptions: Vec<Subscription>,
     /// Which servers do not reach which partitions.
-    blocked: std::collections::BTreeSet<(usize, usize)>,
+    pub(crate) blocked: std::collections::BTreeSet<(usize, usize)>,
     /// In which partitions something is wrong that excludes more of it.
     pub(crate) busy: std::collections::BTreeSet<usize>,
     pub(crate) failovers: u64,
+    pub(crate) moves: u64,
+    /// How often everything was lost.
+    pub(crate) forgot: u64,
 }
 
 impl Ways {
@@ -140,6 +130,8 @@ impl Ways {
             blocked: Default::default(),
             busy: Default::default(),
             failovers: 0,
+            moves: 0,
+            forgot: 0,
         }
     }
 
@@ -152,7 +144,7 @@ impl Ways {
     /// Where a new instance finds the masters.
     pub(crate) fn views(&self) -> Vec<View> {
         let view = |(partition, shard): (usize, &crate::redis::Shard)| View {
-            node: shard.master,
+            node: shard.owner,
             takeovers: shard.takeovers,
             since: None,
             has_replica: self.redis.up(partition).1,
@@ -269,9 +261,9 @@ impl World {
             }
             Traffic::Answer { asked, answer } => self.answered(asked, answer),
             Traffic::Subscribe { life, partition, number, node } => {
-                let is_master = self.ways().redis.is_master(partition, node);
-                let found = is_master.then_some(node);
-                if is_master {
+                let is_taken = self.ways().redis.takes_subscriptions(partition, node);
+                let found = is_taken.then_some(node);
+                if is_taken {
                     let subscription =
                         Subscription { life, partition, number, node, pipe: Pipe::default() };
                     self.ways().subscriptions.push(subscription);
@@ -308,9 +300,11 @@ impl World {
             }
             Traffic::Notice { life, partition, number, message } => {
                 if self.is_alive(life) && self.subscription(life, partition, number).is_some() {
+                    let is_blinded = self.is_sabotaged(Sabotage::BlindNotices);
                     let instance = self.backplanes[life.0].instance().expect("a Redis");
                     instance.now = now;
-                    instance.hear(partition, &message);
+                    let blinded = is_blinded.then(|| instance.blinded(partition, &message));
+                    instance.hear(partition, blinded.flatten().as_ref().unwrap_or(&message));
                 }
             }
             Traffic::Unsubscribed { life, partition, number } => {
@@ -341,18 +335,30 @@ impl World {
                 self.ways().blocked.remove(&(server, partition));
             }
             Traffic::Uncut(partition) => {
-                self.ways().redis.shards[partition].cut = false;
+                let shard = &mut self.ways().redis.shards[partition];
+                shard.cut = false;
+                if !shard.is_moving() {
+                    self.ways().busy.remove(&partition);
+                }
+            }
+            Traffic::KeysMoved(partition) => self.ways().redis.move_keys(partition),
+            Traffic::SlotMoved(partition, from) => {
+                self.ways().moves += 1;
+                self.ways().redis.move_slot(partition);
                 self.ways().busy.remove(&partition);
+                self.break_subscriptions(|s| s.partition == partition && s.node == from);
             }
         }
     }
 
-    fn asked(&mut self, asked: Asked) {
+    fn asked(&mut self, mut asked: Asked) {
         let now = self.now;
         if self.told {
             println!("{now:?} {}", asked.told());
         }
-        let Asked { life, partition, node, .. } = asked;
+        let (life, partition) = (asked.life, asked.partition);
+        let node = self.ways().redis.carries_out(partition, asked.node);
+        asked.node = node;
         let arrives = now + delay(&mut self.rng);
         self.ways().redis.replicate(now, partition);
         let reply = self.ways().redis.ask(now, partition, node, &asked.request, life, arrives);
@@ -370,6 +376,7 @@ impl World {
                 self.travels(Traffic::Redirected(asked));
             }
             Reply::Moved => self.fails(asked, "redirected in circles"),
+            Reply::Split => self.fails(asked, "the keys are on two nodes"),
             Reply::WhenWritten(number) => {
                 let until = now + REPLICA_TIMEOUT;
                 self.traffic(Traffic::Replicating { asked, number, until });
@@ -452,7 +459,7 @@ impl World {
             }
             let now = self.now;
             let shard = &self.ways().redis.shards[partition];
-            let (master, takeovers) = (shard.master, shard.takeovers);
+            let (owner, takeovers) = (shard.owner, shard.takeovers);
             let has_replica = self.ways().redis.up(partition).1;
             let instance = self.backplanes[life.0].instance().expect("a Redis");
             let view = &mut instance.views[partition];
@@ -461,10 +468,10 @@ impl World {
             }
             view.has_replica = has_replica;
             if view.takeovers != takeovers {
-                *view = View { node: master, takeovers, since: Some(now), has_replica };
+                *view = View { node: owner, takeovers, since: Some(now), has_replica };
             }
             let since = view.since;
-            let left = instance.subscriptions[partition].filter(|(_, node)| *node != master);
+            let left = instance.subscriptions[partition].filter(|(_, node)| *node != owner);
             if let Some((number, _)) = left {
                 self.forget_subscription(life, partition);
                 self.tell(life, partition, |m, now| m.unsubscribed(now, number));
@@ -479,7 +486,7 @@ impl World {
     }
 
     /// Subscriptions break; what is on its way by them is lost.
-    fn break_subscriptions(&mut self, which: impl Fn(&Subscription) -> bool) {
+    pub(crate) fn break_subscriptions(&mut self, which: impl Fn(&Subscription) -> bool) {
         let mut broken = Vec::new();
         self.ways().subscriptions.retain(|s| {
             let breaks = which(s);
@@ -497,56 +504,6 @@ impl World {
     pub(crate) fn forget_life(&mut self, server: usize) {
         if let Some(ways) = &mut self.ways {
             ways.subscriptions.retain(|s| s.life.0 != server);
-        }
-    }
-
-    /// Something goes wrong, unless something is already that excludes it.
-    pub(crate) fn go_wrong(&mut self, partition: usize, fault: Fault) {
-        let now = self.now;
-        let Some(ways) = &mut self.ways else { return };
-        let master = ways.redis.shards[partition].master;
-        let excluded = ways.busy.contains(&partition);
-        if self.told {
-            println!("{now:?} in p{partition} (excluded {excluded}): {fault:?}");
-        }
-        let later = |world: &mut Self, after, traffic| {
-            world.schedule(now + after, Happening::Redis(traffic));
-        };
-        match fault {
-            Fault::Crash { notice, down } if !excluded => {
-                ways.busy.insert(partition);
-                ways.redis.replicate(now, partition);
-                ways.redis.fail(partition, master);
-                self.break_subscriptions(|s| s.partition == partition && s.node == master);
-                later(self, notice, Traffic::TakeOver(partition));
-                later(self, notice + down, Traffic::Back(partition, master));
-            }
-            Fault::Isolate { notice, down } if !excluded => {
-                ways.busy.insert(partition);
-                ways.redis.replicate(now, partition);
-                ways.redis.shards[partition].cut = true;
-                later(self, notice, Traffic::TakeOver(partition));
-                later(self, notice + down, Traffic::Demoted(partition, master));
-                later(self, notice + down, Traffic::Back(partition, master));
-            }
-            Fault::ReplicaDown { down } if !excluded => {
-                ways.busy.insert(partition);
-                ways.redis.fail(partition, 1 - master);
-                later(self, down, Traffic::Back(partition, 1 - master));
-            }
-            Fault::Lag { lasts } if !excluded => {
-                ways.redis.shards[partition].cut = true;
-                later(self, lasts, Traffic::Uncut(partition));
-            }
-            Fault::Block { server, lasts } => {
-                ways.blocked.insert((server, partition));
-                self.break_subscriptions(|s| s.life.0 == server && s.partition == partition);
-                later(self, lasts, Traffic::Reached(server, partition));
-            }
-            Fault::DropSubscription { server } => {
-                self.break_subscriptions(|s| s.life.0 == server && s.partition == partition);
-            }
-            _ => {}
         }
     }
 }

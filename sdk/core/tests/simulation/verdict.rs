@@ -30,9 +30,11 @@ pub(crate) fn judge(clients: &[Client], log: &Log, everything_retained: bool) {
     let gone = log.gone().count();
     assert_eq!(effects.len() + gone, publishes, "each publish has one effect");
     for (lane, entry) in log.gone() {
-        // No one is left who knows of it.
-        assert!(!entry.publisher_lives, "{entry:?} of {lane} is lost");
-        assert_ne!(lane.priority(), Priority::Critical, "{entry:?} is lost");
+        // No one is left who knows of it, or the Redis has lost everything.
+        if !was_forgotten(entry, lane, log) {
+            assert!(!entry.publisher_lives, "{entry:?} of {lane} is lost");
+            assert_ne!(lane.priority(), Priority::Critical, "{entry:?} is lost");
+        }
     }
 }
 
@@ -52,12 +54,19 @@ fn published(client: &Client, log: &Log) {
         assert_eq!(entry.event.priority, sent.priority);
         assert_eq!(entry.event.payload, sent.payload);
         assert_eq!(*entry.producer, *client.producer);
-        if entry.lost || entry.moved_from.is_some() {
+        if entry.lost || entry.moved_from.is_some() || was_forgotten(entry, position.lane, log) {
             continue;
         }
         let before = reached.insert(position.lane, position.offset);
         assert!(before < Some(position.offset), "{ticket:?} was overtaken: {entry:?}");
     }
+}
+
+/// Whether an event was there before, until the Redis lost everything: it was sent again then, and what
+/// was published after it may have come before that.
+fn was_forgotten(entry: &Entry, lane: Lane, log: &Log) -> bool {
+    let is_same = |other: &Entry| other.producer == entry.producer && other.seq == entry.seq;
+    log.history[&lane].iter().any(|other| other.is_forgotten && is_same(other))
 }
 
 /// What has come is what was published.
@@ -77,13 +86,23 @@ fn authentic(seen: &Seen, log: &Log) {
 
 /// Whether an event may come to a client that has had it: what came too late for its place may, at
 /// another instance; and what was published again, because no one was left who knew that a failover
-/// had lost it.
+/// had lost it, or because the Redis had lost everything.
 fn may_come_again(entry: &Entry, lane: Lane, log: &Log) -> bool {
     let is_forgotten = |other: &Entry| {
         let same = other.producer == entry.producer && other.seq == entry.seq;
-        same && other.lost && !other.publisher_lives
+        same && other.lost && (other.is_forgotten || !other.publisher_lives)
     };
     entry.moved_from.is_some() || log.history[&lane].iter().any(is_forgotten)
+}
+
+/// Whether a gap tells of something that was dropped, or that a failover has lost, or of a lane that has
+/// begun again.
+fn is_founded(gap: &(Lane, Offset, Offset), log: &Log) -> bool {
+    let (lane, from, to) = gap;
+    let is_in = |entry: &&Entry| *from < entry.offset && entry.offset <= *to;
+    let began_again = log.forgot.get(lane).into_iter().flatten().any(|at| at <= to);
+    let mut told = log.history.get(lane).into_iter().flatten().filter(is_in);
+    lane.priority() == Priority::Low || began_again || told.any(|entry| entry.was_lost)
 }
 
 /// Everything since the subscription began has come, or was told to be missing.
@@ -91,26 +110,36 @@ fn complete(seen: &Seen, log: &Log, everything_retained: bool) {
     let pattern = Pattern::new(&*seen.pattern).expect("a pattern");
     let began = seen.began.as_ref().expect("a beginning");
     if everything_retained {
-        let unfounded = seen.gaps.iter().find(|(lane, ..)| lane.priority() != Priority::Low);
+        let unfounded = seen.gaps.iter().find(|gap| !is_founded(gap, log));
         assert_eq!(unfounded, None, "nothing has gone, and only low events may be dropped");
     }
     for (lane, entry) in log.matching(&pattern) {
         let place = began.get(lane).expect("a place in every lane of the pattern");
-        let from = seen.wanted.get(lane).unwrap_or(place).offset.min(place.offset);
+        let earliest = seen.wanted.get(lane).unwrap_or(place).offset.min(place.offset);
+        let from = if seen.early.contains(&lane) { place.offset } else { earliest };
         let offset = entry.offset;
-        let told =
-            seen.gaps.iter().any(|(gap, from, to)| *gap == lane && *from < offset && offset <= *to);
+        let is_in = |place, (gap, after, to): &(Lane, Offset, Offset)| {
+            *gap == lane && *after < place && place <= *to
+        };
+        let told = |place| seen.gaps.iter().any(|gap| is_in(place, gap));
         let events = seen.events.get(&lane).map(Vec::as_slice).unwrap_or_default();
         let has = |place| events.binary_search_by_key(&place, |(offset, _)| *offset).is_ok();
         let came = has(offset);
-        let before = entry.moved_from.is_some_and(|place| has(place) || place <= from);
+        // At the place it had before.
+        let before =
+            entry.moved_from.is_some_and(|place| has(place) || place <= from || told(place));
+        let is_same = |other: &&Entry| other.producer == entry.producer && other.seq == entry.seq;
+        let mut same = log.history[&lane].iter().filter(is_same);
+        let elsewhere = same.any(|other| has(other.offset));
+        // What a failover had lost when older events were replayed, and was put back after that.
+        let after_replay = entry.was_lost && offset <= place.offset;
         assert!(
-            came || told || before || offset <= from,
+            came || told(offset) || before || elsewhere || after_replay || offset <= from,
             "{entry:?} of {lane} is missing for {}, which wanted what comes after {from:?}",
             seen.pattern
         );
         assert!(
-            !came || offset > from,
+            !came || offset > earliest || seen.early.contains(&lane),
             "{} of {lane} is from before {} began",
             offset.0,
             seen.pattern

@@ -12,38 +12,23 @@ use bytes::Bytes;
 use tidings_core::client::{Command, Input, Notice, Output};
 use tidings_core::io::{Io, IoEvent};
 use tidings_core::log::shared::Settings;
-use tidings_core::message::{Close, CloseCode, Frame};
+use tidings_core::message::{Close, Frame};
 use tidings_core::rng::Rng;
 use tidings_core::time::earliest;
-use tidings_core::websocket::Incoming;
-use tidings_core::{Cursor, Offset, Place, Priority, Time};
+use tidings_core::{Priority, Time};
 
-use crate::backplane::{Backplane, lanes};
+use crate::backplane::Backplane;
 use crate::client::Client;
-use crate::instance::{Instance, Outcome, settings};
+use crate::faults::Fault;
+use crate::instance::{Instance, settings};
 use crate::log::{Log, retention};
-use crate::network::{Cut, Line, Wire, delay};
+use crate::network::{Line, Wire};
 use crate::plan::{Act, NAMES, Plan};
 use crate::redis::Redis;
-use crate::server::{self, Server};
-use crate::traffic::{Fault, Traffic, Ways};
+use crate::sabotage::Sabotage;
+use crate::server::Server;
+use crate::traffic::{Traffic, Ways};
 use crate::{Tally, verdict};
-
-/// Bytes that a client may have on their way before it is told to write no more.
-const UP_WINDOW: usize = 2000;
-/// How long a healed network may take until everything is quiet.
-const PATIENCE: Duration = Duration::from_secs(300);
-
-/// Faults that must be noticed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sabotage {
-    /// Servers do not hand out an event now and then.
-    LoseEvents,
-    /// Servers do not recognise publishes sent again.
-    ForgetProducers,
-    /// Servers hand events out in the wrong order.
-    SwapEvents,
-}
 
 /// What joins the servers of a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,28 +58,29 @@ pub(crate) enum Happening {
 pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) rng: Rng,
-    queue: BTreeMap<(Time, u64), Happening>,
-    scheduled: u64,
-    log: Rc<RefCell<Log>>,
+    pub(crate) queue: BTreeMap<(Time, u64), Happening>,
+    pub(crate) scheduled: u64,
+    pub(crate) log: Rc<RefCell<Log>>,
     /// What each server has of what joins them.
     pub(crate) backplanes: Vec<Backplane>,
     pub(crate) ways: Option<Ways>,
-    settings: Arc<Settings>,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) servers: Vec<Server>,
     /// How often each server was started.
     pub(crate) lives: Vec<u64>,
     /// Which node answered a server's last append, by partition.
     pub(crate) appended_by: Vec<Vec<usize>>,
-    clients: Vec<Client>,
-    wires: BTreeMap<Line, Wire>,
-    window: usize,
-    end: Time,
-    everything_retained: bool,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) wires: BTreeMap<Line, Wire>,
+    pub(crate) window: usize,
+    pub(crate) end: Time,
+    pub(crate) everything_retained: bool,
     pub(crate) troubled: bool,
+    pub(crate) sabotage: Option<Sabotage>,
     /// Whether what applications are told is printed.
     pub(crate) told: bool,
-    restarts: u64,
-    digest: DefaultHasher,
+    pub(crate) restarts: u64,
+    pub(crate) digest: DefaultHasher,
 }
 
 impl World {
@@ -105,7 +91,7 @@ impl World {
         let partitioning = log.partitioning.clone();
         let retention = retention(plan.retained);
         let ways = (joined == Joined::ByRedis)
-            .then(|| Ways::new(Redis::new(&partitioning, retention.clone())));
+            .then(|| Ways::new(Redis::new(&partitioning, retention.clone(), &mut rng, sabotage)));
         let faults = match joined {
             Joined::ByMemory => Vec::new(),
             Joined::ByRedis => plan.faults(&mut rng, usize::from(partitioning.count())),
@@ -133,6 +119,7 @@ impl World {
             end: plan.end,
             everything_retained: plan.retained > 1000,
             troubled: true,
+            sabotage,
             told: false,
             restarts: 0,
             digest: DefaultHasher::new(),
@@ -155,7 +142,8 @@ impl World {
     /// What a server that starts now has of what joins them.
     fn backplane(&mut self) -> Backplane {
         let Some(ways) = &self.ways else { return Backplane::Memory(Rc::clone(&self.log)) };
-        let fast = self.rng.below(1000);
+        let far = if self.rng.chance(300) { 120_000_000 } else { 1000 };
+        let fast = self.rng.below(2 * far) as i64 - far as i64;
         let partitioning = self.log.borrow().partitioning.clone();
         let instance = Instance::new(&partitioning, &self.settings, ways.views(), fast);
         Backplane::Redis(Box::new(RefCell::new(instance)))
@@ -195,7 +183,9 @@ impl World {
     pub(crate) fn judge(&self) {
         if let Some(ways) = &self.ways {
             let lives = |(server, life): (usize, u64)| self.lives[server] == life;
-            self.log.borrow_mut().history = ways.redis.history(lives);
+            let mut log = self.log.borrow_mut();
+            log.history = ways.redis.history(lives);
+            log.forgot.clone_from(ways.redis.forgot());
         }
         verdict::judge(&self.clients, &self.log.borrow(), self.everything_retained);
     }
@@ -212,6 +202,8 @@ impl World {
             tally.losses = ways.redis.losses;
             tally.put_back = ways.redis.put_back;
             tally.moved = ways.redis.moved();
+            tally.slots_moved = ways.moves;
+            tally.forgot = ways.forgot;
             tally.repeated = ways.redis.repeated;
         }
         for client in &self.clients {
@@ -235,51 +227,7 @@ impl World {
         tally
     }
 
-    fn become_quiet(&mut self) {
-        let patience = self.now + PATIENCE;
-        while !self.is_quiet() {
-            assert!(self.now < patience, "it does not become quiet: {}", self.noise());
-            self.run_until(self.now + Duration::from_millis(100));
-        }
-    }
-
-    fn is_quiet(&self) -> bool {
-        let settled = |wire: &Wire| {
-            !wire.up.swallows
-                && !wire.down.swallows
-                && wire.up.in_flight == 0
-                && wire.down.in_flight == 0
-        };
-        let served = |server: &Server| {
-            let mut peers = server.peers.iter().filter(|(line, _)| !self.wires[line].left);
-            !server.signalled && server.up && peers.all(|(_, peer)| peer.is_quiet())
-        };
-        self.clients.iter().all(Client::is_quiet)
-            && self.servers.iter().all(served)
-            && self.is_settled()
-            && self.wires.values().filter(|wire| !wire.left).all(settled)
-    }
-
-    /// Whether the Redis is whole, and what is read of it is what it has.
-    fn is_settled(&self) -> bool {
-        let Some(ways) = &self.ways else { return true };
-        let partitioning = &self.log.borrow().partitioning;
-        let same = |backplane: &Backplane| {
-            lanes(partitioning).all(|lane| {
-                backplane.readable_head(lane).is_none_or(|head| Some(head) == ways.redis.head(lane))
-            })
-        };
-        ways.is_whole() && self.backplanes.iter().all(same)
-    }
-
-    fn noise(&self) -> String {
-        let loud = self.clients.iter().filter(|client| !client.is_quiet());
-        let clients: Vec<_> =
-            loud.map(|client| (client.machine.status(), client.machine.stats())).collect();
-        format!("{clients:?}")
-    }
-
-    fn run_until(&mut self, until: Time) {
+    pub(crate) fn run_until(&mut self, until: Time) {
         let mut steps = 0;
         while let Some(at) = self.next().filter(|at| *at <= until) {
             steps = if at > self.now { 0 } else { steps + 1 };
@@ -331,20 +279,20 @@ impl World {
             if self.servers[server].next_timeout().is_some_and(|at| at <= self.now) {
                 self.servers[server].stirred = true;
                 self.release(server);
-                for (line, close) in self.servers[server].handle_timeout(self.now) {
+                for (line, close) in self.timed_out(server) {
                     self.close_by_server(server, line, close);
                 }
             }
         }
     }
 
+    fn timed_out(&mut self, server: usize) -> Vec<(Line, Close)> {
+        self.servers[server].handle_timeout(self.now, &self.backplanes[server])
+    }
+
     pub(crate) fn schedule(&mut self, at: Time, happening: Happening) {
         self.scheduled += 1;
         self.queue.insert((at.max(self.now), self.scheduled), happening);
-    }
-
-    pub(crate) fn soon(&mut self) -> Time {
-        self.now + delay(&mut self.rng)
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -385,162 +333,18 @@ impl World {
         }
     }
 
-    fn act(&mut self, act: Act) {
-        match act {
-            Act::Publish { client, name, priority, size, count } => {
-                for _ in 0..count {
-                    let command = self.clients[client].publish(name, priority, size, false);
-                    self.command(client, command);
-                }
-            }
-            Act::PublishVolatile { client, name } => {
-                let command = self.clients[client].publish(name, Priority::Normal, 20, true);
-                self.command(client, command);
-            }
-            Act::Subscribe { client, pattern } => {
-                let command = self.clients[client].subscribe(pattern, None);
-                self.command(client, command);
-            }
-            Act::SubscribeSince { client, pattern } => {
-                let since = self.somewhere();
-                let command = self.clients[client].subscribe(pattern, Some(since));
-                self.command(client, command);
-            }
-            Act::Unsubscribe { client, which } => {
-                if let Some(command) = self.clients[client].unsubscribe(which) {
-                    self.command(client, command);
-                }
-            }
-            Act::Switch { client, transport } => {
-                let command = self.clients[client].switch(transport);
-                self.command(client, command);
-            }
-            Act::Cut { client, how } => self.cut_all(|line, _| line.client == client, how),
-            Act::Offline { client, back } => {
-                self.cut_all(|line, _| line.client == client, Cut::Silent);
-                self.input(client, Input::Online(false));
-                self.schedule(self.now + back, Happening::Online(client));
-            }
-            Act::Restart { server, down } => {
-                let how = if self.rng.chance(800) { Cut::Clean } else { Cut::Silent };
-                self.cut_all(|_, wire| wire.server == server, how);
-                self.servers[server].crash(&self.backplanes[server]);
-                self.lives[server] += 1;
-                self.forget_life(server);
-                self.restarts += 1;
-                self.schedule(self.now + down, Happening::ServerBack(server));
-            }
-        }
-    }
-
-    fn cut_all(&mut self, which: impl Fn(&Line, &Wire) -> bool, how: Cut) {
-        let lines = self.wires.iter().filter(|(line, wire)| !wire.left && which(line, wire));
-        for line in lines.map(|(line, _)| *line).collect::<Vec<_>>() {
-            self.cut(line, how);
-        }
-    }
-
-    fn cut(&mut self, line: Line, how: Cut) {
-        let Some(wire) = self.wires.get_mut(&line) else { return };
-        wire.down.swallows = true;
-        wire.up.swallows |= how != Cut::Half;
-        let arrived = wire.up.arrival(self.now, &mut self.rng);
-        if how == Cut::Silent {
-            return;
-        }
-        let (noticed, lost) = (self.soon(), self.soon());
-        self.schedule(noticed, Happening::ClientLost(line, abnormal("cut")));
-        self.schedule(lost.max(arrived), Happening::ServerLost(line));
-    }
-
-    /// An attempt at a connection has reached its server.
-    fn dialled(&mut self, line: Line) {
-        let wire = self.wires.get_mut(&line).expect("a wire that was dialled");
-        if wire.left {
-            return;
-        }
-        let server = &mut self.servers[wire.server];
-        if self.troubled && self.rng.chance(30) {
-            return wire.down.swallows = true;
-        }
-        if !server.up {
-            let at = self.soon();
-            return self.schedule(at, Happening::ClientLost(line, abnormal("refused")));
-        }
-        server.stirred = true;
-        if self.told {
-            println!("{:?} client {} reaches server {}", self.now, line.client, wire.server);
-        }
-        let subprotocol = server.accept(self.now, line, wire.socketio, wire.subprotocol);
-        let at = wire.down.arrival(self.now, &mut self.rng);
-        self.schedule(at, Happening::Opened(line, subprotocol));
-    }
-
-    /// Bytes of a server have arrived.
-    fn down(&mut self, line: Line, bytes: &[u8]) {
-        let mut rest = bytes;
-        loop {
-            let wire = self.wires.get_mut(&line).expect("a wire that was sent on");
-            if wire.left || wire.down.swallows {
-                return;
-            }
-            let incoming = wire.decoder.decode(&mut rest).expect("finished frames");
-            match incoming {
-                Some(Incoming::Message(frame)) => {
-                    self.input(line.client, Input::Io(IoEvent::WsFrame { id: line.io, frame }));
-                }
-                Some(Incoming::Close(close)) => {
-                    let (code, reason) = close.unwrap_or((CloseCode::ABNORMAL, String::new()));
-                    return self.client_lost(line, Close::new(code, reason));
-                }
-                Some(other) => panic!("nobody sends {other:?} here"),
-                None => break,
-            }
-        }
-        let wire = self.wires.get_mut(&line).expect("a wire that was sent on");
-        wire.down.in_flight -= bytes.len();
-        self.servers[wire.server].stirred = true;
-    }
-
-    fn client_lost(&mut self, line: Line, close: Close) {
-        let wire = self.wires.get_mut(&line).expect("a wire that was lost");
-        if !std::mem::replace(&mut wire.left, true) {
-            self.input(line.client, Input::Io(IoEvent::WsClosed { id: line.io, close }));
-        }
-    }
-
-    fn close_by_server(&mut self, server: usize, line: Line, close: Close) {
-        for bytes in self.servers[server].close(self.now, line, close, &self.backplanes[server]) {
-            self.send_down(line, bytes);
-        }
-        let wire = self.wires.get_mut(&line).expect("a wire to a server");
-        if !wire.down.swallows {
-            let at = wire.down.arrival(self.now, &mut self.rng);
-            self.schedule(at, Happening::ClientLost(line, abnormal("closed")));
-        }
-    }
-
-    fn send_down(&mut self, line: Line, bytes: Bytes) {
-        let wire = self.wires.get_mut(&line).expect("a wire to a server");
-        wire.down.in_flight += bytes.len();
-        if !wire.down.swallows {
-            let at = wire.down.arrival(self.now, &mut self.rng);
-            self.schedule(at, Happening::Down(line, bytes));
-        }
-    }
-
-    fn command(&mut self, client: usize, command: Command) {
+    pub(crate) fn command(&mut self, client: usize, command: Command) {
         self.clients[client].machine.handle_command(self.now, command);
         self.drain(client);
     }
 
-    fn input(&mut self, client: usize, input: Input) {
+    pub(crate) fn input(&mut self, client: usize, input: Input) {
         self.clients[client].machine.handle_input(self.now, input);
         self.drain(client);
     }
 
     /// Does what a client's machine says.
-    fn drain(&mut self, client: usize) {
+    pub(crate) fn drain(&mut self, client: usize) {
         while let Some(output) = self.clients[client].machine.poll_output() {
             match output {
                 Output::Io(Io::OpenWs { id: io, url, subprotocol, .. }) => {
@@ -564,6 +368,7 @@ impl World {
                 }
                 Output::Io(io) => panic!("{io:?} where everything is a WebSocket"),
                 Output::NeedToken { .. } => panic!("nobody is authenticated"),
+                Output::App(Notice::Gap { .. }) if self.is_sabotaged(Sabotage::HideGaps) => {}
                 Output::App(notice) => {
                     if let Notice::Event { delivery, .. } = &notice {
                         (self.now, client, delivery.position).hash(&mut self.digest);
@@ -571,131 +376,10 @@ impl World {
                     if self.told {
                         println!("{:?} client {client} {notice:?}", self.now);
                     }
-                    self.clients[client].notice(notice);
+                    let latest = crate::redis::latest(self.now);
+                    self.clients[client].notice(notice, latest);
                 }
             }
         }
     }
-
-    fn send_up(&mut self, line: Line, frame: Frame) {
-        let wire = self.wires.get_mut(&line).expect("a wire that was opened");
-        wire.up.in_flight += server::size(&frame);
-        let filled = wire.up.in_flight > UP_WINDOW && !wire.full;
-        wire.full |= filled;
-        if !wire.up.swallows {
-            let at = wire.up.arrival(self.now, &mut self.rng);
-            self.schedule(at, Happening::Up(line, frame));
-        }
-        if filled {
-            let input = Input::Io(IoEvent::Writable { id: line.io, writable: false });
-            self.clients[line.client].machine.handle_input(self.now, input);
-        }
-    }
-
-    /// Servers read what has arrived and write what waits, and learn of new events after a while.
-    fn settle(&mut self) {
-        loop {
-            for server in 0..self.servers.len() {
-                if !std::mem::take(&mut self.servers[server].stirred) {
-                    continue;
-                }
-                for line in self.servers[server].peers.keys().copied().collect::<Vec<_>>() {
-                    self.serve(server, line);
-                }
-            }
-            for server in 0..self.servers.len() {
-                self.settle_instance(server);
-            }
-            if !self.servers.iter().any(|server| server.stirred) {
-                break;
-            }
-        }
-        if std::mem::take(&mut self.log.borrow_mut().grown) {
-            for server in 0..self.servers.len() {
-                self.signal(server);
-            }
-        }
-    }
-
-    fn signal(&mut self, server: usize) {
-        if !std::mem::replace(&mut self.servers[server].signalled, true) {
-            let at = self.soon();
-            self.schedule(at, Happening::Signal(server));
-        }
-    }
-
-    /// What the machines of a server's instance have come to is handed on.
-    fn settle_instance(&mut self, server: usize) {
-        let Some(instance) = self.backplanes[server].instance() else { return };
-        let Outcome { news, readable, loaded, published } = std::mem::take(&mut instance.outcome);
-        if news {
-            self.signal(server);
-        }
-        self.servers[server].loaded(&loaded);
-        for (token, result) in published {
-            self.servers[server].published(self.now, token, result);
-        }
-        if readable {
-            self.servers[server].stirred = true;
-            self.release(server);
-        }
-        self.send_work(server);
-    }
-
-    fn release(&mut self, server: usize) {
-        let (servers, backplanes) = (&mut self.servers, &self.backplanes);
-        for line in servers[server].peers.keys().copied().collect::<Vec<_>>() {
-            servers[server].release(self.now, line, &backplanes[server]);
-        }
-    }
-
-    /// A place in each lane, at or before its head.
-    fn somewhere(&mut self) -> Cursor {
-        let Some(ways) = &self.ways else { return self.log.borrow().somewhere(&mut self.rng) };
-        let mut cursor = Cursor::new();
-        for lane in lanes(&self.log.borrow().partitioning) {
-            let Some(head) = ways.redis.head(lane) else { continue };
-            let places: Vec<Offset> = ways.redis.places(lane).collect();
-            let at = self.rng.below(places.len() as u64 + 1) as usize;
-            if let Some(offset) = places.get(at) {
-                cursor.set(lane, Place { epoch: head.epoch, offset: *offset });
-            }
-        }
-        cursor
-    }
-
-    fn serve(&mut self, server: usize, line: Line) {
-        loop {
-            match self.servers[server].read(self.now, line, &self.backplanes[server]) {
-                Ok(Some(size)) => self.room(line, size),
-                Ok(None) => break,
-                Err(close) => return self.close_by_server(server, line, close),
-            }
-        }
-        let room = self.window.saturating_sub(self.wires[&line].down.in_flight);
-        let Some(peer) = self.servers[server].peers.get_mut(&line) else { return };
-        let written = peer.write(room, &self.backplanes[server]);
-        if !written.is_empty() {
-            self.send_down(line, written.into());
-        }
-    }
-
-    /// A server has read what a client had sent.
-    fn room(&mut self, line: Line, size: usize) {
-        let wire = self.wires.get_mut(&line).expect("a wire that was read from");
-        wire.up.in_flight -= size;
-        if wire.full && wire.up.in_flight <= UP_WINDOW / 2 {
-            wire.full = false;
-            if !wire.left {
-                self.input(
-                    line.client,
-                    Input::Io(IoEvent::Writable { id: line.io, writable: true }),
-                );
-            }
-        }
-    }
-}
-
-fn abnormal(reason: &str) -> Close {
-    Close::new(CloseCode::ABNORMAL, reason)
 }
