@@ -18,7 +18,7 @@ use crate::driver::{AuthProvider, Driver, Surroundings};
 use crate::error::BuildError;
 use crate::net::TlsConfig;
 use crate::orders::Shared;
-use crate::runtime::{Clock, Runtime, random};
+use crate::runtime::{Clock, MaybeSend, Runtime, random};
 
 /// The length of a producer's id, which nobody must guess.
 const PRODUCER_LEN: usize = 20;
@@ -124,7 +124,7 @@ impl ClientBuilder {
     pub fn auth<F, A>(mut self, provider: F) -> Self
     where
         F: Fn() -> A + Send + Sync + 'static,
-        A: Future<Output = Result<String, AuthError>> + Send + 'static,
+        A: Future<Output = Result<String, AuthError>> + MaybeSend + 'static,
     {
         self.auth = Some(Arc::new(move || {
             let token = provider();
@@ -198,7 +198,7 @@ impl ClientBuilder {
     /// How `https://` and `wss://` connections are encrypted. Default: TLS 1.2 and 1.3, with
     /// certificates checked against Mozilla's roots.
     #[cfg(feature = "tls")]
-    pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Self {
+    pub fn tls(mut self, config: TlsConfig) -> Self {
         self.tls = Some(config);
         self
     }

@@ -22,6 +22,7 @@ use crate::error::{Closed, EventError, PublishError, RequestError, SubscribeErro
 use crate::orders::{Handle, Order, Shared, gone};
 use crate::publish::PublishBuilder;
 use crate::request::{Request, RequestBuilder, encode};
+use crate::runtime::MaybeSend;
 use crate::subscription::{RawSubscription, Sink, Subscribed, Subscription};
 
 /// How long [`Client::close`] waits for what is queued.
@@ -250,7 +251,7 @@ impl Client {
     pub fn handle<F, A, R>(&self, name: impl Into<Arc<str>>, handler: F) -> Result<(), Closed>
     where
         F: Fn(Request) -> A + Send + Sync + 'static,
-        A: Future<Output = Result<R, Refusal>> + Send + 'static,
+        A: Future<Output = Result<R, Refusal>> + MaybeSend + 'static,
         R: Serialize,
     {
         let handler: crate::request::Handler = Arc::new(move |request| {

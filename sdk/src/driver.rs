@@ -23,8 +23,8 @@ use crate::error::{Closed, EventError, SubscribeError};
 use crate::net::TlsConfig;
 use crate::network::{CLOSING, Network};
 use crate::orders::{Order, Shared};
-use crate::request::{BoxFuture, Handler, Request};
-use crate::runtime::{Clock, Runtime, Timer};
+use crate::request::{Handler, Request};
+use crate::runtime::{BoxFuture, Clock, Runtime, Timer};
 use crate::subscription::{Callback, Sink};
 
 /// How many frames are taken from the connections before other tasks get their turn.
@@ -368,6 +368,10 @@ impl Future for Driver {
         this.take_orders(now, cx);
         this.poll_tokens(now, cx);
         this.machine.handle_timeout(now);
+        if this.network.poll_returned(cx) {
+            this.machine.handle_input(now, Input::Online(false));
+            this.machine.handle_input(now, Input::Online(true));
+        }
         this.network.expire(now);
         this.run(now);
         let more = this.read(now, cx);

@@ -43,6 +43,7 @@ pub use codec::Json;
 pub use collection::Collection;
 pub use publish::{PublishBuilder, Publishing, VolatileBuilder, VolatileSending};
 pub use request::{Request, RequestBuilder};
+pub use runtime::MaybeSend;
 pub use subscription::{Meta, RawSubscription, Received, Subscribed, Subscription};
 pub use tidings_core::bus;
 pub use tidings_core::client::{Counters, RoundTrips, State, Stats, Status, Transport};

@@ -1,17 +1,17 @@
 //! WebSockets and HTTP requests of the platform. With `runtime`, the only module that knows which
 //! platform it is.
 
-mod connect;
-mod handshake;
-mod http;
+#[cfg(target_family = "wasm")]
+mod browser;
+#[cfg(not(target_family = "wasm"))]
 mod native;
-mod stream;
 
 use tidings_core::message::{Close, Frame};
 
-pub(crate) use connect::TlsConfig;
-pub(crate) use http::{Exchange, HttpClient};
-pub(crate) use native::Socket;
+#[cfg(target_family = "wasm")]
+pub(crate) use browser::{Exchange, HttpClient, Returns, Socket, TlsConfig};
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use native::{Exchange, HttpClient, Returns, Socket, TlsConfig};
 
 /// What became of a socket.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidings_core::Time;
 use tidings_core::io::{Io, IoEvent, IoId};
 
-use crate::net::{Exchange, HttpClient, Socket, SocketEvent, TlsConfig};
+use crate::net::{Exchange, HttpClient, Returns, Socket, SocketEvent, TlsConfig};
 
 /// How long a WebSocket that this side has closed is kept until the server closes it, too.
 pub(crate) const CLOSING: Duration = Duration::from_secs(2);
@@ -17,6 +17,8 @@ pub(crate) struct Network {
     http: HttpClient,
     tls: Option<TlsConfig>,
     max_message: usize,
+    /// Once somebody asks.
+    returns: Option<Returns>,
     /// Something was begun that has not been polled yet.
     begun: bool,
     /// How many lines this turn has not come to, and which one is next.
@@ -52,6 +54,7 @@ impl Network {
             http: HttpClient::new(tls.clone(), max_message),
             tls,
             max_message,
+            returns: None,
             begun: false,
             turn: (0, 0),
         }
@@ -149,6 +152,11 @@ impl Network {
             let changed = std::mem::replace(writable, can) != can;
             changed.then_some(IoEvent::Writable { id: *id, writable: can })
         })
+    }
+
+    /// Whether a network that was gone may be there again, since this was last asked.
+    pub(crate) fn poll_returned(&mut self, cx: &mut Context<'_>) -> bool {
+        self.returns.get_or_insert_with(Returns::new).poll(cx)
     }
 
     /// Drops what was closed long enough ago.

@@ -1,8 +1,7 @@
 //! Requests: the client asks the server, and the other way round.
 
-use std::future::{Future, IntoFuture};
+use std::future::IntoFuture;
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +14,8 @@ use tokio::sync::oneshot;
 
 use crate::error::RequestError;
 use crate::orders::{Handle, Order, Shared, gone};
+use crate::runtime::BoxFuture;
 use crate::subscription::decode;
-
-/// A future on the heap.
-pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Answers requests of the server.
 pub(crate) type Handler = Arc<dyn Fn(Request) -> BoxFuture<Result<Payload, Refusal>> + Send + Sync>;

@@ -1,7 +1,7 @@
 // What the scripts that drive socket.io-client share: named checks, and waiting for conditions.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
-import { createInterface } from "node:readline";
+import { farewell, please } from "./please.js";
 
 const require = createRequire(import.meta.url);
 
@@ -95,25 +95,13 @@ function failed(name, error) {
   process.exit(1);
 }
 
-const lines = createInterface({ input: process.stdin });
-const waiting = [];
-lines.on("line", (line) => waiting.shift()?.(line));
-
-// Asks the test that runs this script to do something, and waits until it has.
-export function please(what) {
-  console.log(`please ${what}`);
-  return new Promise((resolve) => waiting.push(resolve));
-}
-
 // The end of a script: everything that was opened is closed.
 export function done() {
   for (const socket of sockets) {
     socket.disconnect();
     socket.io.engine?.close();
   }
-  lines.close();
-  process.stdin.destroy();
-  console.log("done");
+  farewell();
 }
 
-export { assert };
+export { assert, please };

@@ -102,6 +102,7 @@ async fn serve(address: SocketAddr, setup: Setup) -> (Running, SocketAddr) {
         c.timeouts.drain_spread = Duration::from_millis(10);
         c.timeouts.closing = Duration::from_millis(200);
         c.recovery.max_age = setup.recovery;
+        c.cors.origins = vec!["*".to_owned()];
         c.collections.insert("todos".to_owned(), Collection::default());
     });
     let server = Server::builder().config(config).bind().await.expect("a server");

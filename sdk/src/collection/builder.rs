@@ -16,8 +16,7 @@ use super::shared::Shared;
 use super::storage::Storage;
 use super::{keep, sync};
 use crate::client::Client;
-use crate::request::BoxFuture;
-use crate::runtime::{Runtime, off_thread, random};
+use crate::runtime::{BoxFuture, Runtime, off_thread, random};
 
 /// How many characters the name of a client has: 132 bits.
 const CLIENT_ID: usize = 22;

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::storage::{Storage, StorageError};
-use crate::request::BoxFuture;
-use crate::runtime::off_thread;
+use crate::runtime::{BoxFuture, off_thread};
 
 /// Keeps each text in a file of a directory. A file is replaced as a whole or written to at its end,
 /// and is on the disk before that counts as done. A directory serves one process at a time.

@@ -19,6 +19,7 @@
 mod batch;
 mod builder;
 mod error;
+#[cfg(not(target_family = "wasm"))]
 mod file;
 mod follow;
 mod handle;
@@ -37,6 +38,7 @@ mod write;
 pub use batch::Batch;
 pub use builder::CollectionBuilder;
 pub use error::{ChangeError, OpenError, WriteError};
+#[cfg(not(target_family = "wasm"))]
 pub use file::FileStorage;
 pub use handle::{Collection, Conflicts};
 pub use lines::Entries;

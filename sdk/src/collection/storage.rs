@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::request::BoxFuture;
+use crate::runtime::BoxFuture;
 
 /// Something could not be kept, or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

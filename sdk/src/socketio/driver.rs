@@ -24,8 +24,7 @@ use super::listeners::Listeners;
 use super::orders::{Order, Shared, SocketShared};
 use super::socket::{SocketState, SocketStatus};
 use crate::network::{CLOSING, Network};
-use crate::request::BoxFuture;
-use crate::runtime::{Clock, Timer};
+use crate::runtime::{BoxFuture, Clock, Timer};
 
 /// How many events are taken from the network before other tasks get their turn.
 const TURN: usize = 64;

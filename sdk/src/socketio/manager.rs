@@ -22,7 +22,7 @@ use super::socket::Socket;
 use crate::error::BuildError;
 use crate::net::TlsConfig;
 use crate::network::Network;
-use crate::runtime::{Clock, Runtime, random};
+use crate::runtime::{Clock, MaybeSend, Runtime, random};
 use crate::{Advice, AuthError, Overflow};
 
 /// A connection to a Socket.IO server, of any make, that heals itself. Its [sockets](Socket) are
@@ -58,7 +58,7 @@ impl SocketOptions {
     pub fn auth<F, A, T>(mut self, provider: F) -> Self
     where
         F: Fn() -> A + Send + Sync + 'static,
-        A: Future<Output = Result<T, AuthError>> + Send + 'static,
+        A: Future<Output = Result<T, AuthError>> + MaybeSend + 'static,
         T: Serialize,
     {
         self.auth = Some(Arc::new(move || {
@@ -316,7 +316,7 @@ impl ManagerBuilder {
     pub fn auth<F, A, T>(mut self, provider: F) -> Self
     where
         F: Fn() -> A + Send + Sync + 'static,
-        A: Future<Output = Result<T, AuthError>> + Send + 'static,
+        A: Future<Output = Result<T, AuthError>> + MaybeSend + 'static,
         T: Serialize,
     {
         self.options = self.options.auth(provider);
@@ -341,7 +341,7 @@ impl ManagerBuilder {
     /// How `https://` and `wss://` connections are encrypted. Default: TLS 1.2 and 1.3, with
     /// certificates checked against Mozilla's roots.
     #[cfg(feature = "tls")]
-    pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Self {
+    pub fn tls(mut self, config: TlsConfig) -> Self {
         self.tls = Some(config);
         self
     }

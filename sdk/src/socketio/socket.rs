@@ -20,7 +20,7 @@ use super::events::Events;
 use super::listeners::{Listener, ListenerId, Sink};
 use super::orders::{Handle, Order, Shared, SocketShared};
 use crate::buffer::Buffer;
-use crate::request::BoxFuture;
+use crate::runtime::BoxFuture;
 use crate::{Advice, Overflow};
 
 /// The names by which Socket.IO tells what becomes of a socket.

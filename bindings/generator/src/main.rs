@@ -1,0 +1,26 @@
+//! Makes JavaScript of what a module for browsers exports.
+
+use std::env;
+use std::process::ExitCode;
+
+use wasm_bindgen_cli_support::Bindgen;
+
+const USAGE: &str = "usage: tidings-bindings-generator MODULE.wasm DIRECTORY";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [module, directory] = arguments.as_slice() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let mut bindgen = Bindgen::new();
+    bindgen.input_path(module).omit_default_module_path(false);
+    let made = bindgen.web(true).and_then(|bindgen| bindgen.typescript(true).generate(directory));
+    match made {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{module}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
