@@ -13,7 +13,7 @@ use tidings_core::state::wire;
 use tidings_core::state::{Change, Key, Limits, Load, Page, Rules, Verdict, Version};
 use tidings_core::{Event, Headers, Payload};
 
-use super::{PRIORITY, behind};
+use super::PRIORITY;
 use crate::backplane::collection_store::Hosting;
 use crate::backplane::redis::calls::{append_head, not_understood, number, place, texts};
 use crate::backplane::redis::keys::LaneKeys;
@@ -27,6 +27,19 @@ pub(super) enum Answer<A> {
     Done(A),
     /// The lane is behind what is known here: nothing was done.
     Behind(Place),
+}
+
+/// Reads what a script tells after its status, unless it has found the lane behind.
+fn answered<A>(
+    value: Value,
+    read: impl FnOnce(&[Vec<u8>]) -> RedisResult<A>,
+) -> RedisResult<Answer<A>> {
+    let texts = texts(value)?;
+    match texts.as_slice() {
+        [status, epoch, head] if status == b"behind" => Ok(Answer::Behind(place(epoch, head)?)),
+        [_, told @ ..] => Ok(Answer::Done(read(told)?)),
+        [] => Err(not_understood()),
+    }
 }
 
 /// The event of a change, with this payload.
@@ -84,33 +97,27 @@ pub(super) fn look(
 
 /// What [`look`] answers.
 pub(super) fn looked(value: Value, wanted: &Wanted) -> RedisResult<Answer<Part>> {
-    let texts = texts(value)?;
-    let rest = match texts.as_slice() {
-        [status, epoch, head] if status == b"behind" => {
-            return Ok(Answer::Behind(behind(epoch, head)?));
+    answered(value, |texts| {
+        let mut rest = texts.iter();
+        let mut next = || rest.next().ok_or_else(not_understood);
+        let records = number(next()?)?;
+        let mut part = Part { records: records as usize, ..Part::default() };
+        for _ in &wanted.keys {
+            let payload = next()?;
+            if !payload.is_empty() {
+                part.changes.push(change(payload)?);
+            }
         }
-        [_, rest @ ..] => rest,
-        [] => return Err(not_understood()),
-    };
-    let mut rest = rest.iter();
-    let mut next = || rest.next().ok_or_else(not_understood);
-    let records = number(next()?)?;
-    let mut part = Part { records: records as usize, ..Part::default() };
-    for _ in &wanted.keys {
-        let payload = next()?;
-        if !payload.is_empty() {
-            part.changes.push(change(payload)?);
+        for id in &wanted.ids {
+            part.judged.insert(Arc::clone(&id.client), number(next()?)?);
+            let verdict = next()?;
+            if !verdict.is_empty() {
+                let verdict = wire::read_one_verdict(verdict).map_err(|_| not_understood())?;
+                part.verdicts.insert(id.clone(), Arc::new(verdict));
+            }
         }
-    }
-    for id in &wanted.ids {
-        part.judged.insert(Arc::clone(&id.client), number(next()?)?);
-        let verdict = next()?;
-        if !verdict.is_empty() {
-            let verdict = wire::read_one_verdict(verdict).map_err(|_| not_understood())?;
-            part.verdicts.insert(id.clone(), Arc::new(verdict));
-        }
-    }
-    Ok(Answer::Done(part))
+        Ok(part)
+    })
 }
 
 fn change(payload: &[u8]) -> RedisResult<Change> {
@@ -182,15 +189,11 @@ type Committed = Option<(Place, Version)>;
 
 /// What [`commit`] answers.
 pub(super) fn committed(value: Value) -> RedisResult<Answer<Committed>> {
-    let texts = texts(value)?;
-    match texts.as_slice() {
-        [status] if status == b"changed" => Ok(Answer::Done(None)),
-        [status, epoch, head] if status == b"behind" => Ok(Answer::Behind(behind(epoch, head)?)),
-        [_, epoch, head, first] => {
-            Ok(Answer::Done(Some((place(epoch, head)?, Version(number(first)?)))))
-        }
+    answered(value, |texts| match texts {
+        [] => Ok(None),
+        [epoch, head, first] => Ok(Some((place(epoch, head)?, Version(number(first)?)))),
         _ => Err(not_understood()),
-    }
+    })
 }
 
 /// The events that a commit has published, and where they are.
@@ -284,27 +287,24 @@ pub(super) fn load(
 
 /// What [`load`] answers.
 pub(super) fn loaded(value: Value, load: &Load) -> RedisResult<Answer<Page>> {
-    let texts = texts(value)?;
-    let (fixed, rest) = match texts.as_slice() {
-        [status, epoch, head] if status == b"behind" => {
-            return Ok(Answer::Behind(behind(epoch, head)?));
-        }
-        [_, version, judged, whole, reset, rest @ ..] => ([version, judged, whole, reset], rest),
-        _ => return Err(not_understood()),
-    };
-    let [version, judged, whole, reset] = fixed;
-    let (version, reset) = (Version(number(version)?), reset == b"1");
-    let changes = rest.iter().map(|payload| change(payload)).collect::<RedisResult<Vec<_>>>()?;
-    let last = changes.last().map_or(load.after, |change| change.stamp.version);
-    let began = if load.after == Version(0) || reset { version } else { load.began };
-    let whole = whole == b"1";
-    Ok(Answer::Done(Page {
-        reset,
-        changes,
-        version: if whole { version } else { last },
-        next: (!whole).then_some((last, began)),
-        judged: number(judged)?,
-    }))
+    answered(value, |texts| {
+        let [version, judged, whole, reset, rest @ ..] = texts else {
+            return Err(not_understood());
+        };
+        let (version, reset) = (Version(number(version)?), reset == b"1");
+        let changes =
+            rest.iter().map(|payload| change(payload)).collect::<RedisResult<Vec<_>>>()?;
+        let last = changes.last().map_or(load.after, |change| change.stamp.version);
+        let began = if load.after == Version(0) || reset { version } else { load.began };
+        let whole = whole == b"1";
+        Ok(Page {
+            reset,
+            changes,
+            version: if whole { version } else { last },
+            next: (!whole).then_some((last, began)),
+            judged: number(judged)?,
+        })
+    })
 }
 
 /// The call that says which sessions are there.
@@ -329,17 +329,11 @@ pub(super) fn beat(
 
 /// What [`beat`] answers.
 pub(super) fn over(value: Value) -> RedisResult<Answer<Vec<(Key, Version)>>> {
-    let texts = texts(value)?;
-    let rest = match texts.as_slice() {
-        [status, epoch, head] if status == b"behind" => {
-            return Ok(Answer::Behind(behind(epoch, head)?));
-        }
-        [_, rest @ ..] => rest,
-        [] => return Err(not_understood()),
-    };
-    let over = rest.chunks_exact(2).map(|pair| {
-        let key = std::str::from_utf8(&pair[0]).ok().and_then(|key| Key::new(key).ok());
-        Ok((key.ok_or_else(not_understood)?, Version(number(&pair[1])?)))
-    });
-    Ok(Answer::Done(over.collect::<RedisResult<_>>()?))
+    answered(value, |texts| {
+        let over = texts.chunks_exact(2).map(|pair| {
+            let key = std::str::from_utf8(&pair[0]).ok().and_then(|key| Key::new(key).ok());
+            Ok((key.ok_or_else(not_understood)?, Version(number(&pair[1])?)))
+        });
+        over.collect()
+    })
 }

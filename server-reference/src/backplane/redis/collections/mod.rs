@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use redis::RedisResult;
 use tidings_core::Priority;
-use tidings_core::lane::{Lane, Place};
+use tidings_core::lane::Lane;
 use tidings_core::log::shared::{Append, Footing};
 use tidings_core::message::{ErrorCode, Refusal};
 use tidings_core::state::draft::{Commit, Part, Wanted};
@@ -228,9 +228,4 @@ impl Inner {
         let of = |name: &str| keys::collection(&self.options.prefix, partition, name);
         calls::restore(keys, of, &channel, &self.options.settings.retention, append)
     }
-}
-
-/// What a step that needs the lane to be where it is known to be is answered otherwise.
-fn behind(epoch: &[u8], head: &[u8]) -> RedisResult<Place> {
-    super::calls::place(epoch, head)
 }
