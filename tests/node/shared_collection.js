@@ -14,7 +14,7 @@ await check("loads, watches and changes what others change, too", async () => {
     page = await ask(socket, "state.todos.load", page.next);
     page.changes.forEach(apply);
   }
-  assert.deepEqual(todos.get("tea").value, { title: "Tea", cups: 0 });
+  assert.deepEqual(todos.get("tea").value, { title: "Tea", done: false, cups: 0 });
 
   await please("count");
   await until(() => todos.get("tea").value.cups === 1);

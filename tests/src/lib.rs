@@ -5,5 +5,6 @@ pub mod example;
 pub mod foreign_server;
 pub mod member;
 pub mod node;
+pub mod person;
 pub mod python;
 pub mod server;

@@ -6,57 +6,15 @@ use std::time::Duration;
 
 use futures_signals::signal::SignalExt;
 use futures_util::StreamExt;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidings::collection::{
     Collection, FileStorage, MemoryStorage, OpenError, Outcome, Reason, Storage, View, WriteError,
 };
 use tidings::{Client, Transport};
+use tidings_tests::person::{Person, Todo, todo};
 
 use crate::network::{Proxy, Running};
 use crate::{BOTH, connect, server, within};
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Todo {
-    title: String,
-    #[serde(default)]
-    done: bool,
-    #[serde(default)]
-    cups: u32,
-}
-
-fn todo(title: &str) -> Todo {
-    Todo { title: title.into(), done: false, cups: 0 }
-}
-
-/// Somebody with a client and the collection.
-struct Person {
-    client: Client,
-    todos: Collection<Todo>,
-}
-
-impl Person {
-    async fn at(url: &str, transport: Transport) -> Self {
-        let client = connect(url, transport).await;
-        let todos = within(client.collection::<Todo>("todos")).await.unwrap();
-        within(todos.loaded()).await;
-        Self { client, todos }
-    }
-
-    /// Waits until the record is shown like this.
-    async fn sees(&self, key: &str, is: impl Fn(Option<&Todo>) -> bool) {
-        let mut shown = self.todos.signal(key).unwrap().to_stream();
-        within(async {
-            while let Some(entry) = shown.next().await {
-                if is(entry.as_ref().map(|entry| &*entry.value)) {
-                    return;
-                }
-            }
-            panic!("the collection was closed");
-        })
-        .await;
-    }
-}
 
 /// The collection with a storage that another one has had: it is free once the tasks of that one
 /// have ended.
@@ -81,8 +39,10 @@ fn titles(view: &View<Todo>) -> Vec<String> {
 #[tokio::test]
 async fn what_one_writes_is_shown_at_once_and_then_to_all() {
     let running = server().await;
-    let [ann, ben] =
-        [Person::at(&running.url(), BOTH[0]).await, Person::at(&running.url(), BOTH[1]).await];
+    let [ann, ben] = [
+        Person::with(connect(&running.url(), BOTH[0]).await).await,
+        Person::with(connect(&running.url(), BOTH[1]).await).await,
+    ];
     let open = ben.todos.view().filter(|todo| !todo.done).sort_by_key(|t| t.title.clone()).open();
 
     let write = ann.todos.insert("tea", &todo("Make tea")).unwrap();
@@ -124,8 +84,8 @@ async fn what_one_writes_is_shown_at_once_and_then_to_all() {
 async fn a_conflict_is_merged_and_told() {
     let running = server().await;
     let proxy = Proxy::to(running.address).await;
-    let ann = Person::at(&running.url(), Transport::Ws).await;
-    let ben = Person::at(&proxy.url, Transport::SocketIo).await;
+    let ann = Person::with(connect(&running.url(), Transport::Ws).await).await;
+    let ben = Person::with(connect(&proxy.url, Transport::SocketIo).await).await;
     within(ann.todos.insert("tea", &todo("Tea")).unwrap().observed()).await.unwrap();
     ben.sees("tea", |tea| tea.is_some()).await;
 
@@ -172,7 +132,10 @@ async fn a_conflict_is_merged_and_told() {
 async fn whatever_is_cut_every_write_has_one_effect() {
     let running = server().await;
     let proxy = Proxy::to(running.address).await;
-    let people = [Person::at(&proxy.url, BOTH[0]).await, Person::at(&proxy.url, BOTH[1]).await];
+    let people = [
+        Person::with(connect(&proxy.url, BOTH[0]).await).await,
+        Person::with(connect(&proxy.url, BOTH[1]).await).await,
+    ];
     within(people[0].todos.insert("tea", &todo("Tea")).unwrap().observed()).await.unwrap();
     people[1].sees("tea", |tea| tea.is_some()).await;
     for round in 0..8 {
@@ -231,7 +194,7 @@ async fn what_was_written_offline_goes_out_once_after_a_restart_of_the_program()
 async fn what_was_loaded_is_shown_at_the_next_start_without_a_server() {
     let running = server().await;
     let directory = tempfile::tempdir().unwrap();
-    let other = Person::at(&running.url(), Transport::Ws).await;
+    let other = Person::with(connect(&running.url(), Transport::Ws).await).await;
     for n in 0..600 {
         other.todos.insert(&format!("todo {n}"), &todo("Tea")).unwrap();
     }
@@ -332,7 +295,7 @@ async fn a_storage_that_cannot_be_read_is_set_aside() {
 #[tokio::test]
 async fn a_server_that_forgets_is_followed_and_services_take_part() {
     let running = server().await;
-    let ann = Person::at(&running.url(), Transport::Ws).await;
+    let ann = Person::with(connect(&running.url(), Transport::Ws).await).await;
     within(ann.todos.insert("tea", &todo("Tea")).unwrap().observed()).await.unwrap();
     let address: SocketAddr = running.stop().await;
     ann.todos.insert("milk", &todo("Milk")).unwrap();

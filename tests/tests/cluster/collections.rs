@@ -3,32 +3,19 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_signals::signal::SignalExt;
-use futures_util::StreamExt;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tidings::collection::{Collection, Reason, WriteError};
-use tidings::{Client, Transport};
+use tidings::Transport;
+use tidings::collection::{Reason, WriteError};
 use tidings_harness::redis_cluster::RedisCluster;
 use tidings_server::Config;
 use tidings_server::collections::CollectionError;
 use tidings_server::config::Collection as Declared;
 use tidings_tests::node;
+use tidings_tests::person::{Person, Todo, todo};
 
 use super::breaking::slot;
 use super::instances::{Gate, Instance, until};
 use super::{BOTH, connect, within};
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Todo {
-    title: String,
-    #[serde(default)]
-    cups: u32,
-}
-
-fn todo(title: &str) -> Todo {
-    Todo { title: title.into(), cups: 0 }
-}
 
 fn declare(config: &mut Config) {
     config.collections.insert("todos".into(), Declared::default());
@@ -38,45 +25,11 @@ async fn host(redis: &RedisCluster, name: &str) -> Instance {
     Instance::start_with(redis, name, declare).await
 }
 
-/// Somebody with a client and the collection.
-struct Person {
-    client: Client,
-    todos: Collection<Todo>,
-}
-
-impl Person {
-    async fn at(url: &str, transport: Transport) -> Self {
-        let client = connect(url, transport).await;
-        let todos = within(client.collection::<Todo>("todos")).await.unwrap();
-        within(todos.loaded()).await;
-        Self { client, todos }
-    }
-
-    /// Waits until the record is shown like this.
-    async fn sees(&self, key: &str, is: impl Fn(Option<&Todo>) -> bool) {
-        let mut shown = self.todos.signal(key).unwrap().to_stream();
-        within(async {
-            while let Some(entry) = shown.next().await {
-                if is(entry.as_ref().map(|entry| &*entry.value)) {
-                    return;
-                }
-            }
-            panic!("the collection was closed");
-        })
-        .await;
-    }
-
-    fn shown(&self) -> Vec<(String, Todo)> {
-        let all = self.todos.all();
-        all.iter().map(|entry| (entry.key.to_string(), (*entry.value).clone())).collect()
-    }
-}
-
 async fn two_at_each(instances: &[Instance]) -> Vec<Person> {
     let mut people = Vec::new();
     for instance in instances {
         for transport in BOTH {
-            people.push(Person::at(&instance.url(), transport).await);
+            people.push(Person::with(connect(&instance.url(), transport).await).await);
         }
     }
     people
@@ -169,13 +122,13 @@ async fn writers_on_two_instances_see_the_same_and_lose_nothing() {
 async fn what_an_instance_took_with_it_is_sent_again_and_has_one_effect() {
     let redis = RedisCluster::start().await.unwrap();
     let other = host(&redis, "other").await;
-    let watcher = Person::at(&other.url(), Transport::Ws).await;
+    let watcher = Person::with(connect(&other.url(), Transport::Ws).await).await;
     within(watcher.todos.insert("tea", &todo("Tea")).unwrap().observed()).await.unwrap();
     for (round, transport) in BOTH.into_iter().enumerate() {
         let before = watcher.todos.get("tea").unwrap().cups;
         let dying = host(&redis, &format!("dying {round}")).await;
         let gate = Gate::to(&dying).await;
-        let person = Person::at(&gate.url, transport).await;
+        let person = Person::with(connect(&gate.url, transport).await).await;
         let count = |person: &Person| person.todos.increment("tea", &json!({"cups": 1})).unwrap();
         let counting = async {
             for n in 0..300 {
@@ -228,7 +181,7 @@ async fn a_failover_that_loses_the_tail_loses_no_change() {
     assert!(put_back > 0, "something was lost");
     // Who comes later sees what Redis has.
     let third = host(&redis, "c").await;
-    let late = Person::at(&third.url(), Transport::Ws).await;
+    let late = Person::with(connect(&third.url(), Transport::Ws).await).await;
     assert_eq!(late.shown(), people[0].shown());
     assert_eq!(late.todos.get("tea").unwrap().cups, 160, "every increment once");
 }
@@ -244,8 +197,8 @@ async fn without_redis_mutations_wait_and_those_who_waited_too_long_may_come_aga
     })
     .await;
     let people = [
-        Person::at(&a.url(), Transport::SocketIo).await,
-        Person::at(&impatient.url(), Transport::Ws).await,
+        Person::with(connect(&a.url(), Transport::SocketIo).await).await,
+        Person::with(connect(&impatient.url(), Transport::Ws).await).await,
     ];
     within(people[0].todos.insert("tea", &todo("Tea")).unwrap().observed()).await.unwrap();
     people[1].sees("tea", |tea| tea.is_some()).await;
@@ -286,7 +239,7 @@ async fn a_collection_that_redis_forgot_begins_again() {
     let redis = RedisCluster::single().await.unwrap();
     let a = host(&redis, "a").await;
     let gate = Gate::to(&a).await;
-    let person = Person::at(&gate.url, Transport::Ws).await;
+    let person = Person::with(connect(&gate.url, Transport::Ws).await).await;
     within(person.todos.insert("tea", &todo("Tea")).unwrap().observed()).await.unwrap();
     gate.lead_to(None);
     let _: () = redis.ask(0, &["FLUSHALL"]).await.unwrap();
@@ -303,7 +256,7 @@ async fn a_collection_that_redis_forgot_begins_again() {
 async fn an_unmodified_socket_io_client_takes_part() {
     let redis = RedisCluster::single().await.unwrap();
     let (a, b) = (host(&redis, "a").await, host(&redis, "b").await);
-    let person = Person::at(&b.url(), Transport::Ws).await;
+    let person = Person::with(connect(&b.url(), Transport::Ws).await).await;
     within(person.todos.insert("tea", &todo("Tea")).unwrap().observed()).await.unwrap();
     let url = a.url();
     let said = tokio::task::spawn_blocking({
