@@ -15,6 +15,7 @@ use crate::connections::Connections;
 use crate::engine_sessions::EngineSessions;
 use crate::engineio::Endpoints;
 use crate::handlers::Handlers;
+use crate::schemas::EventSchemas;
 use crate::session_lists::SessionLists;
 use crate::sessions::Sessions;
 use crate::shard::Shard;
@@ -39,6 +40,7 @@ pub(crate) struct App {
     pub(crate) engines: Endpoints,
     pub(crate) handlers: Handlers,
     pub(crate) collections: Collections,
+    pub(crate) event_schemas: Arc<EventSchemas>,
     /// The namespaces of the application.
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) connections: Arc<Connections>,
@@ -56,6 +58,7 @@ impl App {
         bus: EventBus,
         backplane: Arc<dyn Backplane>,
         collections: Collections,
+        event_schemas: Arc<EventSchemas>,
     ) -> Self {
         let handlers = Handlers::default();
         collections.answer_requests(&config, &handlers);
@@ -83,6 +86,7 @@ impl App {
             engines: Endpoints::default(),
             handlers,
             collections,
+            event_schemas,
             namespaces: Arc::new(Namespaces::new(cluster)),
             connections: Connections::new(config.limits.max_connections),
             stats: Stats::default(),

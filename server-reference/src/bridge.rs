@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use crate::app::App;
 use crate::backplane::{Backplane, Producer, Published, Signal};
 use crate::ids::random_id;
+use crate::schemas::EventSchemas;
 
 /// How many events are emitted before other lanes are looked at again.
 const BATCH: usize = 128;
@@ -106,7 +107,12 @@ impl Bridge {
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
-    pub(crate) fn new(bus: EventBus, backplane: Arc<dyn Backplane>, max_volatile: usize) -> Self {
+    pub(crate) fn new(
+        bus: EventBus,
+        backplane: Arc<dyn Backplane>,
+        schemas: Arc<EventSchemas>,
+        max_volatile: usize,
+    ) -> Self {
         let producer: Arc<str> = random_id().into();
         let signal = Arc::new(Signal::new(backplane.partitioning(), max_volatile));
         backplane.attach(Arc::clone(&signal));
@@ -116,7 +122,7 @@ impl Bridge {
             places: Mutex::default(),
             runtime: Handle::current(),
         });
-        let forward = forward(&bus, Arc::clone(&backplane), Arc::clone(&producer));
+        let forward = forward(&bus, Arc::clone(&backplane), schemas, Arc::clone(&producer));
         let watch = if backplane.is_shared() {
             Some(watch(&bus, &interest))
         } else {
@@ -209,12 +215,22 @@ fn watch(bus: &EventBus, interest: &Arc<Interest>) -> ListenerHandle {
     watch
 }
 
-/// Publishes what is emitted on the bus, unless it comes from the log.
-fn forward(bus: &EventBus, backplane: Arc<dyn Backplane>, producer: Arc<str>) -> ListenerHandle {
+/// Publishes what is emitted on the bus, unless it comes from the log, or is not what its schema
+/// says.
+fn forward(
+    bus: &EventBus,
+    backplane: Arc<dyn Backplane>,
+    schemas: Arc<EventSchemas>,
+    producer: Arc<str>,
+) -> ListenerHandle {
     // The lock makes the order of the numbers that of the appends.
     let last_seq = Mutex::new(0);
     bus.on_any(move |event| {
         if is_from_log(event) {
+            return;
+        }
+        if let Err(violation) = schemas.check(&event.name, &event.payload) {
+            tracing::error!(%violation, "an event of the bus was not published");
             return;
         }
         let published = {

@@ -26,6 +26,8 @@ Examples:
       the same, and a member of the cluster that Node's Socket.IO servers form there
   tidings-server config > tidings.toml
       a file to start from
+  tidings-server schema --ts --config tidings.toml > tidings.ts
+      the types of all events and collections, for front ends
   curl http://127.0.0.1:9000/api/websocket/health
       answers when the server is up
 
@@ -49,6 +51,13 @@ pub struct Cli {
 pub enum Command {
     /// Print the effective configuration as TOML and stop.
     Config,
+    /// Print the schemas of all events and collections that the configuration declares and stop: as
+    /// JSON, or as TypeScript for clients that use @tidings/client.
+    Schema {
+        /// As a module of TypeScript types: connect<Events>(...) and Collections["todos"].
+        #[arg(long)]
+        ts: bool,
+    },
 }
 
 /// Flags that set something.

@@ -21,6 +21,7 @@ async fn main() -> ExitCode {
     };
     match cli.command {
         Some(Command::Config) => print(&config.to_toml()),
+        Some(Command::Schema { ts }) => print_schemas(config, ts),
         None => serve(config).await,
     }
 }
@@ -42,6 +43,14 @@ fn print(text: &str) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => fail(1, &error.to_string()),
+    }
+}
+
+fn print_schemas(config: Config, as_typescript: bool) -> ExitCode {
+    match Server::builder().config(config).schemas() {
+        Ok(schemas) if as_typescript => print(&schemas.to_typescript()),
+        Ok(schemas) => print(&format!("{:#}\n", schemas.to_json())),
+        Err(error) => fail(USAGE, &error.to_string()),
     }
 }
 

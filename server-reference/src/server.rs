@@ -6,9 +6,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use socket2::{Domain, Protocol, Socket, Type};
 use tidings_core::message::{ErrorCode, Refusal};
-use tidings_core::{EventBus, Payload, socketio};
+use tidings_core::{EventBus, Payload, TypedEvent, socketio};
 use tokio::sync::oneshot;
 
 use crate::app::App;
@@ -21,6 +22,7 @@ use crate::engineio;
 use crate::handlers::Request;
 use crate::http;
 use crate::ids::random_id;
+use crate::schemas::{EventSchemas, Schema, SchemaError, Schemas};
 use crate::shutdown::Phase;
 use crate::socketio::{Namespace, NamespacePattern};
 use crate::stats::{ClusterSessionPage, EventsStats, SessionPage, SessionPlace, WebsocketStats};
@@ -53,6 +55,7 @@ pub struct Builder {
     bus: Option<EventBus>,
     backplane: Option<Arc<dyn Backplane>>,
     collections: Vec<Declaration>,
+    events: Vec<(String, Schema)>,
 }
 
 impl Builder {
@@ -85,11 +88,57 @@ impl Builder {
         self
     }
 
+    /// The payloads of the events of this name or pattern must be what `schema` says, beside those
+    /// that the configuration declares. Clients' publishes that are not are refused
+    /// ([`ErrorCode::INVALID`]), and told where and by which rule; what services emit on the bus
+    /// and is not reaches no client, and is logged.
+    #[must_use]
+    pub fn event_schema(mut self, pattern: impl Into<String>, schema: Schema) -> Self {
+        self.events.push((pattern.into(), schema));
+        self
+    }
+
+    /// [`event_schema`](Self::event_schema) with the pattern and the schema of a Rust type.
+    ///
+    /// ```
+    /// use schemars::JsonSchema;
+    /// use tidings_core::{Name, NameError, TypedEvent};
+    /// use tidings_server::Server;
+    ///
+    /// #[derive(serde::Serialize, JsonSchema)]
+    /// struct Receipt { total: u32 }
+    ///
+    /// impl TypedEvent for Receipt { // or #[derive(Event)] of the crate `tidings`
+    ///     const PATTERN: &'static str = "receipts.sent";
+    ///     fn name(&self) -> Result<Name, NameError> { Name::new(Self::PATTERN) }
+    /// }
+    ///
+    /// let server = Server::builder().event::<Receipt>()?;
+    /// assert!(server.schemas()?.to_typescript().contains("\"receipts.sent\": Receipt;"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Schema::of`].
+    pub fn event<E: TypedEvent + JsonSchema>(self) -> Result<Self, SchemaError> {
+        Ok(self.event_schema(E::PATTERN, Schema::of::<E>()?))
+    }
+
+    /// All schemas of the server that this prepares: to be written where other programs are built.
+    ///
+    /// # Errors
+    /// If two declarations contradict each other, or a file cannot be read.
+    pub fn schemas(&self) -> Result<Schemas, ConfigError> {
+        let collections = Declaration::all(&self.config, self.collections.clone())?;
+        Ok(Schemas::new(&EventSchemas::new(&self.config, self.events.clone())?, &collections))
+    }
+
     /// Starts listening. From here on clients can connect; they are served once
     /// [`Server::serve`] runs.
     pub async fn bind(self) -> Result<Server, ServerError> {
         self.config.validate()?;
         let declared = Declaration::all(&self.config, self.collections)?;
+        let schemas = Arc::new(EventSchemas::new(&self.config, self.events)?);
         let address = self.config.listen;
         let failed = |source| ServerError::Listen { address, source };
         let listener = listen(&self.config).map_err(failed)?;
@@ -108,10 +157,14 @@ impl Builder {
             None => Arc::new(RedisBackplane::new(&config)?),
         };
         let bus = self.bus.unwrap_or_else(bridge::new_bus);
-        let bridge =
-            Bridge::new(bus.clone(), Arc::clone(&backplane), config.queues.volatile_events);
+        let bridge = Bridge::new(
+            bus.clone(),
+            Arc::clone(&backplane),
+            Arc::clone(&schemas),
+            config.queues.volatile_events,
+        );
         let collections = Collections::new(declared, &backplane, &config)?;
-        let app = Arc::new(App::new(config, bus, backplane, collections));
+        let app = Arc::new(App::new(config, bus, backplane, collections, schemas));
         let is_member = app.config.node_adapter.kind != NodeAdapterKind::Off;
         if app.config.recovery.max_age > Duration::ZERO || is_member {
             // Clients of Tidings alone may come back, and be reached by Node servers, too.

@@ -22,7 +22,7 @@ use tidings_core::message::{
 use tidings_core::server::HubKey;
 use tidings_core::socketio::{self, SocketIds};
 use tidings_core::websocket::{self, Decoder, Incoming, Opcode, Role};
-use tidings_core::{Event, ws};
+use tidings_core::{Event, Payload, ws};
 use tokio::time::Instant;
 
 use self::held::Held;
@@ -350,7 +350,8 @@ impl Session {
             return;
         }
         let Publish { seq, name, payload, priority, volatile, headers } = publish;
-        if let Err(refusal) = self.may_publish(&name) {
+        if let Err(refusal) = self.may_publish(&name, &payload) {
+            self.app.stats.published(None);
             return self.send(&if volatile {
                 ServerMessage::Refused(refusal)
             } else {
@@ -375,7 +376,7 @@ impl Session {
         }
     }
 
-    fn may_publish(&mut self, name: &str) -> Result<(), Refusal> {
+    fn may_publish(&mut self, name: &str, payload: &Payload) -> Result<(), Refusal> {
         if !self.publish_rate.take(self.app.now()) {
             let rate = self.app.config.limits.publish_rate;
             let message = format!("more than {rate} publishes per second (publish_rate)");
@@ -388,7 +389,10 @@ impl Session {
             );
             return Err(Refusal::new(ErrorCode::FORBIDDEN, message));
         }
-        Ok(())
+        self.app
+            .event_schemas
+            .check(name, payload)
+            .map_err(|violation| Refusal::new(ErrorCode::INVALID, violation))
     }
 
     fn published(&mut self, seq: u64, result: Result<Position, Refusal>) {

@@ -144,6 +144,31 @@ fn an_address_in_use_ends_with_1() {
 }
 
 #[test]
+fn schemas_are_printed_as_json_and_as_typescript() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("tidings.toml");
+    let text = "[events.\"orders.*.created\"]\nschema = '{\"properties\": {\"total\": \
+                {\"type\": \"integer\"}}}'\n[collections.todos]";
+    std::fs::write(&file, text).expect("written");
+    let arguments = ["schema", "--config", file.to_str().expect("a plain path")];
+    let json = run(&arguments, &[]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    let order = &json["events"]["orders.*.created"]["properties"];
+    assert_eq!(order["total"]["type"], "integer", "{json}");
+    assert_eq!(json["collections"]["todos"]["type"], "object", "{json}");
+    let module = run(&[&arguments[..], &["--ts"]].concat(), &[]);
+    let module = String::from_utf8(module.stdout).expect("text");
+    assert!(module.contains("\"orders.*.created\": OrdersCreated;"), "{module}");
+
+    let unfinished = text.replace("}}}'", "}}'");
+    std::fs::write(&file, unfinished).expect("written");
+    let output = run(&arguments, &[]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("orders.*.created.schema: the schema is no JSON"), "{message}");
+}
+
+#[test]
 fn the_documented_settings_are_the_ones_there_are() {
     let documentation = include_str!("../../docs/server.md");
     let block = documentation.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```"));

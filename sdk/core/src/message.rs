@@ -59,6 +59,8 @@ impl ErrorCode {
     pub const HANDLER: Self = Self(307);
     /// The caller withdrew it.
     pub const CANCELLED: Self = Self(308);
+    /// The payload is not what the schema of its event says it must be.
+    pub const INVALID: Self = Self(309);
 
     /// What to do about it: 100 to 199 retry, 200 to 299 refresh the token, others give up.
     pub const fn advice(self) -> Advice {

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use tidings_core::Name;
 use tidings_core::state::wire::ROOT;
 use tidings_core::state::{Document, Key, Limits, Policy, Rules};
 
 use super::access::{Access, Asker, Clients, Permissions};
-use super::schema::{self, SchemaError};
 
 use crate::config::{self, Config, ConfigError};
+use crate::schemas::{Schema, SchemaError};
 
 /// The most bytes a collection's name may have, so that those of its events have room for a key.
 const MAX_NAME_BYTES: usize = 100;
@@ -33,6 +34,7 @@ pub struct Declaration {
     pub(super) permissions: Permissions,
     /// If its records end with their sessions, how long one may be away.
     pub(super) presence: Option<Duration>,
+    schemas: Vec<Schema>,
 }
 
 impl Declaration {
@@ -44,6 +46,7 @@ impl Declaration {
             rules: Rules::default(),
             permissions: Permissions::default(),
             presence: None,
+            schemas: Vec::new(),
         }
     }
 
@@ -61,15 +64,27 @@ impl Declaration {
         self
     }
 
-    /// Records must be what this JSON Schema says (draft 2020-12 unless it names another, with
-    /// formats). A mutation by which one would not be is rejected, and told where and by which
-    /// rule. Nothing is fetched that the schema refers to.
+    /// A collection of records of this Rust type: [`new`](Self::new) with its
+    /// [`schema`](Self::schema).
     ///
     /// # Errors
-    /// If it is no JSON Schema.
-    pub fn schema(self, schema: &serde_json::Value) -> Result<Self, SchemaError> {
-        let check = schema::check(&self.name, schema)?;
-        Ok(self.check(move |key, record| check(key, record)))
+    /// As [`Schema::of`].
+    pub fn of<T: JsonSchema>(name: impl Into<String>) -> Result<Self, SchemaError> {
+        Ok(Self::new(name).schema(Schema::of::<T>()?))
+    }
+
+    /// Records must be what this schema says. A mutation by which one would not be is rejected, and
+    /// told where and by which rule.
+    #[must_use]
+    pub fn schema(mut self, schema: Schema) -> Self {
+        self.schemas.push(schema.clone());
+        let name = self.name.clone();
+        self.check(move |_, record| schema.check(&name, record.bytes()))
+    }
+
+    /// Its name, and what its records must be.
+    pub(crate) fn schemas(&self) -> (String, Vec<Schema>) {
+        (self.name.clone(), self.schemas.clone())
     }
 
     /// Records must pass this, too: it says what is wrong with one that is to be. It must come to
@@ -165,16 +180,14 @@ impl Declaration {
         let (inline, file) = (settings.schema.trim(), settings.schema_file.trim());
         let declaration = match inline {
             "" => declaration,
-            text => serde_json::from_str(text)
-                .map_err(SchemaError::from)
-                .and_then(|schema| declaration.schema(&schema))
-                .map_err(|error| wrong("schema", error))?,
+            text => {
+                declaration.schema(Schema::parse(text).map_err(|error| wrong("schema", error))?)
+            }
         };
         match file {
             "" => Ok(declaration),
-            path => schema::read(path)
-                .and_then(|schema| declaration.schema(&schema))
-                .map_err(|error| wrong("schema_file", error)),
+            path => Ok(declaration
+                .schema(Schema::read(path).map_err(|error| wrong("schema_file", error))?)),
         }
     }
 }

@@ -49,7 +49,7 @@ struct Here {
 impl Hosted {
     /// A collection in the memory of this process.
     pub(super) fn here(declaration: Declaration, backplane: Arc<dyn Backplane>) -> Self {
-        let Declaration { name, rules, permissions, presence } = declaration;
+        let Declaration { name, rules, permissions, presence, .. } = declaration;
         let collection = Mutex::new(state::Collection::with_rules(rules.clone(), unix_micros()));
         let kept = Kept::Here(Box::new(Here { backplane, collection, leases: Leases::default() }));
         Self { name, rules: Arc::new(rules), permissions, presence, kept }
@@ -65,7 +65,7 @@ impl Hosted {
         store: Arc<dyn CollectionStore>,
         max_waiting: usize,
     ) -> Self {
-        let Declaration { name, rules, permissions, presence } = declaration;
+        let Declaration { name, rules, permissions, presence, .. } = declaration;
         let rules = Arc::new(rules);
         let shared = Shared::new(&name, Arc::clone(&rules), store, max_waiting);
         Self { name, rules, permissions, presence, kept: Kept::Shared(shared) }

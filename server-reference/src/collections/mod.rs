@@ -14,7 +14,6 @@ mod handle;
 mod hosted;
 mod presence;
 mod requests;
-mod schema;
 mod shared;
 
 use std::collections::BTreeMap;
@@ -31,7 +30,6 @@ pub use access::{Access, Asker, Clients, UnknownAccess};
 pub use declaration::Declaration;
 pub use handle::{Collection, CollectionError};
 use hosted::Hosted;
-pub use schema::SchemaError;
 
 /// The collections of a server, by name.
 #[derive(Default)]

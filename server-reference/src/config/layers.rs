@@ -6,9 +6,9 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{
-    Collection, Config, ConfigError, Cookie, Cors, EngineIo, Heartbeat, Limits, Namespaces,
-    NodeAdapter, Partitions, Paths, Polling, Producers, Queues, Recovery, Redis, Retention, Socket,
-    Timeouts,
+    Collection, Config, ConfigError, Cookie, Cors, EngineIo, EventSchema, Heartbeat, Limits,
+    Namespaces, NodeAdapter, Partitions, Paths, Polling, Producers, Queues, Recovery, Redis,
+    Retention, Socket, Timeouts,
 };
 
 /// A table of settings: its name, and the names and comments of its fields.
@@ -181,6 +181,11 @@ impl Config {
             out.push_str(&format!("\n[collections.{}]\n", Value::String(name.clone())));
             write_fields(&mut out, Collection::FIELDS, &table);
         }
+        for (pattern, schema) in &self.events {
+            let table = Table::try_from(schema).unwrap_or_default();
+            out.push_str(&format!("\n[events.{}]\n", Value::String(pattern.clone())));
+            write_fields(&mut out, EventSchema::FIELDS, &table);
+        }
         out
     }
 }
@@ -218,12 +223,15 @@ pub fn environment_name(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "_").to_ascii_uppercase())
 }
 
-/// The keys of all settings, dotted. Collections have none: only a file can declare them.
+/// Tables by names that are chosen freely: only a file can have them.
+const OPEN_TABLES: [&str; 2] = ["collections", "events"];
+
+/// The keys of all settings, dotted.
 fn keys() -> Vec<String> {
     let top = Config::FIELDS
         .iter()
         .map(|(field, _)| (*field).to_owned())
-        .filter(|field| field != "collections")
+        .filter(|field| !OPEN_TABLES.contains(&field.as_str()))
         .filter(|field| SECTIONS.iter().all(|(section, _)| section != field));
     let inner = SECTIONS.iter().flat_map(|(section, fields)| {
         fields.iter().map(move |(field, _)| format!("{section}.{field}"))

@@ -54,11 +54,14 @@ macro_rules! settings {
 }
 
 mod collections;
+mod events;
 mod node_adapter;
 mod redis;
 
 pub use self::collections::Collection;
 use self::collections::Collections;
+pub use self::events::EventSchema;
+use self::events::Events;
 pub use self::node_adapter::{NodeAdapter, NodeAdapterKind, NodeAdapterMode};
 pub(crate) use self::redis::without_password;
 pub use self::redis::{Redis, RedisUrls};
@@ -81,6 +84,8 @@ settings! {
         log: String = String::new(),
         /// Collections of records, by name; see docs/state.md.
         collections: Collections = Collections::new(),
+        /// What events must carry, by name or pattern; see docs/schemas.md.
+        events: Events = Events::new(),
         /// Where clients connect.
         paths: Paths = Paths::default(),
         /// How events are spread over partitions.

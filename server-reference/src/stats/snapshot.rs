@@ -83,6 +83,9 @@ pub struct Published {
     pub by_priority: PriorityCounts,
     /// Publishes that were refused.
     pub refused: u64,
+    /// Events that were not what their schemas say: publishes, which are refused, and what services
+    /// emitted on the bus, which reaches no client.
+    pub invalid: u64,
 }
 
 /// What full queues cost since the start. Other priorities lose nothing.
@@ -373,6 +376,7 @@ impl EventsStats {
                 total: by_priority.total(),
                 by_priority,
                 refused: app.stats.refused.get(),
+                invalid: app.event_schemas.violations(),
             },
             delivered: Delivered::of(&all.totals),
             dropped: Dropped::of(&all.totals),

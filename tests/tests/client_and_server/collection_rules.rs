@@ -11,6 +11,7 @@ use tidings_core::client;
 use tidings_core::message::ErrorCode;
 use tidings_server::collections::{Access, Declaration};
 use tidings_server::config::Collection as Declared;
+use tidings_server::schemas::Schema;
 
 use crate::network::{Proxy, Running};
 use crate::{ANY, BOTH, connect, within};
@@ -51,7 +52,7 @@ fn mark_behind(name: &str) -> String {
 #[tokio::test]
 async fn what_breaks_the_schema_is_taken_back_and_the_rest_stays() {
     let schema = json!({"properties": {"cups": {"type": "integer", "maximum": 9}}});
-    let declaration = Declaration::new("teas").schema(&schema).unwrap();
+    let declaration = Declaration::new("teas").schema(Schema::new(&schema).unwrap());
     let running = with(vec![declaration]).await;
     for transport in BOTH {
         let client = connect(&running.url(), transport).await;

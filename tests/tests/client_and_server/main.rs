@@ -5,6 +5,7 @@ mod collection_rules;
 mod collections;
 mod network;
 mod presence;
+mod schemas;
 
 use std::collections::BTreeMap;
 use std::future::IntoFuture;

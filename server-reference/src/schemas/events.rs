@@ -1,0 +1,142 @@
+//! What the payloads of events must be.
+
+use tidings_core::{Pattern, PatternIndex, Payload};
+
+use super::{Schema, SchemaError};
+use crate::config::{Config, ConfigError, EventSchema};
+use crate::stats::Counter;
+
+/// Which events have a schema.
+#[derive(Debug, Default)]
+pub(crate) struct EventSchemas {
+    index: PatternIndex<Schema>,
+    /// In the order of their declaration.
+    declared: Vec<(Pattern, Schema)>,
+    violations: Counter,
+}
+
+impl EventSchemas {
+    /// Those of the configuration, and those declared otherwise.
+    pub(crate) fn new(
+        config: &Config,
+        declared: Vec<(String, Schema)>,
+    ) -> Result<Self, ConfigError> {
+        let mut all = Self::default();
+        for (pattern, schema) in declared {
+            all.add(&pattern, schema)?;
+        }
+        for (pattern, settings) in &config.events {
+            all.add(pattern, configured(pattern, settings)?)?;
+        }
+        Ok(all)
+    }
+
+    fn add(&mut self, pattern: &str, schema: Schema) -> Result<(), ConfigError> {
+        let pattern = Pattern::new(pattern).map_err(|error| invalid(error.to_string()))?;
+        if self.declared.iter().any(|(other, _)| *other == pattern) {
+            return Err(invalid(format!("{:?} has two schemas", pattern.as_str())));
+        }
+        self.index.insert(&pattern, schema.clone());
+        self.declared.push((pattern, schema));
+        Ok(())
+    }
+
+    pub(super) fn declared(&self) -> &[(Pattern, Schema)] {
+        &self.declared
+    }
+
+    /// Whether an event of this name may carry `payload`: all schemas whose patterns match its name
+    /// must agree. The text says where it is wrong and by which rule.
+    pub(crate) fn check(&self, name: &str, payload: &Payload) -> Result<(), String> {
+        if self.index.is_empty() {
+            return Ok(());
+        }
+        let mut result = Ok(());
+        self.index.for_each_match(name, |schema| {
+            if result.is_ok() {
+                result = match payload {
+                    Payload::Json(json) => schema.check(name, json),
+                    Payload::Binary(_) => {
+                        Err(format!("{name}: the payload is binary, but must be JSON"))
+                    }
+                };
+            }
+        });
+        if result.is_err() {
+            self.violations.add(1);
+        }
+        result
+    }
+
+    /// How many events were not what their schemas say.
+    pub(crate) fn violations(&self) -> u64 {
+        self.violations.get()
+    }
+}
+
+fn configured(pattern: &str, settings: &EventSchema) -> Result<Schema, ConfigError> {
+    let wrong = |field: &str, error: SchemaError| invalid(format!("{pattern}.{field}: {error}"));
+    match (settings.schema.trim(), settings.schema_file.trim()) {
+        (text, "") if !text.is_empty() => {
+            Schema::parse(text).map_err(|error| wrong("schema", error))
+        }
+        ("", path) if !path.is_empty() => {
+            Schema::read(path).map_err(|error| wrong("schema_file", error))
+        }
+        _ => {
+            let message = format!("{pattern}: set either schema, a text, or schema_file, a path");
+            Err(invalid(message))
+        }
+    }
+}
+
+fn invalid(message: String) -> ConfigError {
+    ConfigError::Invalid { key: "events", message }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use serde_json::json;
+
+    use super::*;
+
+    fn json_payload(text: &'static str) -> Payload {
+        Payload::Json(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn all_schemas_that_match_must_agree() {
+        let has = |field: &str| Schema::new(&json!({"required": [field]})).unwrap();
+        let declared = vec![("orders.**".into(), has("id")), ("orders.*.paid".into(), has("by"))];
+        let schemas = EventSchemas::new(&Config::default(), declared).unwrap();
+        let check = |name: &str, text| schemas.check(name, &json_payload(text));
+        assert_eq!(check("orders.eu.created", r#"{"id": 1}"#), Ok(()));
+        assert_eq!(check("orders.eu.paid", r#"{"id": 1, "by": "card"}"#), Ok(()));
+        let error = check("orders.eu.paid", r#"{"id": 1}"#).unwrap_err();
+        assert_eq!(error, "orders.eu.paid: \"by\" is a required property (rule /required)");
+        assert_eq!(check("rooms.1", "7"), Ok(()), "has none");
+        let error = schemas.check("orders.1", &Payload::Binary(Bytes::new())).unwrap_err();
+        assert_eq!(error, "orders.1: the payload is binary, but must be JSON");
+    }
+
+    #[test]
+    fn what_cannot_be_checked_by_is_named() {
+        let schema = Schema::new(&json!(true)).unwrap();
+        let declare = |declared| {
+            EventSchemas::new(&Config::default(), declared).map(drop).unwrap_err().to_string()
+        };
+        let twice = vec![("a".into(), schema.clone()), ("a".into(), schema.clone())];
+        assert_eq!(declare(twice), "events: \"a\" has two schemas");
+        assert!(declare(vec![("".into(), schema)]).starts_with("events: "));
+        let settings = |schema: &str, schema_file: &str| {
+            let settings = EventSchema { schema: schema.into(), schema_file: schema_file.into() };
+            configured("a", &settings).map(drop).unwrap_err().to_string()
+        };
+        let either = "events: a: set either schema, a text, or schema_file, a path";
+        assert_eq!(settings("", ""), either);
+        assert_eq!(settings("true", "file"), either);
+        assert!(settings("{", "").starts_with("events: a.schema: the schema is no JSON"));
+        assert!(settings("", "/no").starts_with("events: a.schema_file: cannot read /no: "));
+    }
+}

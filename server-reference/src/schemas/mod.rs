@@ -1,0 +1,59 @@
+//! What events and records must be, as JSON Schema: checked when they come, and told to others, as
+//! JSON and as TypeScript, so that server and clients share one definition.
+
+mod events;
+mod schema;
+mod typescript;
+
+use serde_json::{Value, json};
+
+pub(crate) use events::EventSchemas;
+pub use schema::{Schema, SchemaError};
+
+use crate::collections::Declaration;
+
+/// The schemas of a server; see [`Builder::schemas`](crate::Builder::schemas).
+#[derive(Debug, Clone)]
+pub struct Schemas {
+    /// By name or pattern.
+    events: Vec<(String, Schema)>,
+    /// By name; a collection may have several, all of which its records must conform to.
+    collections: Vec<(String, Vec<Schema>)>,
+}
+
+impl Schemas {
+    pub(crate) fn new(events: &EventSchemas, collections: &[Declaration]) -> Self {
+        let events = events.declared().iter();
+        let events = events.map(|(pattern, schema)| (pattern.as_str().to_owned(), schema.clone()));
+        let collections = collections.iter().map(Declaration::schemas);
+        Self { events: events.collect(), collections: collections.collect() }
+    }
+
+    /// All of them: `{"events": {PATTERN: SCHEMA}, "collections": {NAME: SCHEMA}}`. A collection
+    /// without a schema takes any object.
+    pub fn to_json(&self) -> Value {
+        let events =
+            self.events.iter().map(|(name, schema)| (name.clone(), schema.as_value().clone()));
+        let collections = self.collections.iter().map(|(name, all)| (name.clone(), joined(all)));
+        json!({
+            "events": events.collect::<serde_json::Map<_, _>>(),
+            "collections": collections.collect::<serde_json::Map<_, _>>(),
+        })
+    }
+
+    /// A module of types: `Events`, a map from names and patterns to payloads, which
+    /// `connect<Events>(...)` of the package `@tidings/client` takes, and `Collections`, from names
+    /// to records. What TypeScript cannot say (lengths, ranges, formats) is left out.
+    pub fn to_typescript(&self) -> String {
+        typescript::module(&self.events, &self.collections)
+    }
+}
+
+/// One schema that says what all of these say.
+fn joined(schemas: &[Schema]) -> Value {
+    match schemas {
+        [] => json!({"type": "object"}),
+        [one] => one.as_value().clone(),
+        several => json!({"allOf": several.iter().map(Schema::as_value).collect::<Vec<_>>()}),
+    }
+}
