@@ -54,7 +54,7 @@ pub enum Command {
     /// Print the schemas of all events and collections that the configuration declares and stop: as
     /// JSON, or as TypeScript for clients that use @tidings/client.
     Schema {
-        /// As a module of TypeScript types: connect<Events>(...) and Collections["todos"].
+        /// As a module of TypeScript types, for `connect` and `collection` of that package.
         #[arg(long)]
         ts: bool,
     },
