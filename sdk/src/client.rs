@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_signals::signal::{Signal, SignalExt};
@@ -123,7 +123,7 @@ impl Client {
         pattern: impl Into<String>,
         mut callback: impl FnMut(&Delivery) + Send + 'static,
     ) -> Result<Subscribed, SubscribeError> {
-        self.on_each(pattern, move |item| {
+        self.on_each(pattern, None, move |item| {
             if let Ok(delivery) = item {
                 callback(delivery);
             }
@@ -132,16 +132,25 @@ impl Client {
     }
 
     /// Like [`on`](Self::on), and also told what is not an event, as the items of a stream are:
-    /// that events are missing ([`EventError::Gap`]), or why the subscription has ended.
+    /// that events are missing ([`EventError::Gap`]), or why the subscription has ended. `since` as in
+    /// [`subscribe_since`](Self::subscribe_since).
     ///
     /// # Errors
     /// As [`subscribe`](Self::subscribe).
     pub async fn on_each(
         &self,
         pattern: impl Into<String>,
+        since: Option<Cursor>,
         callback: impl FnMut(Result<&Delivery, &EventError>) + Send + 'static,
     ) -> Result<Subscribed, SubscribeError> {
-        self.add(pattern, None, Sink::Callback(Box::new(callback))).await
+        self.add(pattern, since, Sink::Callback(Box::new(callback))).await
+    }
+
+    /// Reads nothing more from the connection until the result is dropped: for callbacks that pass
+    /// events on to somebody who is slow, as [`Overflow::Pause`] is for streams.
+    pub fn pause(&self) -> Pause {
+        self.pauses.fetch_add(1, Ordering::AcqRel);
+        Pause { pauses: self.pauses.clone(), shared: self.handle.shared.clone() }
     }
 
     async fn add(
@@ -213,13 +222,14 @@ impl Client {
         RequestBuilder::new(self.handle.clone(), name, payload)
     }
 
-    /// Asks with a payload as it is, and gives back the reply as it is.
-    pub(crate) async fn request_raw(
+    /// Asks with a payload as it is, as for a binary one; [`raw`](RequestBuilder::raw) gives back the
+    /// reply as it is. JSON has to be well-formed.
+    pub fn request_raw(
         &self,
         name: impl Into<Arc<str>>,
         payload: Payload,
-    ) -> Result<Payload, RequestError> {
-        RequestBuilder::<()>::new(self.handle.clone(), name, Ok(payload)).raw().await
+    ) -> RequestBuilder<Payload> {
+        RequestBuilder::new(self.handle.clone(), name, Ok(payload))
     }
 
     /// A collection of the server's: records that are kept in step with it. Await the result to
@@ -254,13 +264,25 @@ impl Client {
         A: Future<Output = Result<R, Refusal>> + MaybeSend + 'static,
         R: Serialize,
     {
-        let handler: crate::request::Handler = Arc::new(move |request| {
+        self.handle_raw(name, move |request| {
             let answer = handler(request);
-            Box::pin(async move {
+            async move {
                 let value = answer.await?;
                 encode(&value).map_err(|problem| Refusal::new(ErrorCode::HANDLER, problem))
-            })
-        });
+            }
+        })
+    }
+
+    /// Like [`handle`](Self::handle), with the answer's payload as it is. JSON has to be well-formed.
+    ///
+    /// # Errors
+    /// If the client is closed.
+    pub fn handle_raw<F, A>(&self, name: impl Into<Arc<str>>, handler: F) -> Result<(), Closed>
+    where
+        F: Fn(Request) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<Payload, Refusal>> + MaybeSend + 'static,
+    {
+        let handler: crate::request::Handler = Arc::new(move |request| Box::pin(handler(request)));
         let order = Order::Handle { name: name.into(), handler: Some(handler) };
         self.handle.shared.give(order).map_err(Closed)
     }
@@ -338,5 +360,25 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+/// Nothing is read from the connection for as long as this is there; see [`Client::pause`].
+#[must_use = "reading goes on when this is dropped"]
+pub struct Pause {
+    pauses: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        self.pauses.fetch_sub(1, Ordering::AcqRel);
+        self.shared.wake();
+    }
+}
+
+impl fmt::Debug for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pause")
     }
 }

@@ -38,7 +38,7 @@ mod subscription;
 
 pub use buffer::Overflow;
 pub use builder::{AuthError, ClientBuilder};
-pub use client::Client;
+pub use client::{Client, Pause};
 pub use codec::Json;
 pub use collection::Collection;
 pub use publish::{PublishBuilder, Publishing, VolatileBuilder, VolatileSending};

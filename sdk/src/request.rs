@@ -66,8 +66,11 @@ impl<R> RequestBuilder<R> {
         self
     }
 
-    /// The reply as it is.
-    pub(crate) async fn raw(self) -> Result<Payload, RequestError> {
+    /// Sends it, and gives back the reply as it is.
+    ///
+    /// # Errors
+    /// If there is no reply.
+    pub async fn raw(self) -> Result<Payload, RequestError> {
         self.ask().await.map(|(_, payload)| payload)
     }
 

@@ -73,7 +73,7 @@ impl LoadClient for Sdk {
         async move {
             let subscribed = self
                 .client
-                .on_each(pattern, move |item| match item {
+                .on_each(pattern, None, move |item| match item {
                     Ok(delivery) => match &delivery.event.payload {
                         Payload::Json(json) => ears.event(Some(number), json),
                         Payload::Binary(_) => ears.event(Some(number), b""),

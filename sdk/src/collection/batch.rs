@@ -3,7 +3,6 @@
 use std::fmt;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tidings_core::json::MAX_DEPTH;
 use tidings_core::state::{Document, Edit, Key, Patch};
 
@@ -66,7 +65,7 @@ impl<'a, T> Batch<'a, T> {
     }
 }
 
-impl<T: DeserializeOwned> Batch<'_, T> {
+impl<T> Batch<'_, T> {
     /// Makes all of the changes, which are shown at once.
     ///
     /// # Errors

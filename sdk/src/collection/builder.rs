@@ -6,13 +6,13 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use tidings_core::state::{Policy, Store, StoreConfig};
+use tidings_core::state::{Document, Policy, Store, StoreConfig};
 
 use super::error::OpenError;
 use super::handle::Collection;
 use super::kept::Kept;
 use super::records::{self, Loaded};
-use super::shared::Shared;
+use super::shared::{Read, Shared};
 use super::storage::Storage;
 use super::{keep, sync};
 use crate::client::Client;
@@ -105,8 +105,18 @@ impl<T> CollectionBuilder<T> {
     }
 }
 
-impl<T: DeserializeOwned + Send + Sync + 'static> CollectionBuilder<T> {
-    async fn open(self) -> Result<Collection<T>, OpenError> {
+impl CollectionBuilder<Document> {
+    /// Opens it with its records as they are: JSON objects that nobody has looked into.
+    ///
+    /// # Errors
+    /// As awaiting it has.
+    pub async fn raw(self) -> Result<Collection<Document>, OpenError> {
+        self.open(|document| Ok(document.clone())).await
+    }
+}
+
+impl<T: Send + Sync + 'static> CollectionBuilder<T> {
+    async fn open(self, value: Read<T>) -> Result<Collection<T>, OpenError> {
         let runtime = Runtime::current().ok_or(OpenError::NoRuntime)?;
         let storage = self.storage.clone();
         let (mut kept, mut loaded, mut aside) = (None, None, Vec::new());
@@ -128,7 +138,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> CollectionBuilder<T> {
             store.note_unsaved();
         }
         let aside = (!aside.is_empty()).then(|| aside.join("; "));
-        let shared = Arc::new(Shared::new(store, storage.is_some(), aside));
+        let shared = Arc::new(Shared::new(store, value, storage.is_some(), aside));
         shared.change(|_| ());
         if let Some(storage) = storage {
             runtime.spawn(keep::run(shared.clone(), self.name.clone(), storage));
@@ -194,7 +204,9 @@ impl<T: DeserializeOwned + Send + Sync + 'static> IntoFuture for CollectionBuild
     type IntoFuture = BoxFuture<Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.open())
+        Box::pin(self.open(|document| {
+            serde_json::from_slice(document.bytes()).map_err(|error| error.to_string())
+        }))
     }
 }
 

@@ -97,6 +97,12 @@ impl<T> Collection<T> {
         Ok(RecordSignal { signal: watched.signal_cloned(), _watched: watched })
     }
 
+    /// Calls `follower` with each record that is shown, and from then on with each that has changed;
+    /// `None` when it is not shown any more. It has to be quick, and must not use the collection.
+    pub fn follow(&self, follower: impl FnMut(&Key, Option<&Entry<T>>) + Send + 'static) {
+        self.shared().lock().add_follower(Box::new(follower));
+    }
+
     /// How it is doing now.
     pub fn status(&self) -> CollectionStatus {
         self.shared().status.get_cloned()
@@ -148,7 +154,7 @@ impl<T: Send + Sync + 'static> Collection<T> {
     }
 }
 
-impl<T: DeserializeOwned> Collection<T> {
+impl<T> Collection<T> {
     /// Adds a record, which is shown at once.
     ///
     /// # Errors
@@ -179,7 +185,7 @@ impl<T: DeserializeOwned> Collection<T> {
         change: impl FnOnce(&mut T),
     ) -> Result<Option<Write>, ChangeError>
     where
-        T: Serialize,
+        T: Serialize + DeserializeOwned,
     {
         let key = Key::new(key)?;
         let shown = self.shared().lock().store.get(&key).cloned();

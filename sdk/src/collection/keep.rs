@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
-
 use super::kept::{self, Saved};
 use super::shared::Shared;
 use super::storage::Storage;
@@ -27,11 +25,7 @@ struct Place {
 }
 
 /// Stores what is pending whenever that changes, until the collection is closed and all of it is.
-pub(super) async fn run<T: DeserializeOwned>(
-    shared: Arc<Shared<T>>,
-    name: String,
-    storage: Arc<dyn Storage>,
-) {
+pub(super) async fn run<T>(shared: Arc<Shared<T>>, name: String, storage: Arc<dyn Storage>) {
     let mut place = None;
     loop {
         let Some((text, next, whole)) = unsaved(&shared, place) else {

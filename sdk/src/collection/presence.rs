@@ -65,7 +65,7 @@ impl Own {
 }
 
 async fn join(client: &Client, collection: &str, record: Payload) -> Result<Joined, JoinError> {
-    let answer = client.request_raw(wire::join_name(collection), record).await?;
+    let answer = client.request_raw(wire::join_name(collection), record).raw().await?;
     let joined = wire::read_joined(answer.bytes());
     let joined = joined.map_err(|error| JoinError::Answer(error.to_string()))?;
     match joined.verdict {
@@ -121,7 +121,7 @@ impl Drop for Presence {
             *record = None;
             let name = wire::leave_name(&own.collection);
             // If it cannot be told, the server finds out when the session ends.
-            let _ = own.client.request_raw(name, Payload::Json("null".into())).await;
+            let _ = own.client.request_raw(name, Payload::Json("null".into())).raw().await;
         });
     }
 }

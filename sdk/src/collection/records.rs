@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::select;
-use serde::de::DeserializeOwned;
 use tidings_core::json::Writer;
 use tidings_core::state::wire::{read_change, write_change};
 use tidings_core::state::{Change, Key, Record, Unsaved, Version};
@@ -93,7 +92,7 @@ impl Loaded {
 }
 
 /// Stores loaded records when they have changed, until the collection is closed.
-pub(super) async fn run<T: DeserializeOwned>(
+pub(super) async fn run<T>(
     shared: Arc<Shared<T>>,
     name: String,
     storage: Arc<dyn Storage>,

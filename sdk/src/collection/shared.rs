@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures_signals::signal::Mutable;
-use serde::de::DeserializeOwned;
 use tidings_core::state::{Conflict, Document, Key, MutateError, Notice, Reason, Store};
 use tokio::sync::{Notify, broadcast, watch};
 
@@ -63,14 +62,22 @@ pub(super) struct Shared<T> {
     closed: watch::Sender<bool>,
 }
 
+/// Told of each record that changes.
+pub(super) type Follower<T> = Box<dyn FnMut(&Key, Option<&Entry<T>>) + Send>;
+
+/// Makes a value of a record; why it is none.
+pub(super) type Read<T> = fn(&Document) -> Result<T, String>;
+
 /// The store, and what was made of it for the application.
 pub(super) struct Inner<T> {
     pub(super) store: Store,
+    read: Read<T>,
     shown: BTreeMap<Key, (Document, Entry<T>)>,
     misfits: BTreeMap<Key, String>,
     writes: BTreeMap<u64, Mutable<Progress>>,
     views: Vec<Weak<Lines<T>>>,
     watched: BTreeMap<Key, Weak<Mutable<Option<Entry<T>>>>>,
+    followers: Vec<Follower<T>>,
     /// Changes may have been missed.
     pub(super) must_load: bool,
     /// The storage does not have what it should have.
@@ -79,16 +86,23 @@ pub(super) struct Inner<T> {
 }
 
 impl<T> Shared<T> {
-    pub(super) fn new(store: Store, has_storage: bool, set_aside: Option<String>) -> Self {
+    pub(super) fn new(
+        store: Store,
+        read: Read<T>,
+        has_storage: bool,
+        set_aside: Option<String>,
+    ) -> Self {
         let set_aside = set_aside.map(Arc::from);
         let status = CollectionStatus { set_aside, ..CollectionStatus::default() };
         let inner = Inner {
             store,
+            read,
             shown: BTreeMap::new(),
             misfits: BTreeMap::new(),
             writes: BTreeMap::new(),
             views: Vec::new(),
             watched: BTreeMap::new(),
+            followers: Vec::new(),
             must_load: true,
             dirty: false,
             has_storage,
@@ -151,7 +165,7 @@ impl<T> Shared<T> {
     }
 }
 
-impl<T: DeserializeOwned> Shared<T> {
+impl<T> Shared<T> {
     /// Does something with the store, and shows what has come of it.
     pub(super) fn change<R>(&self, change: impl FnOnce(&mut Inner<T>) -> R) -> R {
         let mut inner = self.lock();
@@ -197,7 +211,7 @@ impl<T: DeserializeOwned> Shared<T> {
     }
 }
 
-impl<T: DeserializeOwned> Inner<T> {
+impl<T> Inner<T> {
     /// Makes values of what has changed in the store, and tells those who follow.
     fn show(&mut self) {
         let mut changed = Vec::new();
@@ -238,12 +252,12 @@ impl<T: DeserializeOwned> Inner<T> {
         document: Document,
         pending: bool,
     ) -> Option<(Document, Entry<T>)> {
-        match serde_json::from_slice(document.bytes()) {
+        match (self.read)(&document) {
             Ok(value) => {
                 Some((document, Entry { key: key.clone(), value: Arc::new(value), pending }))
             }
-            Err(error) => {
-                self.misfits.insert(key.clone(), error.to_string());
+            Err(problem) => {
+                self.misfits.insert(key.clone(), problem);
                 None
             }
         }
@@ -258,6 +272,7 @@ impl<T: DeserializeOwned> Inner<T> {
             None => false,
         });
         for (key, entry) in changed {
+            self.followers.iter_mut().for_each(|follower| follower(key, entry.as_ref()));
             match self.watched.get(key).map(Weak::upgrade) {
                 Some(Some(watched)) => watched.set(entry.clone()),
                 Some(None) => drop(self.watched.remove(key)),
@@ -316,6 +331,12 @@ impl<T> Inner<T> {
     /// Why records are not values of the collection's type.
     pub(super) const fn misfits(&self) -> &BTreeMap<Key, String> {
         &self.misfits
+    }
+
+    /// Tells `follower` what is shown, and what changes from now on.
+    pub(super) fn add_follower(&mut self, mut follower: Follower<T>) {
+        self.entries().for_each(|entry| follower(&entry.key, Some(entry)));
+        self.followers.push(follower);
     }
 
     /// Tells `view` what changes from now on.

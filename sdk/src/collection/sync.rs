@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::select;
-use serde::de::DeserializeOwned;
 use tidings_core::message::{Advice, Delivery, ErrorCode};
 use tidings_core::state::{Load, Mutation, Policy, Reason, Rejection, Verdict, wire};
 use tidings_core::{Payload, client};
@@ -38,7 +37,7 @@ enum Failure {
     Closed,
 }
 
-impl<T: DeserializeOwned + Send + std::marker::Sync + 'static> Sync<T> {
+impl<T: Send + std::marker::Sync + 'static> Sync<T> {
     /// Runs until the collection or the client is closed.
     pub(super) async fn run(self) {
         let closed = self.shared.clone();
@@ -70,7 +69,7 @@ impl<T: DeserializeOwned + Send + std::marker::Sync + 'static> Sync<T> {
     async fn subscribe(&self) -> Result<Subscribed, Failure> {
         let shared = self.shared.clone();
         let followed =
-            self.client.on_each(wire::changes_pattern(&self.name), move |item| match item {
+            self.client.on_each(wire::changes_pattern(&self.name), None, move |item| match item {
                 Ok(delivery) => received(&shared, delivery),
                 Err(EventError::Closed(_)) => shared.close(),
                 Err(_) => missed(&shared),
@@ -159,13 +158,13 @@ impl<T: DeserializeOwned + Send + std::marker::Sync + 'static> Sync<T> {
     }
 
     async fn ask(&self, name: String, json: Vec<u8>) -> Result<Bytes, RequestError> {
-        let reply = self.client.request_raw(name, Payload::Json(json.into())).await?;
+        let reply = self.client.request_raw(name, Payload::Json(json.into())).raw().await?;
         Ok(reply.bytes().clone())
     }
 }
 
 /// A change has come.
-fn received<T: DeserializeOwned>(shared: &Shared<T>, delivery: &Delivery) {
+fn received<T>(shared: &Shared<T>, delivery: &Delivery) {
     match wire::read_change(delivery.event.payload.bytes()) {
         Ok(change) => {
             shared.change(|inner| inner.store.confirm(change));
@@ -176,7 +175,7 @@ fn received<T: DeserializeOwned>(shared: &Shared<T>, delivery: &Delivery) {
 }
 
 /// Changes may have been missed.
-fn missed<T: DeserializeOwned>(shared: &Shared<T>) {
+fn missed<T>(shared: &Shared<T>) {
     shared.change(|inner| {
         inner.store.missed();
         inner.must_load = true;
