@@ -68,11 +68,23 @@ impl Restartable {
     /// When that fails.
     pub fn restart(&mut self) {
         self.stop();
+        self.resume();
+    }
+
+    /// Starts another one where one was ended.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn resume(&mut self) {
         let (running, _) = self.runtime.block_on(serve(self.address, self.setup));
         self.running = Some(running);
     }
 
-    fn stop(&mut self) {
+    /// Ends it as a signal would.
+    ///
+    /// # Panics
+    /// When it does not end well.
+    pub fn stop(&mut self) {
         if let Some(Running { stop, serving }) = self.running.take() {
             let _ = stop.send(());
             self.runtime.block_on(serving).expect("it ends without panic");

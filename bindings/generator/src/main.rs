@@ -5,16 +5,22 @@ use std::process::ExitCode;
 
 use wasm_bindgen_cli_support::Bindgen;
 
-const USAGE: &str = "usage: tidings-bindings-generator MODULE.wasm DIRECTORY";
+const USAGE: &str = "\
+usage: tidings-bindings-generator MODULE.wasm DIRECTORY [--no-path]
+  --no-path   whoever loads the module says where it is: the JavaScript does not look beside itself";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [module, directory] = arguments.as_slice() else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
+    let (module, directory, no_path) = match arguments.as_slice() {
+        [module, directory] => (module, directory, false),
+        [module, directory, flag] if flag == "--no-path" => (module, directory, true),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
     };
     let mut bindgen = Bindgen::new();
-    bindgen.input_path(module).omit_default_module_path(false);
+    bindgen.input_path(module).omit_default_module_path(no_path);
     let made = bindgen.web(true).and_then(|bindgen| bindgen.typescript(true).generate(directory));
     match made {
         Ok(()) => ExitCode::SUCCESS,

@@ -39,7 +39,10 @@ export interface Position {
   offset: number;
 }
 
-/** Up to where events of each lane are known: `{lane: [epoch, offset]}`. */
+/**
+ * Up to where events of lanes are known: `{lane: [epoch, offset]}`. `[0, 0]` is before the oldest event
+ * that the server has. Lanes that are not named begin now.
+ */
 export type Cursor = Readonly<Record<number, readonly [epoch: number, offset: number]>>;
 
 /** An event as it arrives. */
@@ -138,8 +141,8 @@ export interface Status {
 }
 
 export interface SubscribeOptions extends Abortable, BufferOptions {
-  /** Begins with what the log has after this; `"start"` with all that it has. */
-  since?: Cursor | "start";
+  /** Begins with what the log has after this. Default: begins now. */
+  since?: Cursor;
   /**
    * Called when events are missing. Without, it is told by a warning on the console.
    */
@@ -224,7 +227,7 @@ export interface Client<E = Record<string, any>> extends Closable {
   /**
    * Publishes an event. Resolves when the server has it in its log, with its place there (with
    * nothing if it is volatile: then when it was sent). A `Uint8Array` travels as bytes, everything
-   * else as JSON. An `AbortSignal` withdraws it only if it was not handed to the connection.
+   * else as JSON. Aborting ends the waiting only: what is queued is published all the same.
    */
   publish<const N extends Suggested<E>>(
     name: N & NameOf<E, N>,
@@ -297,8 +300,8 @@ export interface Stats {
   inFlight: number;
   requests: number;
   subscriptions: number;
-  /** How long acknowledgements took: how many there were, and their mean and worst. */
-  roundTrips: { count: number; mean: number; max: number };
+  /** How long acknowledgements took: how many there were, the median, the 99th percentile, the worst. */
+  roundTrips: { count: number; p50: number; p99: number; max: number };
 }
 
 export interface CollectionOptions {

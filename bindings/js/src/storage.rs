@@ -1,0 +1,68 @@
+//! A storage that the page has.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use tidings::Payload;
+use tidings::collection::{Storage, StorageError};
+
+use crate::asking::{ask, text};
+
+/// Asks the page to keep things: questions `storage`, to the collection's number, of what to do, with
+/// which name, and the place of the bytes.
+pub(crate) struct PageStorage {
+    collection: u32,
+}
+
+type Kept<T> = Pin<Box<dyn Future<Output = Result<T, StorageError>>>>;
+
+impl PageStorage {
+    pub(crate) const fn new(collection: u32) -> Self {
+        Self { collection }
+    }
+
+    fn ask(
+        &self,
+        what: &'static str,
+        name: &str,
+        content: Option<Vec<u8>>,
+    ) -> Kept<Option<Payload>> {
+        let (collection, name) = (self.collection, name.to_owned());
+        Box::pin(async move {
+            let asked = ask(collection, "storage", |w, binaries| {
+                w.str(what).str(&name);
+                if let Some(content) = content {
+                    w.u64(binaries.len() as u64);
+                    binaries.push(Bytes::from(content));
+                }
+            });
+            asked.await.map_err(|failed| StorageError::Failed {
+                place: name.clone(),
+                problem: failed.message,
+            })
+        })
+    }
+}
+
+impl Storage for PageStorage {
+    fn read(&self, name: &str) -> Kept<Option<Vec<u8>>> {
+        let asked = self.ask("read", name, None);
+        Box::pin(async move { Ok(asked.await?.map(|kept| kept.bytes().to_vec())) })
+    }
+
+    fn write(&self, name: &str, content: Vec<u8>) -> Kept<()> {
+        let asked = self.ask("write", name, Some(content));
+        Box::pin(async move { asked.await.map(drop) })
+    }
+
+    fn append(&self, name: &str, content: Vec<u8>) -> Kept<()> {
+        let asked = self.ask("append", name, Some(content));
+        Box::pin(async move { asked.await.map(drop) })
+    }
+
+    fn set_aside(&self, name: &str) -> Kept<String> {
+        let asked = self.ask("setAside", name, None);
+        Box::pin(async move { Ok(asked.await?.as_ref().map(text).unwrap_or_default()) })
+    }
+}
