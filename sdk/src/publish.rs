@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tidings_core::message::{Position, Publish};
+use tidings_core::message::{Identity, Position, Publish};
 use tidings_core::{Headers, Payload, Priority, client};
 use tokio::sync::oneshot;
 
@@ -36,6 +36,7 @@ impl PublishBuilder {
             priority: Priority::default(),
             volatile: false,
             headers: Headers::NONE,
+            identity: None,
         });
         Self { handle, publish, timeout: None }
     }
@@ -56,6 +57,17 @@ impl PublishBuilder {
         if let Ok(publish) = &mut self.publish {
             let pairs = headers.into_iter().map(|(key, value)| (key.into(), value.into()));
             publish.headers = Headers::new(pairs);
+        }
+        self
+    }
+
+    /// What it is recognised by: of all publishes with the same identity, by whichever client and in
+    /// whichever process, one has an effect, as long as the server remembers the producer (its
+    /// `producers.ttl`). For what is published again after a restart, from an outbox for instance.
+    /// Default: the client's own, by which it sends again what was not acknowledged.
+    pub fn identity(mut self, identity: Identity) -> Self {
+        if let Ok(publish) = &mut self.publish {
+            publish.identity = Some(Box::new(identity));
         }
         self
     }

@@ -349,7 +349,7 @@ impl Session {
         if self.member.is_none() {
             return;
         }
-        let Publish { seq, name, payload, priority, volatile, headers } = publish;
+        let Publish { seq, name, payload, priority, volatile, headers, identity } = publish;
         if let Err(refusal) = self.may_publish(&name, &payload) {
             self.app.stats.published(None);
             return self.send(&if volatile {
@@ -365,11 +365,11 @@ impl Session {
             return self.app.backplane.publish_volatile(event);
         }
         let Some(member) = &self.member else { return };
-        let producer = Producer {
-            id: Arc::clone(&member.producer),
-            number: seq,
-            sends_again: self.link.knows_tidings(),
+        let (id, number) = match identity {
+            Some(identity) => (identity.producer, identity.number),
+            None => (Arc::clone(&member.producer), seq),
         };
+        let producer = Producer { id, number, sends_again: self.link.knows_tidings() };
         match self.app.backplane.publish(event, Some(producer)) {
             Published::Now(result) => self.published(seq, result),
             Published::Later(answer) => self.requests.publishing(seq, answer),

@@ -190,6 +190,7 @@ fn publish(c: &mut Criterion) {
                     priority: Priority::Normal,
                     volatile: false,
                     headers: Headers::NONE,
+                    identity: None,
                 };
                 let ticket = Ticket(seq);
                 let timeout = None;

@@ -110,6 +110,7 @@ fn publish(c: &mut Criterion) {
                     priority: Priority::Normal,
                     volatile: false,
                     headers: Headers::NONE,
+                    identity: None,
                 }));
                 while let Some(frame) = client.poll_frame() {
                     server.receive(Time::ZERO, frame).expect("a publish");

@@ -105,6 +105,7 @@ fn decode_publish(c: &mut Criterion) {
                 priority: Priority::Normal,
                 volatile: false,
                 headers: Headers::NONE,
+                identity: None,
             }));
             let frame = client.poll_frame().expect("the publish");
             group.bench_function(format!("{encoding:?}/{size}"), |b| {
@@ -132,6 +133,7 @@ fn foreign_publish(
         priority: Priority::Normal,
         volatile: false,
         headers: Headers::NONE,
+        identity: None,
     };
     match encoding {
         Encoding::Json => {

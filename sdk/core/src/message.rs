@@ -230,6 +230,31 @@ pub struct Publish {
     pub volatile: bool,
     /// Extra key-value pairs.
     pub headers: Headers,
+    /// What it is recognised by, if not by its client and `seq`.
+    pub identity: Option<Box<Identity>>,
+}
+
+/// What a publish is recognised by, whichever client sends it: of all that have the same one, and
+/// go to the same lane, one has an effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Whose number it is: 1 to 128 bytes without control characters, hard to guess.
+    pub producer: Arc<str>,
+    /// Counted from 1, never used twice for different events.
+    pub number: u64,
+}
+
+impl Identity {
+    /// The longest name of a producer, in bytes.
+    pub const MAX_PRODUCER: usize = 128;
+
+    /// The identity; `None` if it is none.
+    pub fn new(producer: impl Into<Arc<str>>, number: u64) -> Option<Self> {
+        let producer = producer.into();
+        let is_named = (1..=Self::MAX_PRODUCER).contains(&producer.len());
+        let is_one = is_named && number > 0 && !producer.chars().any(char::is_control);
+        is_one.then_some(Self { producer, number })
+    }
 }
 
 /// Where a published event stands in the log.

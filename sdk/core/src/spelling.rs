@@ -9,7 +9,9 @@ use std::time::Duration;
 use crate::event::Headers;
 use crate::json::{Value, Writer};
 use crate::lane::{Cursor, Epoch, Lane, Offset, Place};
-use crate::message::{ErrorCode, Hello, PROTOCOL_VERSION, Refusal, SubId, Subscribe, Welcome};
+use crate::message::{
+    ErrorCode, Hello, Identity, PROTOCOL_VERSION, Refusal, SubId, Subscribe, Welcome,
+};
 
 /// A part of a message that is not what it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -118,6 +120,20 @@ fn subscription(value: Value<'_>) -> Option<Subscribe> {
         None => None,
     };
     Some(Subscribe { id, pattern, since })
+}
+
+/// Writes the identity of a publish.
+pub fn write_identity(w: &mut Writer<'_>, identity: &Identity) {
+    w.begin_array().str(&identity.producer).u64(identity.number).end_array();
+}
+
+/// Reads the identity of a publish.
+pub fn read_identity(value: Value<'_>) -> Result<Box<Identity>, Misspelled> {
+    let identity = value.array().and_then(|mut parts| {
+        let producer = parts.next()?.as_str()?;
+        Identity::new(&*producer, parts.next()?.as_u64()?)
+    });
+    identity.map(Box::new).map_or(misspelled("as", "[\"producer\", number]"), Ok)
 }
 
 /// The protocol version that a hello or a welcome says it is written in.

@@ -105,7 +105,7 @@ fn subscribe(id: u32, pattern: &str, since: Option<Cursor>) -> ClientMessage {
 
 fn publish(seq: u64, name: &str, payload: Payload) -> Publish {
     let (priority, volatile, headers) = (Priority::Normal, false, Headers::NONE);
-    Publish { seq, name: name.into(), payload, priority, volatile, headers }
+    Publish { seq, name: name.into(), payload, priority, volatile, headers, identity: None }
 }
 
 fn position(number: u32, offset: u64) -> Position {

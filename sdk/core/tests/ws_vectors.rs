@@ -162,6 +162,9 @@ fn client_means(message: &ClientMessage) -> Value {
             if !publish.volatile {
                 means["seq"] = publish.seq.into();
             }
+            if let Some(identity) = &publish.identity {
+                means["as"] = json!([*identity.producer, identity.number]);
+            }
             means
         }
         ClientMessage::Request { id, name, payload: content } => {

@@ -151,6 +151,7 @@ impl Server {
             priority: Priority::Normal,
             volatile: false,
             headers: tidings_core::Headers::NONE,
+            identity: None,
         };
         self.lock().append("server", publish);
     }

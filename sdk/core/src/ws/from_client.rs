@@ -179,6 +179,7 @@ fn publish(
         priority: Priority::Normal,
         volatile: seq == 0,
         headers: Headers::NONE,
+        identity: None,
     };
     if let Some(options) = fields.next()? {
         let wrong = |part, expected| Misspelled { part, expected };
@@ -197,6 +198,10 @@ fn publish(
                     let headers = spelling::read_headers(value);
                     publish.headers = headers.map_err(|error| fields.misspelled(error))?;
                     config.check_headers(&publish.headers)?;
+                }
+                "as" => {
+                    let identity = spelling::read_identity(value);
+                    publish.identity = Some(identity.map_err(|error| fields.misspelled(error))?);
                 }
                 _ => {}
             }

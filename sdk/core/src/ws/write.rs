@@ -191,13 +191,16 @@ fn write_publish(w: &mut Writer<'_>, publish: &Publish, style: Style) {
     }
     payload::write(w.str(&publish.name), &publish.payload, style);
     let urgent = publish.priority != Priority::Normal;
-    if urgent || !publish.headers.is_empty() {
+    if urgent || !publish.headers.is_empty() || publish.identity.is_some() {
         w.begin_object();
         if urgent {
             w.key("priority").str(publish.priority.as_str());
         }
         if !publish.headers.is_empty() {
             spelling::write_headers(w.key("headers"), &publish.headers);
+        }
+        if let Some(identity) = &publish.identity {
+            spelling::write_identity(w.key("as"), identity);
         }
         w.end_object();
     }

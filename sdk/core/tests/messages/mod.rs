@@ -115,16 +115,24 @@ pub(crate) fn welcome() -> impl Strategy<Value = Welcome> {
 }
 
 pub(crate) fn publish() -> impl Strategy<Value = Publish> {
-    (1..1_u64 << 53, name(), payload(), priority(), headers()).prop_map(
-        |(seq, name, payload, priority, headers)| Publish {
+    (1..1_u64 << 53, name(), payload(), priority(), headers(), identity()).prop_map(
+        |(seq, name, payload, priority, headers, identity)| Publish {
             seq,
             name,
             payload,
             priority,
             volatile: false,
             headers,
+            identity,
         },
     )
+}
+
+fn identity() -> impl Strategy<Value = Option<Box<Identity>>> {
+    let identity = ("[a-zé]{1,60}", 1..1_u64 << 53);
+    prop::option::of(identity.prop_map(|(producer, number)| {
+        Box::new(Identity::new(producer, number).expect("it is one"))
+    }))
 }
 
 pub(crate) fn delivery() -> impl Strategy<Value = Delivery> {

@@ -116,7 +116,15 @@ impl Client {
             self.sent.insert(ticket, sent);
         }
         let name = name.into();
-        let publish = Publish { seq: 0, name, payload, priority, volatile, headers: Headers::NONE };
+        let publish = Publish {
+            seq: 0,
+            name,
+            payload,
+            priority,
+            volatile,
+            headers: Headers::NONE,
+            identity: None,
+        };
         Command::Publish { ticket, publish, timeout: None }
     }
 

@@ -292,7 +292,7 @@ impl Server {
     fn publish(&mut self, now: Time, line: Line, publish: Publish, backplane: &Backplane) {
         let Some(peer) = self.peers.get_mut(&line) else { return };
         let Some((_, producer)) = &peer.member else { return };
-        let Publish { seq, name, payload, priority, volatile, headers } = publish;
+        let Publish { seq, name, payload, priority, volatile, headers, identity: _ } = publish;
         let event = Event { name, payload, id: Arc::default(), priority, time: 0, headers };
         if volatile {
             self.forward_volatile(event);

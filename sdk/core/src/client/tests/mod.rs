@@ -281,6 +281,7 @@ fn publish(name: &str) -> Publish {
         priority: Priority::Normal,
         volatile: false,
         headers: Headers::NONE,
+        identity: None,
     }
 }
 

@@ -221,6 +221,9 @@ impl ClientLink {
             if !publish.headers.is_empty() {
                 spelling::write_headers(w.key("headers"), &publish.headers);
             }
+            if let Some(identity) = &publish.identity {
+                spelling::write_identity(w.key("as"), identity);
+            }
             w.end_object();
         });
         if publish.volatile {

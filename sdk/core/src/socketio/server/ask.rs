@@ -3,7 +3,9 @@
 use crate::event::{Headers, Payload, Priority};
 use crate::json::{ErrorKind, Value};
 use crate::link::check_name;
-use crate::message::{ClientMessage, ErrorCode, Publish, Refusal, RequestId, SubId, Subscribe};
+use crate::message::{
+    ClientMessage, ErrorCode, Identity, Publish, Refusal, RequestId, SubId, Subscribe,
+};
 use crate::spelling::{self, Misspelled};
 
 use super::super::control::{
@@ -175,7 +177,7 @@ impl ServerLink {
             self.expect(Awaited::Published(seq), ack)?;
             self.last_seq = seq;
         }
-        let Options { priority, volatile, headers, .. } = options;
+        let Options { priority, volatile, headers, identity, .. } = options;
         self.inbox.push_back(ClientMessage::Publish(Publish {
             seq,
             name: name.into(),
@@ -183,6 +185,7 @@ impl ServerLink {
             priority,
             volatile,
             headers,
+            identity,
         }));
         Ok(())
     }
@@ -211,6 +214,7 @@ impl ServerLink {
                     self.config.check_headers(&headers)?;
                     options.headers = headers;
                 }
+                "as" => options.identity = Some(spelling::read_identity(value)?),
                 _ => {}
             }
         }
@@ -293,4 +297,5 @@ struct Options {
     priority: Priority,
     volatile: bool,
     headers: Headers,
+    identity: Option<Box<Identity>>,
 }
