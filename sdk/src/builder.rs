@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use tidings_core::client::{ClientConfig, ClientMachine, Endpoint, TokenError, Transport};
+use tidings_core::client::{
+    ClientConfig, ClientMachine, Endpoint, QueueLimits, TokenError, Transport,
+};
 use tidings_core::engineio::Carrier;
 use tidings_core::message::Advice;
 use tidings_core::socketio::{Namespace, Parser};
@@ -14,10 +16,12 @@ use tidings_core::ws::Encoding;
 
 use crate::buffer::Overflow;
 use crate::client::Client;
+use crate::desk::Desk;
 use crate::driver::{AuthProvider, Driver, Surroundings};
 use crate::error::BuildError;
 use crate::net::TlsConfig;
 use crate::orders::Shared;
+use crate::relay::{Relay, Relayed};
 use crate::runtime::{Clock, MaybeSend, Runtime, random};
 
 /// The length of a producer's id, which nobody must guess.
@@ -203,6 +207,21 @@ impl ClientBuilder {
         self
     }
 
+    /// Starts a client that another one's connection carries. What was chosen about connections and
+    /// identity is that one's affair; what was chosen about queues and buffers holds here.
+    ///
+    /// # Errors
+    /// If there is no tokio runtime here.
+    pub fn build_relayed(self, relay: impl Relay) -> Result<Client, BuildError> {
+        let runtime = Runtime::current().ok_or(BuildError::NoRuntime)?;
+        let shared = Arc::new(Shared::new(self.settings.queues()));
+        let pauses = Arc::new(AtomicUsize::new(0));
+        let desk = Desk::new(shared.clone(), runtime.clone());
+        runtime.spawn(Relayed::new(relay, desk, pauses.clone()));
+        let (buffer, overflow) = self.settings.buffer.unwrap_or((1024, Overflow::default()));
+        Ok(Client::new(shared, pauses, buffer, overflow))
+    }
+
     /// Starts the client, which begins to connect at once and stays connected until it is closed
     /// or dropped.
     ///
@@ -248,22 +267,29 @@ impl ClientBuilder {
     }
 }
 
+fn set<T: Copy>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
 impl Settings {
+    fn queues(&self) -> QueueLimits {
+        let mut queues = QueueLimits::default();
+        set(&mut queues.ack_timeout, self.publish_timeout);
+        set(&mut queues.age, self.queue_age);
+        set(&mut queues.bytes, self.queue_bytes);
+        set(&mut queues.count, self.queue_events);
+        queues
+    }
+
     fn apply(&self, mut config: ClientConfig) -> ClientConfig {
-        fn set<T: Copy>(place: &mut T, value: Option<T>) {
-            if let Some(value) = value {
-                *place = value;
-            }
-        }
+        config.queues = self.queues();
         if let Some((min, max)) = self.backoff {
             (config.backoff_min, config.backoff_max) = (min, max);
         }
         set(&mut config.connect_timeout, self.connect_timeout);
         set(&mut config.link.hello_timeout, self.connect_timeout);
-        set(&mut config.queues.ack_timeout, self.publish_timeout);
-        set(&mut config.queues.age, self.queue_age);
-        set(&mut config.queues.bytes, self.queue_bytes);
-        set(&mut config.queues.count, self.queue_events);
         set(&mut config.request_timeout, self.request_timeout);
         set(&mut config.link.max_frame, self.max_message);
         config

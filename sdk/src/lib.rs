@@ -25,12 +25,14 @@ mod builder;
 mod client;
 mod codec;
 pub mod collection;
+mod desk;
 mod driver;
 pub mod error;
 mod net;
 mod network;
 mod orders;
 mod publish;
+pub mod relay;
 mod request;
 mod runtime;
 pub mod socketio;
@@ -48,7 +50,7 @@ pub use subscription::{Meta, RawSubscription, Received, Subscribed, Subscription
 pub use tidings_core::bus;
 pub use tidings_core::client::{Counters, RoundTrips, State, Stats, Status, Transport};
 pub use tidings_core::message::{
-    Advice, Close, CloseCode, Delivery, ErrorCode, Gap, Position, Refusal,
+    Advice, Close, CloseCode, Delivery, ErrorCode, Gap, Identity, Position, Refusal,
 };
 pub use tidings_core::ws::Encoding;
 pub use tidings_core::{

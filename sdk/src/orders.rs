@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use futures_signals::signal::Mutable;
 use futures_util::task::AtomicWaker;
-use tidings_core::Payload;
 use tidings_core::client::{
     Asked, PublishError, QueueLimits, RequestError, Stats, Status, SwitchError, Ticket, Transport,
 };
 use tidings_core::message::{Close, Position, Publish, Refusal, SubId, Subscribe};
+use tidings_core::{Cursor, Payload};
 use tokio::sync::oneshot;
 
 use crate::error::SubscribeError;
@@ -61,6 +61,10 @@ pub(crate) enum Order {
     },
     Stats {
         done: oneshot::Sender<Stats>,
+    },
+    Reached {
+        id: SubId,
+        done: oneshot::Sender<Option<Cursor>>,
     },
     Close {
         timeout: Duration,

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
 use tidings_core::message::{Delivery, Gap, Position, SubId};
-use tidings_core::{Headers, Payload, Priority};
+use tidings_core::{Cursor, Headers, Payload, Priority};
+use tokio::sync::oneshot;
 
 use crate::buffer::{Buffer, Next};
 use crate::error::{EventError, Misfit};
@@ -87,6 +88,16 @@ impl Subscribed {
         Self { id, handle, detached: false }
     }
 
+    /// Up to where it has been given what it asked for: who subscribes to the same pattern
+    /// [since](crate::Client::subscribe_since) then gets what comes after that, in a later process, too.
+    /// `None` if the server does not have it yet, or it has ended. What is in the buffer of a stream
+    /// counts as given.
+    pub async fn cursor(&self) -> Option<Cursor> {
+        let (done, cursor) = oneshot::channel();
+        self.handle.shared.give(Order::Reached { id: self.id, done }).ok()?;
+        cursor.await.ok()?
+    }
+
     /// Keeps the subscription for as long as the client lives.
     pub fn detach(mut self) {
         self.detached = true;
@@ -120,6 +131,11 @@ pub struct RawSubscription {
 impl RawSubscription {
     pub(crate) const fn new(buffer: Arc<Buffer<Item>>, subscribed: Subscribed) -> Self {
         Self { buffer, subscribed }
+    }
+
+    /// As [`Subscribed::cursor`].
+    pub async fn cursor(&self) -> Option<Cursor> {
+        self.subscribed.cursor().await
     }
 }
 
@@ -168,6 +184,11 @@ pub struct Subscription<T> {
 impl<T> Subscription<T> {
     pub(crate) const fn new(raw: RawSubscription) -> Self {
         Self { raw, value: PhantomData }
+    }
+
+    /// As [`Subscribed::cursor`].
+    pub async fn cursor(&self) -> Option<Cursor> {
+        self.raw.cursor().await
     }
 }
 

@@ -3,6 +3,7 @@
 mod blocked;
 mod collection_rules;
 mod collections;
+mod handover;
 mod network;
 mod presence;
 mod schemas;

@@ -57,6 +57,18 @@ pub struct Asked {
     pub(super) id: RequestId,
 }
 
+impl Asked {
+    /// A request that came by way of another client, which numbers it.
+    pub const fn relayed(number: u32) -> Self {
+        Self { io: IoId::first(0), id: RequestId(number) }
+    }
+
+    /// The number of the request, as who asks has given it.
+    pub const fn number(self) -> u32 {
+        self.id.0
+    }
+}
+
 /// What the driver observed.
 #[derive(Debug)]
 pub enum Input {

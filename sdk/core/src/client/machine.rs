@@ -171,6 +171,12 @@ impl ClientMachine {
         self.subscriptions.cursor()
     }
 
+    /// Up to where a subscription was given what it asked for: one that begins after that gets the
+    /// rest. `None` if the server does not have it yet.
+    pub fn reached(&self, id: SubId) -> Option<Cursor> {
+        self.subscriptions.reached(id)
+    }
+
     /// What was counted so far.
     pub fn stats(&self) -> Stats {
         let held = self.publishing.held();

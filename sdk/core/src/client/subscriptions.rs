@@ -143,6 +143,29 @@ impl Subscriptions {
         &self.cursor
     }
 
+    /// Up to where a subscription was given its events, once the server has it.
+    pub(super) fn reached(&self, id: SubId) -> Option<Cursor> {
+        let subscription =
+            self.table.get(&id).filter(|subscription| subscription.live.is_some())?;
+        let lanes = subscription.lanes.iter();
+        Some(
+            lanes.filter_map(|lane| Some((*lane, self.reached_in(subscription, *lane)?))).collect(),
+        )
+    }
+
+    fn reached_in(&self, subscription: &Subscription, lane: Lane) -> Option<Place> {
+        let known = self.cursor.get(lane)?;
+        if let Some(replay) = subscription.replays.iter().find(|replay| replay.lane == lane) {
+            let asked = subscription.since.as_ref().and_then(|since| since.get(lane));
+            let begins = asked.filter(|place| place.offset == replay.reached);
+            // What it was given since is of the history that there is now.
+            return Some(begins.unwrap_or(Place { offset: replay.reached, ..known }));
+        }
+        let start = subscription.starts.iter().find(|(starting, _)| *starting == lane);
+        let offset = start.map_or(known.offset, |(_, offset)| known.offset.max(*offset));
+        Some(Place { offset, ..known })
+    }
+
     /// What a hello states.
     pub(super) fn live(&self) -> Vec<Subscribe> {
         let live = self.table.iter().filter(|(_, s)| s.live.is_some());
