@@ -198,6 +198,9 @@ impl Connection {
     /// Queues a volatile event, if the socket is not held up. Returns whether to flush.
     pub(crate) fn offer_volatile(&self, event: &Event, frames: &mut VolatileFrames) -> bool {
         let mut outgoing = self.outgoing.lock();
+        if outgoing.feed.hides(&event.name) {
+            return false;
+        }
         let frame = frames.get(&outgoing.feed, event);
         outgoing.feed.offer_volatile(frame);
         !outgoing.blocked

@@ -36,7 +36,7 @@ pub use bus::EventBus;
 pub use event::{Event, Headers, Payload, Priority};
 pub use lane::{Cursor, Epoch, Lane, Offset, Partitioning, Place};
 pub use name::{FieldProblem, MAX_NAME_BYTES, MAX_SEGMENTS, Name, NameError};
-pub use pattern::{Pattern, PatternSegment};
+pub use pattern::{Pattern, PatternSegment, PatternSet};
 pub use pattern_index::{PatternIndex, PatternKey};
 pub use time::Time;
 pub use typed::{Codec, CodecError, NameWriter, TypedEvent};

@@ -1,10 +1,14 @@
 //! Patterns: which names a listener or a subscription wants.
 
+mod set;
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::Arc;
+
+pub use set::PatternSet;
 
 use crate::name::{ANY, MAX_SEGMENTS, NameError, ONE, check_text, segments};
 

@@ -13,7 +13,7 @@ use crate::lane::{Cursor, Lane, Offset, Place};
 use crate::link::{Wire, encode_notice};
 use crate::log::LoggedEvent;
 use crate::message::{ServerMessage, SubId};
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, PatternSet};
 use crate::socketio::Namespace;
 
 /// How much may wait for one connection.
@@ -94,6 +94,18 @@ impl Flow {
     }
 }
 
+#[derive(Debug)]
+struct Subscription {
+    id: SubId,
+    pattern: Pattern,
+    /// Whether it also matches names that are not permitted.
+    too_wide: bool,
+}
+
+fn is_too_wide(permitted: Option<&PatternSet>, pattern: &Pattern) -> bool {
+    permitted.is_some_and(|permitted| !permitted.covers(pattern))
+}
+
 /// Older events for one subscription alone, to be read before the lane goes on.
 #[derive(Debug)]
 struct Replay {
@@ -118,7 +130,11 @@ pub struct Feed {
     /// Sorted by lane.
     flows: Vec<Flow>,
     replays: Vec<Replay>,
-    subscriptions: Vec<(SubId, Pattern)>,
+    subscriptions: Vec<Subscription>,
+    /// The names of the events that the session may get; all if there are none.
+    permitted: Option<PatternSet>,
+    /// How many subscriptions also match names that are not permitted.
+    too_wide: usize,
     /// What the names of events begin with that the session may not get.
     hidden: Vec<String>,
     /// How many flows are not live.
@@ -136,6 +152,8 @@ impl Feed {
             flows: Vec::new(),
             replays: Vec::new(),
             subscriptions: Vec::new(),
+            permitted: None,
+            too_wide: 0,
             hidden: Vec::new(),
             not_live: 0,
             stats: FeedStats::default(),
@@ -153,8 +171,26 @@ impl Feed {
         self.hidden = prefixes;
     }
 
-    fn hides(&self, name: &str) -> bool {
+    /// From now on events are sent only if one of these patterns matches their names, whatever is
+    /// subscribed to; all are if it is `None`. Costs nothing per event as long as the subscriptions
+    /// are no wider than that. Returns the subscriptions that cannot get anything any more, for the
+    /// host to end.
+    pub fn permit(&mut self, permitted: Option<PatternSet>) -> Vec<SubId> {
+        self.permitted = permitted;
+        for subscription in &mut self.subscriptions {
+            subscription.too_wide = is_too_wide(self.permitted.as_ref(), &subscription.pattern);
+        }
+        self.too_wide = self.subscriptions.iter().filter(|s| s.too_wide).count();
+        let Some(permitted) = &self.permitted else { return Vec::new() };
+        let ended = self.subscriptions.iter().filter(|s| !permitted.meets(&s.pattern));
+        ended.map(|subscription| subscription.id).collect()
+    }
+
+    /// Whether the session may not get events of this name although one of its subscriptions matches
+    /// it.
+    pub fn hides(&self, name: &str) -> bool {
         self.hidden.iter().any(|prefix| name.starts_with(&**prefix))
+            || self.too_wide > 0 && self.permitted.as_ref().is_some_and(|p| !p.matches(name))
     }
 
     /// The encoding the connection takes.
@@ -171,7 +207,8 @@ impl Feed {
     /// remembered, or if a replay was not through: how far it came cannot be told.
     pub fn remembered(&mut self) -> Option<(Vec<(SubId, Pattern)>, Ledger)> {
         let ledger = self.outbox.ledger_mut()?.clone();
-        self.replays.is_empty().then(|| (self.subscriptions.clone(), ledger))
+        let subscriptions = self.subscriptions.iter().map(|s| (s.id, s.pattern.clone()));
+        self.replays.is_empty().then(|| (subscriptions.collect(), ledger))
     }
 
     /// Ends all subscriptions, and forgets all lanes and what was counted. What is queued stays.
@@ -181,6 +218,7 @@ impl Feed {
         self.flows.clear();
         self.replays.clear();
         self.subscriptions.clear();
+        self.too_wide = 0;
         self.not_live = 0;
     }
 
@@ -219,15 +257,17 @@ impl Feed {
     /// [`watch`](Self::watch), [`resume`](Self::resume) and [`replay`](Self::replay).
     pub fn subscribe(&mut self, id: SubId, pattern: Pattern) {
         self.unsubscribe(id);
-        self.subscriptions.push((id, pattern));
+        let too_wide = is_too_wide(self.permitted.as_ref(), &pattern);
+        self.too_wide += usize::from(too_wide);
+        self.subscriptions.push(Subscription { id, pattern, too_wide });
     }
 
     /// Ends a subscription. Returns whether there was one.
     pub fn unsubscribe(&mut self, id: SubId) -> bool {
-        let before = self.subscriptions.len();
-        self.subscriptions.retain(|(sub, _)| *sub != id);
         self.replays.retain(|replay| replay.sub != id);
-        before != self.subscriptions.len()
+        let Some(at) = self.subscriptions.iter().position(|s| s.id == id) else { return false };
+        self.too_wide -= usize::from(self.subscriptions.remove(at).too_wide);
+        true
     }
 
     /// Forgets the lanes for which `needed` is false: no subscription wants them any more.

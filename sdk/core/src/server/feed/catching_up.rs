@@ -78,9 +78,7 @@ impl Feed {
                 return;
             }
             let name = &logged.event().name;
-            if self.subscriptions.iter().any(|(_, pattern)| pattern.matches(name))
-                && !self.hides(name)
-            {
+            if self.subscriptions.iter().any(|s| s.pattern.matches(name)) && !self.hides(name) {
                 let frame = logged.frame(self.wire, &self.config.namespace).clone();
                 self.outbox.push_event(priority, frame, Some(mark(&logged)));
                 self.stats.events[priority as usize] += 1;
@@ -104,7 +102,7 @@ impl Feed {
             }
             Read::Later => return false,
         }
-        let replay = &mut self.replays[index];
+        let replay = &self.replays[index];
         let mut finished = events.is_empty();
         if finished && replay.after.offset < replay.until {
             let until = Place { offset: replay.until, ..replay.after };
@@ -113,7 +111,7 @@ impl Feed {
             }
         }
         for logged in events {
-            if logged.offset() > replay.until {
+            if logged.offset() > self.replays[index].until {
                 finished = true;
                 break;
             }
@@ -122,15 +120,14 @@ impl Feed {
                 return true;
             }
             let name = &logged.event().name;
-            let hidden = self.hidden.iter().any(|prefix| name.starts_with(&**prefix));
-            if replay.pattern.matches(name) && !hidden {
+            if self.replays[index].pattern.matches(name) && !self.hides(name) {
                 let delivery = Delivery { replay_for: Some(sub), ..logged.delivery().clone() };
                 let frame = encode_event(self.wire, &self.config.namespace, &delivery);
                 self.outbox.push_event(priority, frame, None);
                 self.stats.events[priority as usize] += 1;
                 self.stats.recovered += 1;
             }
-            replay.after.offset = logged.offset();
+            self.replays[index].after.offset = logged.offset();
         }
         if finished {
             self.replays.remove(index);

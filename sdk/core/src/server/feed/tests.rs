@@ -85,3 +85,55 @@ fn a_place_of_another_history_moves_no_lane() {
     feed.watch(lane, at(2, 10));
     assert_eq!(feed.watch(lane, at(1, 20)), at(2, 10));
 }
+
+#[test]
+fn what_is_not_permitted_is_not_sent_live_nor_recovered_nor_replayed() {
+    let lane = Lane::new(0, Priority::Normal);
+    let at = |offset| Place { epoch: Epoch(1), offset: Offset(offset) };
+    let mut log = Numbers(LaneLog::new(lane, Epoch(1), Retention::default(), 0));
+    let append = |log: &mut Numbers, name: &str| {
+        let (id, headers) = (Arc::default(), Headers::NONE);
+        let (payload, priority) = (Payload::NULL, Priority::Normal);
+        let event = Event { name: name.into(), payload, id, priority, time: 0, headers };
+        let crate::log::Appended::Fresh(logged) = log.0.append(1, event, None) else { panic!() };
+        logged
+    };
+    let set = |patterns: &[&str]| -> Option<PatternSet> {
+        Some(patterns.iter().map(|pattern| Pattern::new(*pattern).unwrap()).collect())
+    };
+    let all = Pattern::new("**").unwrap();
+    let names = |feed: &mut Feed| {
+        let frames = std::iter::from_fn(|| feed.outbox_mut().pop()).collect::<Vec<_>>();
+        let name =
+            |frame: Bytes| String::from_utf8_lossy(&frame).split('"').nth(3).unwrap().to_owned();
+        frames.into_iter().map(name).collect::<Vec<_>>()
+    };
+    for name in ["a.x", "b.x", "a.y"] {
+        append(&mut log, name);
+    }
+    let mut feed = Feed::new(Wire::WsJson, Arc::new(FeedConfig::default()));
+    assert!(feed.permit(set(&["a.*"])).is_empty());
+    feed.subscribe(SubId(1), all.clone());
+    feed.resume(lane, at(0));
+    feed.catch_up(&log);
+    assert_eq!(names(&mut feed), ["a.x", "a.y"], "recovered");
+    feed.replay(SubId(1), all.clone(), lane, at(0), at(3));
+    feed.catch_up(&log);
+    assert_eq!(names(&mut feed), ["a.x", "a.y"], "replayed");
+    let (one, other) = (append(&mut log, "b.y"), append(&mut log, "a.z"));
+    assert!(!feed.offer(&one) && feed.offer(&other));
+    assert_eq!(names(&mut feed), ["a.z"], "live");
+    assert!(feed.hides("b.volatile") && !feed.hides("a.volatile"));
+    // Rights change while it is connected.
+    feed.subscribe(SubId(2), Pattern::new("a.*").unwrap());
+    assert_eq!(feed.permit(set(&["b.*"])), [SubId(2)], "nothing is left for that one");
+    let (one, other) = (append(&mut log, "b.z"), append(&mut log, "a.w"));
+    assert!(feed.offer(&one) && !feed.offer(&other));
+    feed.permit(None);
+    assert!(feed.offer(&append(&mut log, "c")));
+    assert_eq!(names(&mut feed), ["b.z", "c"]);
+    // Where no subscription is wider than what is permitted, nobody asks.
+    feed.permit(set(&["a.*"]));
+    feed.unsubscribe(SubId(1));
+    assert!(!feed.hides("never subscribed to"));
+}
