@@ -222,6 +222,7 @@ fn welcome() -> ServerMessage {
         max_in_flight: 16,
         cursor: Cursor::new(),
         refused: Vec::new(),
+        expires_in: None,
     })
 }
 

@@ -335,7 +335,7 @@ impl Session {
             ClientMessage::Cancel(id) => self.requests.cancel(id),
             ClientMessage::Reply { id, result } => self.requests.replied(id, result),
             // Nothing authenticates clients yet: any token is as good as none.
-            ClientMessage::Token(_) => self.send(&ServerMessage::TokenAnswer(Ok(()))),
+            ClientMessage::Token(_) => self.send(&ServerMessage::TokenAnswer(Ok(None))),
             ClientMessage::Bye => {
                 self.ended_by_client = true;
                 self.begin_close(Close::new(CloseCode::NORMAL, "goodbye"));

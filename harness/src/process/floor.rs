@@ -245,6 +245,7 @@ fn answer(
             max_in_flight: 1024,
             cursor: floor.cursor(),
             refused: Vec::new(),
+            expires_in: None,
         }),
         ClientMessage::Subscribe(Subscribe { id, pattern, .. }) => match Pattern::new(pattern) {
             Ok(pattern) => {

@@ -61,6 +61,7 @@ impl Connected {
             max_in_flight: 1024,
             cursor: Cursor::new(),
             refused: Vec::new(),
+            expires_in: None,
         }));
         for (id, pattern) in (1..).zip(patterns) {
             let subscribe = Subscribe { id: SubId(id), pattern: pattern.clone(), since: None };

@@ -61,6 +61,7 @@ fn pair() -> (ClientLink, ServerLink) {
             max_in_flight: 64,
             cursor: Cursor::new(),
             refused: Vec::new(),
+            expires_in: None,
         }),
     );
     exchange(&mut client, &mut server);

@@ -71,6 +71,7 @@ fn pair(encoding: Encoding) -> (ClientLink, ServerLink) {
         max_in_flight: 64,
         cursor: Cursor::new(),
         refused: Vec::new(),
+        expires_in: None,
     });
     server.send(Time::ZERO, &welcome);
     let welcome = server.poll_frame().expect("the welcome");

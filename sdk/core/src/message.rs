@@ -212,6 +212,9 @@ pub struct Welcome {
     pub cursor: Cursor,
     /// Subscriptions of the hello that were refused.
     pub refused: Vec<(SubId, Refusal)>,
+    /// For how long the token of the hello is still good; `None` if it does not expire, or none was
+    /// needed. A fresh one ([`ClientMessage::Token`]) is to be sent before.
+    pub expires_in: Option<Duration>,
 }
 
 /// An event on its way to the log.
@@ -385,8 +388,8 @@ pub enum ServerMessage {
         /// The answer.
         result: Result<Payload, Refusal>,
     },
-    /// The fresh token was accepted, or why not.
-    TokenAnswer(Result<(), Refusal>),
+    /// The fresh token was accepted, and for how long it is good if it expires; or why not.
+    TokenAnswer(Result<Option<Duration>, Refusal>),
     /// Something the client sent was refused that has no answer of its own.
     Refused(Refusal),
     /// The connection is about to be closed.

@@ -13,6 +13,8 @@ use crate::message::{
     ErrorCode, Hello, Identity, PROTOCOL_VERSION, Refusal, SubId, Subscribe, Welcome,
 };
 
+const EXPIRES_IN: &str = "expires_in";
+
 /// A part of a message that is not what it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{part:?} must be {expected}")]
@@ -157,7 +159,30 @@ pub fn write_welcome(w: &mut Writer<'_>, welcome: &Welcome) {
         w.begin_array().u64(id.0.into()).u64(refusal.code.0.into()).str(&refusal.message);
         w.end_array();
     }
-    w.end_array().end_object();
+    w.end_array();
+    write_expires_in(w, welcome.expires_in);
+    w.end_object();
+}
+
+/// Writes the member that says for how long a token is good, if it expires.
+pub fn write_expires_in(w: &mut Writer<'_>, expires_in: Option<Duration>) {
+    if let Some(expires_in) = expires_in {
+        w.key(EXPIRES_IN).u64(millis(expires_in));
+    }
+}
+
+/// Reads the member that says for how long a token is good; `None` if it does not expire.
+///
+/// # Errors
+/// When it is not a number of milliseconds.
+pub fn read_expires_in(value: Value<'_>) -> Result<Option<Duration>, Misspelled> {
+    match value.get(EXPIRES_IN) {
+        Some(millis) if !millis.is_null() => {
+            let millis = millis.as_u64().map(Duration::from_millis);
+            millis.map_or(misspelled(EXPIRES_IN, "a number of milliseconds"), |d| Ok(Some(d)))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Reads the members of a welcome, after its version was checked with [`version`].
@@ -197,6 +222,7 @@ pub fn read_welcome(value: Value<'_>) -> Result<Welcome, Misspelled> {
             }
             None => Vec::new(),
         },
+        expires_in: read_expires_in(value)?,
     })
 }
 
@@ -294,6 +320,7 @@ mod tests {
             max_in_flight: 64,
             cursor,
             refused: vec![(SubId(2), Refusal::new(ErrorCode::FORBIDDEN, "no"))],
+            expires_in: Some(Duration::from_secs(60)),
         };
         let text = written(|w| write_welcome(w, &welcome));
         assert_eq!(read(&text, read_welcome), Ok(welcome));

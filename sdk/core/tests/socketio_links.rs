@@ -132,7 +132,8 @@ proptest! {
 
         let asked = ClientMessage::Token("fresh".into());
         prop_assert_eq!(pair.say(asked.clone()), Some(asked));
-        let answer = ServerMessage::TokenAnswer(if refuse { Err(refusal) } else { Ok(()) });
+        let expires_in = volatile.then_some(Duration::from_secs(seq));
+        let answer = ServerMessage::TokenAnswer(if refuse { Err(refusal) } else { Ok(expires_in) });
         prop_assert_eq!(pair.heard_by_client(answer.clone()), [answer]);
     }
 

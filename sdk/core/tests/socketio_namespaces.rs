@@ -91,6 +91,7 @@ fn the_namespace_of_tidings_is_shared() {
         max_in_flight: 1,
         cursor: Cursor::new(),
         refused: Vec::new(),
+        expires_in: None,
     };
     link.send(Time::ZERO, &ServerMessage::Welcome(welcome));
     assert_eq!(reads(&mut link), [r#"40{"sid":"socket"}"#]);

@@ -53,6 +53,7 @@ impl Socket {
             max_in_flight: 64,
             cursor: Cursor::new(),
             refused: Vec::new(),
+            expires_in: None,
         }));
     }
 
@@ -389,7 +390,7 @@ fn open_questions_are_bounded() {
     for text in [r#"422["ask"]"#, r#"422["tidings:token","t"]"#, r#"422["subscribe","a"]"#] {
         assert!(socket.is_refused(text).contains(r#""code":102,"#), "{text}");
     }
-    socket.told(ServerMessage::TokenAnswer(Ok(())));
+    socket.told(ServerMessage::TokenAnswer(Ok(None)));
     assert_eq!(socket.reads(), [r#"431[{"ok":true}]"#]);
     assert_eq!(socket.writes(r#"422["subscribe","a"]"#), [subscribe(FIRST, "a", None)]);
 }

@@ -55,7 +55,9 @@ fn server_message() -> impl Strategy<Value = ServerMessage> {
             payload
         }),
         (request_id(), result()).prop_map(|(id, result)| ServerMessage::Reply { id, result }),
-        Just(ServerMessage::TokenAnswer(Ok(()))),
+        any::<Option<u32>>().prop_map(|ms| {
+            ServerMessage::TokenAnswer(Ok(ms.map(|ms| Duration::from_millis(ms.into()))))
+        }),
         refusal().prop_map(|refusal| ServerMessage::TokenAnswer(Err(refusal))),
         (any::<u16>(), any::<String>(), prop::option::of(any::<u32>())).prop_map(
             |(code, reason, delay)| {

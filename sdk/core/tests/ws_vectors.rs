@@ -1,6 +1,8 @@
 //! The vectors in tests/vectors/ws.json, which hold for every implementation of the protocol.
 #![allow(clippy::disallowed_methods, reason = "the vectors are files")]
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tidings_core::link::{LinkConfig, ServerLinkConfig};
 use tidings_core::message::*;
@@ -181,18 +183,21 @@ fn client_means(message: &ClientMessage) -> Value {
 
 fn server_means(message: &ServerMessage) -> Value {
     match message {
-        ServerMessage::Welcome(w) => json!({
-            "type": "welcome",
-            "session": w.session,
-            "resumed": w.resumed,
-            "instance": w.instance,
-            "ping_interval": w.ping_interval.as_millis() as u64,
-            "ping_timeout": w.ping_timeout.as_millis() as u64,
-            "max_payload": w.max_payload,
-            "max_in_flight": w.max_in_flight,
-            "cursor": cursor(&w.cursor),
-            "refused": w.refused.iter().map(|(id, r)| json!({"id": id.0, "code": r.code.0, "message": r.message})).collect::<Value>(),
-        }),
+        ServerMessage::Welcome(w) => with_expires_in(
+            json!({
+                "type": "welcome",
+                "session": w.session,
+                "resumed": w.resumed,
+                "instance": w.instance,
+                "ping_interval": w.ping_interval.as_millis() as u64,
+                "ping_timeout": w.ping_timeout.as_millis() as u64,
+                "max_payload": w.max_payload,
+                "max_in_flight": w.max_in_flight,
+                "cursor": cursor(&w.cursor),
+                "refused": w.refused.iter().map(|(id, r)| json!({"id": id.0, "code": r.code.0, "message": r.message})).collect::<Value>(),
+            }),
+            w.expires_in,
+        ),
         ServerMessage::Subscribed { id, cursor: at } => {
             json!({"type": "subbed", "id": id.0, "cursor": cursor(at)})
         }
@@ -222,7 +227,9 @@ fn server_means(message: &ServerMessage) -> Value {
         ServerMessage::Reply { id, result } => {
             with_result(json!({"id": id.0}), "res", "rerr", result)
         }
-        ServerMessage::TokenAnswer(Ok(())) => json!({"type": "tokened"}),
+        ServerMessage::TokenAnswer(Ok(expires_in)) => {
+            with_expires_in(json!({"type": "tokened"}), *expires_in)
+        }
         ServerMessage::TokenAnswer(Err(refusal)) => with_refusal(json!({}), "tokerr", refusal),
         ServerMessage::Refused(refusal) => with_refusal(json!({}), "err", refusal),
         ServerMessage::Close(close) => json!({
@@ -232,6 +239,13 @@ fn server_means(message: &ServerMessage) -> Value {
             "delay": close.delay.map(|delay| delay.as_millis() as u64),
         }),
     }
+}
+
+fn with_expires_in(mut means: Value, expires_in: Option<Duration>) -> Value {
+    if let Some(expires_in) = expires_in {
+        means["expires_in"] = (expires_in.as_millis() as u64).into();
+    }
+    means
 }
 
 fn event_means(delivery: &Delivery) -> Value {

@@ -291,7 +291,7 @@ impl State {
             ClientMessage::Reply { result, .. } => self.replies.push(result),
             ClientMessage::Token(token) => {
                 let refusal = Refusal::new(ErrorCode::FORBIDDEN, "a bad token");
-                let answer = if token == "bad" { Err(refusal) } else { Ok(()) };
+                let answer = if token == "bad" { Err(refusal) } else { Ok(None) };
                 self.tokens.push(token);
                 say.push(ServerMessage::TokenAnswer(answer));
             }
@@ -328,6 +328,7 @@ impl State {
             max_in_flight: 16,
             cursor,
             refused: Vec::new(),
+            expires_in: None,
         }));
         for (lane, place) in hello.cursor.iter() {
             for event in self.log.get(&lane).into_iter().flatten() {

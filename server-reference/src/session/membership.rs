@@ -63,6 +63,7 @@ impl Session {
                 max_in_flight: u32::try_from(config.limits.max_in_flight).unwrap_or(u32::MAX),
                 cursor,
                 refused,
+                expires_in: None,
             }),
         );
         // Queued before the hub is let go: no event can come before the welcome.

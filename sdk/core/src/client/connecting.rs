@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::io::IoId;
 use crate::link::ClientLink;
-use crate::message::{Advice, ClientMessage, Close, CloseCode, ErrorCode, Hello, Refusal, Welcome};
+use crate::message::{Advice, ClientMessage, Close, CloseCode, Hello, Welcome};
 use crate::time::Time;
 use crate::{socketio, ws};
 
@@ -45,9 +45,9 @@ impl ClientMachine {
         request: TokenRequest,
         result: Result<Option<String>, TokenError>,
     ) {
-        if self.refreshing == Some(request) {
-            self.refreshing = None;
-            self.refreshed(result);
+        if self.refresh.asked == Some(request) {
+            self.refresh.asked = None;
+            self.refreshed(now, result);
             return;
         }
         let Some(connection) = [&mut self.primary, &mut self.candidate]
@@ -74,30 +74,6 @@ impl ClientMachine {
                 };
                 self.lost(now, io, Close::new(code, format!("no token: {}", error.reason)));
             }
-        }
-    }
-
-    fn refreshed(&mut self, result: Result<Option<String>, TokenError>) {
-        let refusal = match result {
-            Ok(Some(token)) => {
-                // Without a connection the next hello presents a fresh one anyway.
-                if let Some(link) = self.primary.as_mut().and_then(Connection::live) {
-                    link.send(ClientMessage::Token(token));
-                }
-                return;
-            }
-            Ok(None) => Refusal::new(ErrorCode::TOKEN_EXPIRED, "there is no token to present"),
-            Err(error) => Refusal::new(ErrorCode::TOKEN_EXPIRED, error.reason),
-        };
-        self.notify(Notice::TokenRefreshed(Err(refusal)));
-    }
-
-    /// Asks for a fresh token, unless that is under way.
-    pub(super) fn refresh_token(&mut self) {
-        if self.config.authenticated && self.refreshing.is_none() {
-            let request = self.new_token_request();
-            self.refreshing = Some(request);
-            self.outputs.push_back(Output::NeedToken { request });
         }
     }
 
@@ -165,6 +141,7 @@ impl ClientMachine {
         }
         self.subscriptions.welcomed(&welcome.cursor, !switches);
         self.session = Some(welcome.session);
+        self.token_taken(now, welcome.expires_in);
         for (id, refusal) in welcome.refused {
             self.subscribe_failed(id, refusal);
         }
@@ -217,6 +194,7 @@ impl ClientMachine {
         } else if self.candidate.take_if(is).is_some() {
             self.switch_failed(SwitchError::Failed(close));
         } else if let Some(connection) = self.primary.take_if(is) {
+            self.token_gone();
             self.publishing.connection_lost();
             self.subscriptions.connection_lost();
             if self.is_final(&connection, &close) {
@@ -343,6 +321,7 @@ impl ClientMachine {
                 self.fail(now, io, error.close);
             }
         }
+        self.expire_token(now);
         if self.retry_at.is_some_and(|at| at <= now) {
             self.attempt(now);
         }

@@ -23,6 +23,7 @@ use super::dialing::Dialer;
 use super::error::{PublishError, RequestError};
 use super::io::{Asked, Command, Input, Notice, Output, Ticket, TokenRequest, Transport};
 use super::publishing::Publishing;
+use super::refreshing::Refresh;
 use super::requests::Requests;
 use super::round_trips::RoundTrips;
 use super::sending::check_size;
@@ -71,8 +72,7 @@ pub struct ClientMachine {
     pub(super) hold_until: Option<Time>,
     pub(super) refused_backoff: Backoff,
     pub(super) requests: Requests,
-    /// The fresh token that is waited for.
-    pub(super) refreshing: Option<TokenRequest>,
+    pub(super) refresh: Refresh,
     pub(super) counters: Counters,
     pub(super) round_trips: RoundTrips,
     pub(super) outputs: VecDeque<Output>,
@@ -129,7 +129,7 @@ impl ClientMachine {
             hold_until: None,
             refused_backoff: Backoff::new(REFUSED_BACKOFF.0, REFUSED_BACKOFF.1),
             requests: Requests::new(config.max_requests),
-            refreshing: None,
+            refresh: Refresh::default(),
             counters: Counters::default(),
             round_trips: RoundTrips::default(),
             outputs: VecDeque::new(),
@@ -156,7 +156,7 @@ impl ClientMachine {
             _ => None,
         };
         let queues = earliest(self.publishing.next_timeout(), self.requests.next_timeout());
-        let waits = earliest(self.retry_at, self.hold_until);
+        let waits = earliest(earliest(self.retry_at, self.hold_until), self.refresh.at);
         let rest = earliest(earliest(waits, closing), leaving);
         earliest(earliest(connections, queues), rest)
     }

@@ -23,6 +23,7 @@ mod io;
 mod machine;
 mod publishing;
 mod receiving;
+mod refreshing;
 mod requests;
 mod round_trips;
 mod sending;

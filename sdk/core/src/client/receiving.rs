@@ -109,7 +109,8 @@ impl ClientMachine {
                     self.notify(Notice::Reply { ticket, result });
                 }
             }
-            ServerMessage::TokenAnswer(result) => self.notify(Notice::TokenRefreshed(result)),
+            ServerMessage::TokenAnswer(result) if current => self.token_answered(now, result),
+            ServerMessage::TokenAnswer(_) => {}
             ServerMessage::Refused(refusal) => {
                 if refusal.code.advice() == Advice::RefreshAuth {
                     self.refresh_token();

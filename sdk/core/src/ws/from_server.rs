@@ -91,7 +91,11 @@ fn read_message(config: &LinkConfig, source: &Source) -> Result<Received, Bad> {
             let id = RequestId(fields.u32("id")?);
             ServerMessage::Reply { id, result: Err(fields.refusal()?) }
         }
-        "tokened" => ServerMessage::TokenAnswer(Ok(())),
+        "tokened" => {
+            fields.expect(r#"["tokened", expires_in_ms?]"#);
+            let expires_in = fields.next()?.and_then(Value::as_u64).map(Duration::from_millis);
+            ServerMessage::TokenAnswer(Ok(expires_in))
+        }
         "tokerr" => {
             fields.expect(r#"["tokerr", code, "message"]"#);
             ServerMessage::TokenAnswer(Err(fields.refusal()?))

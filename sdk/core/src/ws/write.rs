@@ -118,8 +118,11 @@ fn server_text(out: &mut Vec<u8>, message: &ServerMessage, style: Style) {
             payload::write(w.str("req").u64(id.0.into()).str(name), payload, style);
         }
         ServerMessage::Reply { id, result } => write_reply(w, id.0, result, style),
-        ServerMessage::TokenAnswer(Ok(())) => {
+        ServerMessage::TokenAnswer(Ok(expires_in)) => {
             w.str("tokened");
+            if let Some(expires_in) = expires_in {
+                w.u64(spelling::millis(*expires_in));
+            }
         }
         ServerMessage::TokenAnswer(Err(refusal)) => write_refusal(w.str("tokerr"), refusal),
         ServerMessage::Refused(refusal) => write_refusal(w.str("err"), refusal),

@@ -91,6 +91,7 @@ pub(crate) fn plain_welcome() -> Welcome {
         max_in_flight: 64,
         cursor: Cursor::new(),
         refused: Vec::new(),
+        expires_in: None,
     }
 }
 
@@ -111,6 +112,7 @@ pub(crate) fn welcome() -> impl Strategy<Value = Welcome> {
             max_in_flight: numbers.3,
             cursor,
             refused,
+            expires_in: (numbers.0 % 2 == 0).then(|| Duration::from_millis(numbers.1.into())),
         })
 }
 

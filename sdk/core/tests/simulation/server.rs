@@ -253,6 +253,7 @@ impl Server {
             max_in_flight: 8,
             cursor,
             refused: Vec::new(),
+            expires_in: None,
         };
         peer.link.send(now, &ServerMessage::Welcome(welcome));
         peer.queue_answers();

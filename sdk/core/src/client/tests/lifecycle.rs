@@ -186,7 +186,7 @@ fn a_live_connection_gets_a_fresh_token() {
     world.input(Input::Token { request, result: Ok(Some("fresh".into())) });
     assert_eq!(world.hear(), [ClientMessage::Token("fresh".into())]);
     world.notices.clear();
-    world.say(io, ServerMessage::TokenAnswer(Ok(())));
+    world.say(io, ServerMessage::TokenAnswer(Ok(None)));
     assert_eq!(world.told(), [Notice::TokenRefreshed(Ok(()))]);
     // The server may want one by itself.
     let expired = Refusal::new(ErrorCode::TOKEN_EXPIRED, "expires soon");
@@ -196,6 +196,42 @@ fn a_live_connection_gets_a_fresh_token() {
     let result = Err(TokenError { reason: "signed out".into(), retryable: true });
     world.input(Input::Token { request, result });
     assert!(matches!(&world.told()[..], [Notice::TokenRefreshed(Err(_))]));
+    assert_eq!(world.state(), State::Connected);
+}
+
+#[test]
+fn a_token_is_replaced_before_it_expires() {
+    // While the server need not be heard.
+    let good = Duration::from_secs(24);
+    let mut world = World::new(ClientConfig { authenticated: true, ..config() });
+    let answer = |world: &mut World, result| {
+        let request = world.tokens.pop().expect("asked for a token");
+        world.input(Input::Token { request, result });
+    };
+    answer(&mut world, Ok(Some("first".into())));
+    let io = world.accept();
+    world.say(io, ServerMessage::Welcome(Welcome { expires_in: Some(good), ..terms() }));
+    world.hear();
+    world.pass(good * 74 / 100);
+    assert!(world.tokens.is_empty(), "not yet");
+    world.pass(good * 16 / 100);
+    // It cannot be had: it is tried again, while the one in use is good.
+    answer(&mut world, Err(TokenError { reason: "no network".into(), retryable: true }));
+    assert!(world.tokens.is_empty());
+    world.pass(Duration::from_secs(2));
+    answer(&mut world, Ok(Some("second".into())));
+    assert_eq!(world.hear(), [ClientMessage::Token("second".into())]);
+    world.say(io, ServerMessage::TokenAnswer(Ok(Some(good))));
+    world.pass(good * 7 / 10);
+    assert!(world.tokens.is_empty());
+    // The next connection presents its own.
+    world.cut(io);
+    world.pass(config().backoff_min);
+    answer(&mut world, Ok(Some("third".into())));
+    let io = world.accept();
+    world.welcome(io, true, Cursor::new());
+    world.pass(good);
+    assert!(world.tokens.is_empty(), "that one does not expire");
     assert_eq!(world.state(), State::Connected);
 }
 

@@ -257,6 +257,7 @@ fn terms() -> Welcome {
         max_in_flight: 4,
         cursor: Cursor::new(),
         refused: Vec::new(),
+        expires_in: None,
     }
 }
 

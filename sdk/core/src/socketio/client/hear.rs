@@ -113,7 +113,10 @@ impl ClientLink {
                 ServerMessage::Published { seq, position }
             }
             (Asked::Publish(seq), Err(refusal)) => ServerMessage::PublishRefused { seq, refusal },
-            (Asked::Token, outcome) => ServerMessage::TokenAnswer(outcome.map(|_| ())),
+            (Asked::Token, Ok(outcome)) => {
+                ServerMessage::TokenAnswer(Ok(spelling::read_expires_in(outcome)?))
+            }
+            (Asked::Token, Err(refusal)) => ServerMessage::TokenAnswer(Err(refusal)),
             (Asked::Unsubscribe(_) | Asked::Request(_), Err(refusal)) => {
                 ServerMessage::Refused(refusal)
             }

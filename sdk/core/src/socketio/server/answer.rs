@@ -109,11 +109,13 @@ impl ServerLink {
             }
             ServerMessage::TokenAnswer(result) => match (self.tokens.pop_front(), result) {
                 (Some(Some(ack)), result) => {
-                    let result = result.as_ref().copied();
-                    self.send_ack(ack, control::outcome_args(result, |_| {}));
+                    let expires_in = result.as_ref().ok().copied().flatten();
+                    let result = result.as_ref().map(|_| ());
+                    let more = |w: &mut Writer<'_>| spelling::write_expires_in(w, expires_in);
+                    self.send_ack(ack, control::outcome_args(result, more));
                 }
                 (_, Err(refusal)) => self.refused(refusal),
-                (_, Ok(())) => {}
+                (_, Ok(_)) => {}
             },
             ServerMessage::Refused(refusal) => self.refused(refusal),
             ServerMessage::Close(close) => self.close(close),
