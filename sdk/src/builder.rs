@@ -123,8 +123,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Provides the identity: called before each connection attempt and whenever the server wants
-    /// a fresh token. Default: none.
+    /// Provides the identity: called before each connection attempt, and for a fresh token in the last
+    /// quarter of the time for which the server says that the one in use is good. Default: none.
     pub fn auth<F, A>(mut self, provider: F) -> Self
     where
         F: Fn() -> A + Send + Sync + 'static,

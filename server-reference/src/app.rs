@@ -7,6 +7,7 @@ use tidings_core::server::FeedConfig;
 use tidings_core::{EventBus, Time};
 use tokio::time::Instant;
 
+use crate::auth::Authenticator;
 use crate::backplane::{Backplane, Prepared};
 use crate::collections::Collections;
 use crate::config::Config;
@@ -27,6 +28,8 @@ use crate::stats::{Live, ShardStats, Stats};
 pub(crate) struct App {
     /// As it was given, checked; `instance` is filled in.
     pub(crate) config: Config,
+    /// Who clients are.
+    pub(crate) authenticator: Authenticator,
     pub(crate) bus: EventBus,
     pub(crate) backplane: Arc<dyn Backplane>,
     pub(crate) feed_config: Arc<FeedConfig>,
@@ -55,6 +58,7 @@ impl App {
     /// The state of a server that has not begun to serve.
     pub(crate) fn new(
         config: Config,
+        authenticator: Authenticator,
         bus: EventBus,
         backplane: Arc<dyn Backplane>,
         collections: Collections,
@@ -76,6 +80,7 @@ impl App {
         let channels = backplane.channels();
         let cluster = Cluster::new(&config, channels.clone());
         Self {
+            authenticator,
             bus,
             backplane,
             feed_config: Arc::new(feed_config),

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use tidings_core::Payload;
 use tidings_core::message::{ErrorCode, Refusal};
 
+use crate::auth::Identity;
 use crate::stats::Counter;
 
 /// What a client asks.
@@ -25,6 +26,8 @@ pub struct Request {
     pub payload: Payload,
     /// The id of the session that asks.
     pub session: Arc<str>,
+    /// Who asks, as its token said last.
+    pub identity: Identity,
 }
 
 impl Request {
@@ -157,6 +160,7 @@ mod tests {
             name: name.into(),
             payload: Payload::Json(payload.into()),
             session: "session".into(),
+            identity: Identity::in_tests(),
         }
     }
 

@@ -13,6 +13,33 @@ pub(crate) fn random_id() -> String {
     bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 63)])).collect()
 }
 
+/// What a session is called, which nobody else can guess. That of a subject ends with a digest of who
+/// it is: whoever learns it cannot take it up as somebody else, at no instance.
+///
+/// # Panics
+/// As [`random_id`].
+pub(crate) fn session_id(subject: Option<&str>) -> String {
+    match subject {
+        None => random_id(),
+        Some(subject) => format!("{}.{}", random_id(), digest_of(subject)),
+    }
+}
+
+/// Whether a session that is called so can be this subject's.
+pub(crate) fn is_session_of(session: &str, subject: Option<&str>) -> bool {
+    match subject {
+        None => !session.contains('.'),
+        Some(subject) => {
+            session.split_once('.').is_some_and(|(_, digest)| digest == digest_of(subject))
+        }
+    }
+}
+
+fn digest_of(subject: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, subject.as_bytes());
+    digest.as_ref()[..20].iter().map(|byte| char::from(ALPHABET[usize::from(byte & 63)])).collect()
+}
+
 /// An identifier of so many hexadecimal digits (at most 64) from the system's random source.
 ///
 /// # Panics
@@ -28,6 +55,18 @@ pub(crate) fn random_hex(digits: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_belongs_to_its_subject_alone() {
+        let (anns, nobodys) = (session_id(Some("ann")), session_id(None));
+        assert!(is_session_of(&anns, Some("ann")) && is_session_of(&nobodys, None));
+        for (session, subject) in
+            [(&anns, Some("ben")), (&anns, None), (&nobodys, Some("ann")), (&nobodys, Some(""))]
+        {
+            assert!(!is_session_of(session, subject), "{session} {subject:?}");
+        }
+        assert!(!anns.contains("ann"));
+    }
 
     #[test]
     fn ids_differ_and_need_no_escaping() {

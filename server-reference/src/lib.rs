@@ -25,6 +25,7 @@ mod sessions;
 mod shard;
 mod shutdown;
 
+pub mod auth;
 pub mod backplane;
 pub mod cli;
 pub mod collections;

@@ -13,6 +13,7 @@ use tidings_core::{EventBus, Payload, TypedEvent, socketio};
 use tokio::sync::oneshot;
 
 use crate::app::App;
+use crate::auth::{self, Authenticator};
 use crate::backplane::{Backplane, MemoryBackplane, RedisBackplane};
 use crate::bridge::{self, Bridge};
 use crate::collections::{Collection, Collections, Declaration};
@@ -137,6 +138,7 @@ impl Builder {
     /// [`Server::serve`] runs.
     pub async fn bind(self) -> Result<Server, ServerError> {
         self.config.validate()?;
+        let authenticator = Authenticator::new(&self.config.auth)?;
         let declared = Declaration::all(&self.config, self.collections)?;
         let schemas = Arc::new(EventSchemas::new(&self.config, self.events)?);
         let address = self.config.listen;
@@ -164,7 +166,8 @@ impl Builder {
             config.queues.volatile_events,
         );
         let collections = Collections::new(declared, &backplane, &config)?;
-        let app = Arc::new(App::new(config, bus, backplane, collections, schemas));
+        let app = App::new(config, authenticator, bus, backplane, collections, schemas);
+        let app = Arc::new(app);
         let is_member = app.config.node_adapter.kind != NodeAdapterKind::Off;
         if app.config.recovery.max_age > Duration::ZERO || is_member {
             // Clients of Tidings alone may come back, and be reached by Node servers, too.
@@ -296,6 +299,13 @@ impl Server {
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) {
         let Self { app, bridge, listener, local_addr } = self;
         tracing::info!(address = %local_addr, instance = %app.config.instance, "listening");
+        if app.authenticator.is_open() {
+            tracing::warn!(
+                "nobody is authenticated: everybody who reaches this address may do everything; set \
+                 auth.secret_file, --auth-secret or --auth-jwks"
+            );
+        }
+        tokio::spawn(auth::reload(Arc::clone(&app)));
         app.start_forwarding();
         app.session_lists.listen(&app);
         Collections::keep_presence(&app);

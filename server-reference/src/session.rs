@@ -2,6 +2,7 @@
 
 mod ending;
 mod held;
+mod identity;
 mod membership;
 mod namespaces;
 mod requests;
@@ -31,6 +32,7 @@ use self::requests::{Answer, Requests};
 use crate::accepted::{Accepted, Transport};
 use crate::alarm::Alarm;
 use crate::app::App;
+use crate::auth::{Denied, Identity};
 use crate::backplane::{Producer, Published};
 use crate::connection::{Command, Connection, Moved, WriteState};
 use crate::connections::UpgradedPermit;
@@ -104,6 +106,10 @@ struct Session {
     peer: SocketAddr,
     link: ServerLink,
     decoder: Decoder,
+    /// Who the client is, once it has said so.
+    identity: Option<Identity>,
+    /// When that is over.
+    expires: Option<Instant>,
     member: Option<Member>,
     requests: Requests,
     /// What the client is to the application.
@@ -128,6 +134,7 @@ struct Session {
 struct Member {
     session: Arc<str>,
     producer: Arc<str>,
+    identity: Identity,
     shard: Arc<Shard>,
     key: HubKey,
 }
@@ -153,6 +160,8 @@ impl Session {
             connection,
             peer,
             link,
+            identity: None,
+            expires: None,
             member: None,
             superseded: None,
             closing: false,
@@ -315,7 +324,7 @@ impl Session {
     fn carry_out(&mut self, message: ClientMessage) -> ControlFlow<()> {
         match message {
             ClientMessage::Hello(hello) => {
-                self.hello(hello);
+                self.hello(hello)?;
                 // Those welcome before it began are told by the server.
                 if self.app.shutdown.phase() >= Phase::Draining {
                     self.begin_close(self.app.shutdown.close());
@@ -327,15 +336,18 @@ impl Session {
             ClientMessage::Publish(publish) => self.publish(publish),
             ClientMessage::Request { id, name, payload } => {
                 let Some(member) = &self.member else { return ControlFlow::Continue(()) };
-                let request = Request { session: Arc::clone(&member.session), name, payload };
-                if let Err(refused) = self.requests.ask(&self.app.handlers, id, request) {
+                let (session, identity) = (Arc::clone(&member.session), member.identity.clone());
+                let allowed = self.may_ask(&identity, &name);
+                let request = Request { session, identity, name, payload };
+                let asked =
+                    allowed.and_then(|()| self.requests.ask(&self.app.handlers, id, request));
+                if let Err(refused) = asked {
                     self.send(&ServerMessage::Reply { id, result: Err(refused) });
                 }
             }
             ClientMessage::Cancel(id) => self.requests.cancel(id),
             ClientMessage::Reply { id, result } => self.requests.replied(id, result),
-            // Nothing authenticates clients yet: any token is as good as none.
-            ClientMessage::Token(_) => self.send(&ServerMessage::TokenAnswer(Ok(None))),
+            ClientMessage::Token(token) => self.fresh_token(&token),
             ClientMessage::Bye => {
                 self.ended_by_client = true;
                 self.begin_close(Close::new(CloseCode::NORMAL, "goodbye"));
@@ -346,11 +358,10 @@ impl Session {
     }
 
     fn publish(&mut self, publish: Publish) {
-        if self.member.is_none() {
-            return;
-        }
+        let Some(member) = &self.member else { return };
+        let client = member.identity.clone();
         let Publish { seq, name, payload, priority, volatile, headers, identity } = publish;
-        if let Err(refusal) = self.may_publish(&name, &payload) {
+        if let Err(refusal) = self.may_publish(&client, &name, &payload) {
             self.app.stats.published(None);
             return self.send(&if volatile {
                 ServerMessage::Refused(refusal)
@@ -376,7 +387,12 @@ impl Session {
         }
     }
 
-    fn may_publish(&mut self, name: &str, payload: &Payload) -> Result<(), Refusal> {
+    fn may_publish(
+        &mut self,
+        identity: &Identity,
+        name: &str,
+        payload: &Payload,
+    ) -> Result<(), Refusal> {
         if !self.publish_rate.take(self.app.now()) {
             let rate = self.app.config.limits.publish_rate;
             let message = format!("more than {rate} publishes per second (publish_rate)");
@@ -389,6 +405,7 @@ impl Session {
             );
             return Err(Refusal::new(ErrorCode::FORBIDDEN, message));
         }
+        identity.rights().check_publish(name)?;
         self.app
             .event_schemas
             .check(name, payload)
@@ -443,7 +460,7 @@ impl Session {
 
     fn deadline(&self) -> Option<Instant> {
         let link = self.link.next_timeout().map(|at| self.app.instant(at));
-        [link, self.superseded].into_iter().flatten().min()
+        [link, self.superseded, self.expires].into_iter().flatten().min()
     }
 
     fn timeout(&mut self) -> ControlFlow<()> {
@@ -453,6 +470,9 @@ impl Session {
         if self.superseded.is_some_and(|at| at <= Instant::now()) {
             self.begin_close(Close::new(CloseCode::REPLACED, "another connection has the session"));
             return ControlFlow::Break(());
+        }
+        if self.expires.is_some_and(|at| at <= Instant::now()) {
+            return self.denied(&Denied::Expired);
         }
         if let Err(error) = self.link.handle_timeout(self.app.now()) {
             return self.fail(&error);

@@ -82,8 +82,10 @@ fn wrong_settings_end_with_2_and_are_named() {
     assert!(refused(&["--log", "a=b=c"], &[]).contains("a=b=c"));
     assert!(refused(&[], &[("TIDINGS_NONSENSE", "1")]).contains("TIDINGS_NONSENSE"));
     assert!(refused(&[], &[("TIDINGS_SHARDS", "0")]).contains("shards"));
-    let secret = refused(&[], &[("TIDINGS_AUTH_SECRET", "hunter2")]);
-    assert!(secret.contains("TIDINGS_AUTH_SECRET") && !secret.contains("hunter2"), "{secret}");
+    let keys = refused(&["--auth-jwks", "/does/not/exist.json", "--listen", "127.0.0.1:0"], &[]);
+    assert!(keys.contains("auth.jwks") && keys.contains("/does/not/exist.json"), "{keys}");
+    let secret = [("TIDINGS_AUTH_SECRET", "hunter2"), ("TIDINGS_SHARDS", "0")];
+    assert!(!refused(&[], &secret).contains("hunter2"));
 }
 
 /// Starts it on a free port; returns it, its address and the rest of its log.

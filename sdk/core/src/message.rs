@@ -61,6 +61,8 @@ impl ErrorCode {
     pub const CANCELLED: Self = Self(308);
     /// The payload is not what the schema of its event says it must be.
     pub const INVALID: Self = Self(309);
+    /// The token is not valid.
+    pub const UNAUTHORIZED: Self = Self(310);
 
     /// What to do about it: 100 to 199 retry, 200 to 299 refresh the token, others give up.
     pub const fn advice(self) -> Advice {
@@ -97,6 +99,8 @@ impl CloseCode {
     pub const SLOW: Self = Self(4006);
     /// The token has expired.
     pub const TOKEN_EXPIRED: Self = Self(4300);
+    /// The token was revoked, or all that its subject had.
+    pub const TOKEN_REVOKED: Self = Self(4301);
     /// A frame was not what the protocol says it should be.
     pub const BAD_FRAME: Self = Self(4500);
     /// A version or subprotocol the server does not speak.

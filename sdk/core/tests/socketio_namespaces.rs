@@ -44,9 +44,10 @@ fn grant(sid: &str, claimed: bool) -> Grant {
 #[test]
 fn the_application_is_asked_and_answers() {
     let mut link = link(2);
-    let asked = write(&mut link, r#"40/chat,{"a":1}"#).expect("a question");
-    let auth = Some(Bytes::from_static(br#"{"a":1}"#));
-    assert_eq!(asked, [NamespaceMessage::Connect { namespace: namespace("/chat"), auth }]);
+    let asked = write(&mut link, r#"40/chat,{"token":"t"}"#).expect("a question");
+    let (auth, token) = (Some(Bytes::from_static(br#"{"token":"t"}"#)), Some("t".to_owned()));
+    let chat = namespace("/chat");
+    assert_eq!(asked, [NamespaceMessage::Connect { namespace: chat, auth, token }]);
     assert_eq!(write(&mut link, "42/chat,[\"early\"]"), Err(CloseCode::BAD_FRAME));
     link.refuse_namespace(&namespace("/chat"), "not \"you\"", Some(b"[1]"));
     assert_eq!(reads(&mut link), [r#"44/chat,{"message":"not \"you\"","data":[1]}"#]);

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use tidings_core::Pattern;
 use tidings_core::message::{ErrorCode, Refusal};
-use tidings_core::state::{Asked, Mutation};
+use tidings_core::state::{Asked, Mutation, wire};
+
+use crate::auth::Identity;
 
 /// Who asks, as far as the server knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +14,8 @@ use tidings_core::state::{Asked, Mutation};
 pub struct Asker {
     /// The session.
     pub session: Arc<str>,
+    /// Who it is: its [subject](Identity::subject), what the token allows and says besides.
+    pub identity: Identity,
 }
 
 /// What somebody wants to do with a collection.
@@ -97,6 +102,10 @@ impl Permissions {
 
     /// Refuses to let somebody read it, if so.
     pub(super) fn read(&self, name: &str, asker: &Asker) -> Result<(), Refusal> {
+        // A load is of all records, whatever their keys: part of them is not to be had.
+        if let Ok(all) = Pattern::new(wire::change_name(name, "**")) {
+            asker.identity.rights().check_reads_all_of(&all)?;
+        }
         self.allow(asker, Access::Read).map_err(|why| {
             let message = format!("the collection {name:?} may not be read: {why}");
             Refusal::new(ErrorCode::FORBIDDEN, message)
@@ -104,8 +113,12 @@ impl Permissions {
     }
 
     /// The mutation, with why it may not be made, if so.
-    pub(super) fn judge(&self, asker: &Asker, mutation: Mutation) -> Asked {
-        let forbidden = self.allow(asker, Access::Mutate(&mutation)).err();
+    pub(super) fn judge(&self, name: &str, asker: &Asker, mutation: Mutation) -> Asked {
+        let rights = asker.identity.rights();
+        let check = |key: &str| rights.check_mutate(&wire::change_name(name, key));
+        let claimed = mutation.ops.iter().try_for_each(|op| check(&op.key));
+        let allowed = claimed.and_then(|()| self.allow(asker, Access::Mutate(&mutation)));
+        let forbidden = allowed.err();
         Asked { mutation, forbidden }
     }
 }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use tidings_core::state::{Key, wire};
 
 use crate::app::App;
+use crate::auth::Identity;
 use crate::backplane::Backplane;
 use crate::config::{Config, ConfigError};
 use crate::handlers::Handlers;
@@ -95,8 +96,8 @@ impl Collections {
     }
 
     /// What the names of events begin with that a session may not get.
-    pub(crate) fn hidden_from(&self, session: &Arc<str>) -> Vec<String> {
-        let asker = Asker { session: Arc::clone(session) };
+    pub(crate) fn hidden_from(&self, session: &Arc<str>, identity: &Identity) -> Vec<String> {
+        let asker = Asker { session: Arc::clone(session), identity: identity.clone() };
         let is_hidden =
             |hosted: &&Arc<Hosted>| hosted.permissions().allow(&asker, Access::Read).is_err();
         let names = self.by_name.values().filter(is_hidden).map(|hosted| hosted.name());

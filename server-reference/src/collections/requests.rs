@@ -56,7 +56,7 @@ async fn mutate(hosted: Arc<Hosted>, request: Request) -> Result<Payload, Refusa
     let seqs: Vec<_> =
         mutations.iter().map(|mutation| mutation.id.as_ref().map(|id| id.seq)).collect();
     let asker = asker(&request);
-    let judge = |mutation| hosted.permissions().judge(&asker, mutation);
+    let judge = |mutation| hosted.permissions().judge(hosted.name(), &asker, mutation);
     let verdicts = hosted.mutate(mutations.into_iter().map(judge).collect()).await?;
     let verdicts = seqs.into_iter().zip(verdicts.iter().map(|verdict| &**verdict));
     Ok(Payload::Json(wire::write_verdicts(verdicts).into()))
@@ -74,7 +74,7 @@ async fn join(
         refusal(&request, &WireError { at, problem })
     })?;
     let asker = asker(&request);
-    let judge = |mutation| hosted.permissions().judge(&asker, mutation);
+    let judge = |mutation| hosted.permissions().judge(hosted.name(), &asker, mutation);
     let verdict = presence::join(&hosted, &key, value, judge).await?;
     Ok(Payload::Json(wire::write_joined(&key, timeout, &verdict).into()))
 }
@@ -93,7 +93,7 @@ fn own_key(request: &Request) -> Result<Key, Refusal> {
 }
 
 fn asker(request: &Request) -> Asker {
-    Asker { session: Arc::clone(&request.session) }
+    Asker { session: Arc::clone(&request.session), identity: request.identity.clone() }
 }
 
 fn json(request: &Request) -> Result<&Bytes, Refusal> {

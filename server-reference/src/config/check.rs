@@ -8,6 +8,9 @@ use tidings_core::socketio::Namespace;
 
 use super::{Config, ConfigError, KIB, without_password};
 
+/// Clocks that are further off are broken.
+const MAX_LEEWAY: Duration = Duration::from_secs(60 * 60);
+
 type Checked = Result<(), ConfigError>;
 
 fn invalid(key: &'static str, message: impl Into<String>) -> Checked {
@@ -17,6 +20,7 @@ fn invalid(key: &'static str, message: impl Into<String>) -> Checked {
 impl Config {
     /// Checks what the types cannot: ranges, and settings that contradict each other.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        self.check_auth()?;
         self.check_listen()?;
         self.check_paths()?;
         self.check_engineio()?;
@@ -29,14 +33,28 @@ impl Config {
         self.check_ranges()
     }
 
+    fn check_auth(&self) -> Checked {
+        if self.auth.secret.is_stars() {
+            let message = "is what is shown instead of a secret: write the secret itself";
+            return invalid("auth.secret", message);
+        }
+        if self.auth.leeway > MAX_LEEWAY {
+            return invalid("auth.leeway", "must be at most 1 h");
+        }
+        Ok(())
+    }
+
     fn check_listen(&self) -> Checked {
-        if self.insecure || self.listen.ip().is_loopback() {
+        let auth = &self.auth;
+        let authenticates =
+            !(auth.secret.is_empty() && auth.secret_file.is_empty() && auth.jwks.is_empty());
+        if authenticates || self.insecure || self.listen.ip().is_loopback() {
             return Ok(());
         }
         let message = format!(
-            "nothing authenticates clients, so {} would be open to everyone who reaches it; listen \
-             on a loopback address such as 127.0.0.1:{}, or say --insecure (insecure = true) if a \
-             proxy or firewall guards it",
+            "nothing authenticates clients, so {} would be open to everyone who reaches it; set \
+             auth.secret_file, --auth-secret or --auth-jwks, listen on a loopback address such as \
+             127.0.0.1:{}, or say --insecure (insecure = true) if a proxy or firewall guards it",
             self.listen,
             self.listen.port()
         );
@@ -228,7 +246,8 @@ impl Config {
         if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
             return invalid(key, "must be at least 1");
         }
-        let more_than_zero: [(&'static str, Duration); 15] = [
+        let more_than_zero: [(&'static str, Duration); 16] = [
+            ("auth.reload", self.auth.reload),
             ("retention.max_age", self.retention.max_age),
             ("producers.ttl", self.producers.ttl),
             ("heartbeat.ping_interval", self.heartbeat.ping_interval),

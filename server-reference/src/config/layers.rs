@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{
-    Collection, Config, ConfigError, Cookie, Cors, EngineIo, EventSchema, Heartbeat, Limits,
+    Auth, Collection, Config, ConfigError, Cookie, Cors, EngineIo, EventSchema, Heartbeat, Limits,
     Namespaces, NodeAdapter, Partitions, Paths, Polling, Producers, Queues, Recovery, Redis,
     Retention, Socket, Timeouts,
 };
@@ -14,7 +14,8 @@ use super::{
 /// A table of settings: its name, and the names and comments of its fields.
 type Section = (&'static str, &'static [(&'static str, &'static [&'static str])]);
 
-const SECTIONS: [Section; 17] = [
+const SECTIONS: [Section; 18] = [
+    ("auth", Auth::FIELDS),
     ("paths", Paths::FIELDS),
     ("partitions", Partitions::FIELDS),
     ("retention", Retention::FIELDS),
@@ -35,14 +36,16 @@ const SECTIONS: [Section; 17] = [
 ];
 
 /// Other names of settings, as flags and variables.
-const ALIASES: [(&str, &str); 2] = [("redis", "redis.urls"), ("node_adapter", "node_adapter.kind")];
+const ALIASES: [(&str, &str); 4] = [
+    ("redis", "redis.urls"),
+    ("node_adapter", "node_adapter.kind"),
+    ("auth_secret", "auth.secret"),
+    ("auth_jwks", "auth.jwks"),
+];
 
 /// What is planned and refused until then, with what this version does instead.
-const NOT_SUPPORTED: [(&str, &str); 3] = [
-    ("database", "it stores nothing beyond the log in memory"),
-    ("auth_secret", "it authenticates nobody and listens on loopback unless --insecure is given"),
-    ("auth_jwks", "it authenticates nobody and listens on loopback unless --insecure is given"),
-];
+const NOT_SUPPORTED: [(&str, &str); 1] =
+    [("database", "it stores nothing beyond the log in memory")];
 
 const PREFIX: &str = "TIDINGS_";
 
@@ -58,9 +61,16 @@ const PREFIX: &str = "TIDINGS_";
 /// assert_eq!(config.limits.max_payload, 65_536);
 /// # Ok::<(), tidings_server::ConfigError>(())
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Layers {
     table: Table,
+}
+
+impl std::fmt::Debug for Layers {
+    /// Without the values: there may be secrets among them.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Layers").finish_non_exhaustive()
+    }
 }
 
 impl Layers {
@@ -450,18 +460,28 @@ mod tests {
 
     #[test]
     fn what_later_versions_will_do_is_refused_not_ignored() {
-        for (name, value) in [
-            ("TIDINGS_DATABASE", "sqlite::memory:"),
-            ("TIDINGS_AUTH_SECRET", "hunter2"),
-            ("TIDINGS_AUTH_JWKS", "keys.json"),
-        ] {
-            let text = environment(name, value).expect_err("refused").to_string();
-            assert!(text.contains(name) && text.contains("not supported"), "{text}");
-            assert!(!text.contains("hunter2"));
-        }
+        let text = environment("TIDINGS_DATABASE", "sqlite::memory:").expect_err("refused");
+        let text = text.to_string();
+        assert!(text.contains("TIDINGS_DATABASE") && text.contains("not supported"), "{text}");
         let text =
             Layers::new().text("database = \"x\"", "a.toml").expect_err("refused").to_string();
         assert!(text.contains("database in a.toml is not supported"), "{text}");
+    }
+
+    #[test]
+    fn secrets_and_keys_have_short_names_and_are_not_shown() {
+        let layers = environment("TIDINGS_AUTH_SECRET", "hunter2").expect("known");
+        assert!(!format!("{layers:?}").contains("hunter2"));
+        let config = layers.set("auth_jwks", "keys.json", "--auth-jwks").expect("known");
+        let config = config.finish().expect("a configuration");
+        assert_eq!(
+            (config.auth.secret.reveal(), config.auth.jwks.as_str()),
+            ("hunter2", "keys.json")
+        );
+        let open = Layers::new().set("listen", "0.0.0.0:9000", "--listen").expect("an address");
+        open.clone().finish().expect_err("nobody is authenticated");
+        let closed = open.set("auth.secret_file", "secrets", "--set").expect("known");
+        closed.finish().expect("those with a token are");
     }
 
     #[test]

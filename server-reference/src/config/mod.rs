@@ -53,11 +53,13 @@ macro_rules! settings {
     };
 }
 
+mod auth;
 mod collections;
 mod events;
 mod node_adapter;
 mod redis;
 
+pub use self::auth::{Auth, Secret};
 pub use self::collections::Collection;
 use self::collections::Collections;
 pub use self::events::EventSchema;
@@ -86,6 +88,9 @@ settings! {
         collections: Collections = Collections::new(),
         /// What events must carry, by name or pattern; see docs/schemas.md.
         events: Events = Events::new(),
+        /// Who clients are, and what they may do: JSON Web Tokens. Nobody is authenticated as
+        /// long as none of secret, secret_file and jwks is set; several of them may be.
+        auth: Auth = Auth::default(),
         /// Where clients connect.
         paths: Paths = Paths::default(),
         /// How events are spread over partitions.

@@ -1,6 +1,7 @@
 //! HTTP: accepting connections, upgrading them, and the REST interface.
 
 mod accept;
+mod bearer;
 mod cors;
 mod engineio;
 mod probe;

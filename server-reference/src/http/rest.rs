@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::bearer::Admin;
 use super::problem::Problem;
 use crate::app::App;
 use crate::backplane::Trouble;
@@ -88,14 +89,18 @@ pub(super) async fn health(State(app): State<Arc<App>>, RawQuery(query): RawQuer
     json(if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &health)
 }
 
-pub(super) async fn websocket_stats(State(app): State<Arc<App>>) -> Response {
+pub(super) async fn websocket_stats(_: Admin, State(app): State<Arc<App>>) -> Response {
     json(StatusCode::OK, &WebsocketStats::of(&app))
 }
 
 /// How many sessions a page has when nobody says.
 const PAGE: usize = 100;
 
-pub(super) async fn sessions(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn sessions(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+) -> Response {
     let query = query.as_deref();
     let wrong = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail).into_response();
     let limit = match parameter(query, "limit").map(str::parse) {
@@ -118,7 +123,7 @@ pub(super) async fn sessions(State(app): State<Arc<App>>, RawQuery(query): RawQu
     }
 }
 
-pub(super) async fn events_stats(State(app): State<Arc<App>>) -> Response {
+pub(super) async fn events_stats(_: Admin, State(app): State<Arc<App>>) -> Response {
     json(StatusCode::OK, &EventsStats::of(&app))
 }
 

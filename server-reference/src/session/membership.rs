@@ -1,34 +1,43 @@
 //! The session that a connection carries: taking it up, and its subscriptions.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use tidings_core::message::{ErrorCode, Hello, Refusal, ServerMessage, SubId, Subscribe, Welcome};
 use tidings_core::{Cursor, Pattern};
 
 use super::{Member, Session, queue_frames};
+use crate::auth::Identity;
 use crate::clock::unix_micros;
-use crate::ids::random_id;
+use crate::ids::{is_session_of, session_id};
 use crate::sessions::Carried;
 
 impl Session {
     /// Takes the session up: from now on the connection gets what its subscriptions match, and
     /// first what it has missed of them.
-    pub(super) fn hello(&mut self, hello: Hello) {
-        let resumed = hello.session.is_some();
-        let session: Arc<str> = hello.session.unwrap_or_else(random_id).into();
+    pub(super) fn hello(&mut self, hello: Hello) -> ControlFlow<()> {
+        let identity = match self.known_by(hello.token.as_deref()) {
+            Ok(identity) => identity,
+            Err(denied) => return self.denied(&denied),
+        };
+        let subject = identity.subject().map(|subject| &**subject);
+        let before = hello.session.filter(|session| is_session_of(session, subject));
+        let resumed = before.is_some();
+        let session: Arc<str> = before.unwrap_or_else(|| session_id(subject)).into();
         let shard = self.app.next_shard();
         let mut cursor = Cursor::new();
         let mut refused = Vec::new();
         let mut hub = shard.hub.lock();
         let key = hub.insert(Arc::clone(&self.connection));
         let wire = self.link.wire();
-        let hidden = self.app.collections.hidden_from(&session);
+        let hidden = self.app.collections.hidden_from(&session, &identity);
         self.connection.with_feed(|feed| {
             feed.set_wire(wire);
             feed.hide(hidden);
+            feed.permit(identity.rights().received());
         });
         for subscribe in hello.subscriptions {
-            let pattern = match self.admit(&subscribe) {
+            let pattern = match self.admit(&identity, &subscribe) {
                 Ok(pattern) => pattern,
                 Err(refusal) => {
                     refused.push((subscribe.id, refusal));
@@ -63,7 +72,7 @@ impl Session {
                 max_in_flight: u32::try_from(config.limits.max_in_flight).unwrap_or(u32::MAX),
                 cursor,
                 refused,
-                expires_in: None,
+                expires_in: identity.expires_in(),
             }),
         );
         // Queued before the hub is let go: no event can come before the welcome.
@@ -73,24 +82,28 @@ impl Session {
         let since_ms = unix_micros() / 1000;
         self.app.sessions.enter(&session, Carried { connection, peer: self.peer, since_ms });
         self.app.stats.welcomed(resumed);
-        self.member = Some(Member { session, producer: hello.producer.into(), shard, key });
+        let producer = hello.producer.into();
+        self.member = Some(Member { session, producer, identity, shard, key });
+        ControlFlow::Continue(())
     }
 
-    /// The subscription's pattern, if it is one and there may be one more.
-    pub(super) fn admit(&self, subscribe: &Subscribe) -> Result<Pattern, Refusal> {
+    /// The subscription's pattern, if it is one, could get something, and there may be one more.
+    fn admit(&self, identity: &Identity, subscribe: &Subscribe) -> Result<Pattern, Refusal> {
         let max = self.app.config.limits.max_subscriptions;
         if self.connection.with_feed(|feed| feed.subscriptions()) >= max {
             let message = format!("a session may have {max} subscriptions (max_subscriptions)");
             return Err(Refusal::new(ErrorCode::TOO_MANY_SUBSCRIPTIONS, message));
         }
-        Pattern::new(subscribe.pattern.as_str())
-            .map_err(|error| Refusal::new(ErrorCode::BAD_NAME, error.to_string()))
+        let pattern = Pattern::new(subscribe.pattern.as_str())
+            .map_err(|error| Refusal::new(ErrorCode::BAD_NAME, error.to_string()))?;
+        identity.rights().check_subscribe(&pattern)?;
+        Ok(pattern)
     }
 
     pub(super) fn subscribe(&mut self, subscribe: Subscribe) {
         let Some(member) = &self.member else { return };
         let id = subscribe.id;
-        let pattern = match self.admit(&subscribe) {
+        let pattern = match self.admit(&member.identity, &subscribe) {
             Ok(pattern) => pattern,
             Err(refusal) => return self.send(&ServerMessage::SubscribeRefused { id, refusal }),
         };

@@ -13,6 +13,7 @@ use tidings_core::socketio::{NamespaceMessage, is_control};
 use tidings_core::websocket::{self, Opcode};
 
 use super::{Session, encode, queue_frames};
+use crate::auth::Identity;
 use crate::connection::Command;
 use crate::ids::random_id;
 use crate::socketio::{
@@ -69,8 +70,18 @@ impl Session {
 
     pub(super) fn in_namespace(&mut self, message: NamespaceMessage) -> ControlFlow<()> {
         match message {
-            NamespaceMessage::Connect { namespace, auth } => {
-                return self.wants_in(&namespace, auth);
+            NamespaceMessage::Connect { namespace, auth, token } => {
+                let identity = match self.present(token.as_deref()) {
+                    Ok(identity) => identity,
+                    Err(denied) => {
+                        self.app.stats.denied(&denied);
+                        if let Some(link) = self.socketio() {
+                            link.refuse_namespace_for(&namespace, &denied.close());
+                        }
+                        return ControlFlow::Continue(());
+                    }
+                };
+                return self.wants_in(&namespace, auth, identity);
             }
             NamespaceMessage::Event { namespace, ack, args } => self.event(&namespace, ack, &args),
             NamespaceMessage::Ack { namespace, ack, args } => {
@@ -90,7 +101,12 @@ impl Session {
         ControlFlow::Continue(())
     }
 
-    fn wants_in(&mut self, path: &Path, auth: Option<Bytes>) -> ControlFlow<()> {
+    fn wants_in(
+        &mut self,
+        path: &Path,
+        auth: Option<Bytes>,
+        identity: Identity,
+    ) -> ControlFlow<()> {
         let app = Arc::clone(&self.app);
         let namespace = app.namespaces.find(path, &app.config);
         let is_tidings = self.is_tidings(path);
@@ -106,7 +122,7 @@ impl Session {
             return ControlFlow::Continue(());
         };
         let parser = link.parser();
-        let handshake = Handshake::new(opening, auth);
+        let handshake = Handshake::new(opening, auth, identity);
         let socket = namespace.socket(Connecting { connection, parser, handshake });
         match namespace.judge(&socket) {
             None => return self.let_in(socket),

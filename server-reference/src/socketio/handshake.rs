@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use tidings_core::engineio::request::decode_query;
 
 use super::args::ArgsError;
+use crate::auth::Identity;
 
 /// The HTTP request with which a connection began; all sockets of the connection share it.
 #[derive(Debug)]
@@ -42,11 +43,21 @@ impl Opening {
 pub struct Handshake {
     opening: Arc<Opening>,
     auth: Option<Bytes>,
+    identity: Identity,
 }
 
 impl Handshake {
-    pub(crate) const fn new(opening: Arc<Opening>, auth: Option<Bytes>) -> Self {
-        Self { opening, auth }
+    pub(crate) const fn new(
+        opening: Arc<Opening>,
+        auth: Option<Bytes>,
+        identity: Identity,
+    ) -> Self {
+        Self { opening, auth, identity }
+    }
+
+    /// Who the client is, as the token said with which it connected.
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// The headers of the HTTP request with which the connection began.

@@ -33,6 +33,7 @@ pub use snapshot::{
 };
 
 use crate::app::App;
+use crate::auth::Denied;
 use crate::clock::unix_micros;
 use crate::shutdown::Phase;
 
@@ -49,10 +50,21 @@ pub(crate) struct Stats {
     welcomed: Counter,
     resumed: Counter,
     closes: Mutex<BTreeMap<u16, u64>>,
+    denied: Mutex<BTreeMap<&'static str, u64>>,
     history: History,
 }
 
 impl Stats {
+    /// Somebody was not let in, or not any more.
+    pub(crate) fn denied(&self, denied: &Denied) {
+        *self.denied.lock().entry(denied.word()).or_default() += 1;
+    }
+
+    /// How often that was, by reason.
+    pub(crate) fn denials(&self) -> BTreeMap<&'static str, u64> {
+        self.denied.lock().clone()
+    }
+
     /// So many bytes came from a client.
     pub(crate) fn received_bytes(&self, bytes: usize) {
         self.received_bytes.add(bytes as u64);

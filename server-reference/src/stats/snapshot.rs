@@ -59,6 +59,9 @@ pub struct ConnectionStats {
     /// Closed by the server since the start because of what the client did or left out, by close
     /// code.
     pub closed: BTreeMap<u16, u64>,
+    /// Those that were not let in, or not any more, because of their tokens, since the start, by
+    /// reason; requests of the REST interface among them.
+    pub denied: BTreeMap<&'static str, u64>,
 }
 
 /// What was handed to clients since the start.
@@ -314,6 +317,7 @@ impl ConnectionStats {
             accepted: counts.accepted,
             refused: counts.refused,
             closed: app.stats.closes.lock().clone(),
+            denied: app.stats.denials(),
         }
     }
 }

@@ -175,7 +175,7 @@ impl Feed {
     /// subscribed to; all are if it is `None`. Costs nothing per event as long as the subscriptions
     /// are no wider than that. Returns the subscriptions that cannot get anything any more, for the
     /// host to end.
-    pub fn permit(&mut self, permitted: Option<PatternSet>) -> Vec<SubId> {
+    pub fn permit(&mut self, permitted: Option<PatternSet>) -> Vec<(SubId, Pattern)> {
         self.permitted = permitted;
         for subscription in &mut self.subscriptions {
             subscription.too_wide = is_too_wide(self.permitted.as_ref(), &subscription.pattern);
@@ -183,7 +183,7 @@ impl Feed {
         self.too_wide = self.subscriptions.iter().filter(|s| s.too_wide).count();
         let Some(permitted) = &self.permitted else { return Vec::new() };
         let ended = self.subscriptions.iter().filter(|s| !permitted.meets(&s.pattern));
-        ended.map(|subscription| subscription.id).collect()
+        ended.map(|subscription| (subscription.id, subscription.pattern.clone())).collect()
     }
 
     /// Whether the session may not get events of this name although one of its subscriptions matches

@@ -2,7 +2,7 @@
 
 use super::{Feed, Mode, fits, mark};
 use crate::event::Priority;
-use crate::lane::{Offset, Place};
+use crate::lane::{Epoch, Offset, Place};
 use crate::link::{encode_event, encode_notice};
 use crate::log::Read;
 use crate::message::{Delivery, Gap, ServerMessage};
@@ -94,6 +94,11 @@ impl Feed {
         let (sub, lane) = (replay.sub, replay.lane);
         let mut events = Vec::new();
         match log.read(lane, replay.after, READ_AHEAD, &mut events) {
+            // It began at the oldest event retained: from here on it is at a place of the lane's.
+            Read::Done(None) if replay.after.epoch == Epoch(0) => {
+                let flow = self.find(lane).ok().map(|at| self.flows[at].place.epoch);
+                self.replays[index].after.epoch = flow.unwrap_or_default();
+            }
             Read::Done(None) => {}
             Read::Done(Some(mut gap)) => {
                 gap.replay_for = Some(sub);

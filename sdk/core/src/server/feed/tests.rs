@@ -87,6 +87,25 @@ fn a_place_of_another_history_moves_no_lane() {
 }
 
 #[test]
+fn a_replay_of_all_that_is_retained_is_told_of_no_gap_and_has_each_event_once() {
+    let lane = Lane::new(0, Priority::Normal);
+    let at = |offset| Place { epoch: Epoch(7), offset: Offset(offset) };
+    let mut log = Numbers(LaneLog::new(lane, Epoch(7), Retention::default(), 0));
+    for _ in 0..200 {
+        let (name, id, headers) = ("a".into(), Arc::default(), Headers::NONE);
+        let (payload, priority) = (Payload::NULL, Priority::Normal);
+        log.0.append(1, Event { name, payload, id, priority, time: 0, headers }, None);
+    }
+    let mut feed = Feed::new(Wire::WsJson, Arc::new(FeedConfig::default()));
+    let pattern = Pattern::new("a").unwrap();
+    feed.subscribe(SubId(1), pattern.clone());
+    feed.replay(SubId(1), pattern, lane, Place::default(), at(200));
+    feed.catch_up(&log);
+    assert!(feed.is_live());
+    assert_eq!((feed.stats().recovered, feed.stats().gaps), (200, 0));
+}
+
+#[test]
 fn what_is_not_permitted_is_not_sent_live_nor_recovered_nor_replayed() {
     let lane = Lane::new(0, Priority::Normal);
     let at = |offset| Place { epoch: Epoch(1), offset: Offset(offset) };
@@ -126,7 +145,8 @@ fn what_is_not_permitted_is_not_sent_live_nor_recovered_nor_replayed() {
     assert!(feed.hides("b.volatile") && !feed.hides("a.volatile"));
     // Rights change while it is connected.
     feed.subscribe(SubId(2), Pattern::new("a.*").unwrap());
-    assert_eq!(feed.permit(set(&["b.*"])), [SubId(2)], "nothing is left for that one");
+    let ended = feed.permit(set(&["b.*"]));
+    assert_eq!(ended, [(SubId(2), Pattern::new("a.*").unwrap())], "nothing is left for that one");
     let (one, other) = (append(&mut log, "b.z"), append(&mut log, "a.w"));
     assert!(feed.offer(&one) && !feed.offer(&other));
     feed.permit(None);

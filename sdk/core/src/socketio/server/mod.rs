@@ -292,8 +292,9 @@ impl ServerLink {
         };
         match hello {
             Ok(hello) if self.config.socketio.application => {
+                let token = hello.token.clone();
                 self.state = State::Asked(Box::new(hello));
-                self.members.tell(NamespaceMessage::Connect { namespace, auth });
+                self.members.tell(NamespaceMessage::Connect { namespace, auth, token });
             }
             Ok(hello) => self.join(hello),
             Err((code, reason)) => self.refuse_connect(&crate::message::Close::new(code, reason)),

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::json::Writer;
+use crate::json::{self, Writer};
 use crate::lane::Cursor;
-use crate::message::{LinkError, Refusal, Subscribe};
+use crate::message::{Close, LinkError, Refusal, Subscribe};
 
 use super::super::control;
 use super::super::packet::{Args, Body, Namespace, Packet};
@@ -23,6 +23,8 @@ pub enum NamespaceMessage {
         namespace: Namespace,
         /// The client's `auth`, a JSON object.
         auth: Option<Bytes>,
+        /// The token in it, if there is one.
+        token: Option<String>,
     },
     /// It emits an event.
     Event {
@@ -212,10 +214,35 @@ impl ServerLink {
             let message = format!("a connection may be in {max} namespaces (max_namespaces)");
             self.refuse_namespace(&namespace, &message, None);
         } else {
-            self.members.set(&namespace, Some(Stage::Asked));
-            self.members.tell(NamespaceMessage::Connect { namespace, auth });
+            let token = auth.as_deref().map_or(Ok(None), |auth| self.token_in(auth));
+            match token {
+                Ok(token) => {
+                    self.members.set(&namespace, Some(Stage::Asked));
+                    self.members.tell(NamespaceMessage::Connect { namespace, auth, token });
+                }
+                Err(refusal) => self.refuse_namespace(&namespace, &refusal.message, None),
+            }
         }
         Ok(())
+    }
+
+    /// The token in a client's `auth`. What is no text is for the application to judge.
+    fn token_in(&self, auth: &[u8]) -> Result<Option<String>, Refusal> {
+        let auth = json::parse(auth, json::MAX_DEPTH).ok();
+        let token = auth.and_then(|auth| Some(auth.get("token")?.as_str()?.into_owned()));
+        token.as_deref().map_or(Ok(()), |token| self.config.check_token(token))?;
+        Ok(token)
+    }
+
+    /// Answers CONNECT_ERROR as if the connection were to be closed like this: a Tidings client
+    /// does what the code tells it.
+    pub fn refuse_namespace_for(&mut self, namespace: &Namespace, close: &Close) {
+        let mut data = Vec::new();
+        let mut w = Writer::new(&mut data);
+        w.begin_object();
+        control::write_close(&mut w, close);
+        w.end_object();
+        self.refuse_namespace(namespace, &close.reason, Some(&data));
     }
 
     pub(super) fn member_packet(

@@ -1,0 +1,51 @@
+//! Who makes a request: the token in `Authorization: Bearer`.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+
+use super::problem::Problem;
+use crate::app::App;
+use crate::auth::{Denied, Identity};
+
+/// Somebody who may see and do what is about the server and all of its clients. A handler that asks
+/// for one is not called for anybody else.
+#[derive(Debug)]
+pub(super) struct Admin;
+
+impl FromRequestParts<Arc<App>> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let identity = identify(app, &parts.headers).map_err(|denied| {
+            app.stats.denied(&denied);
+            Problem::new(StatusCode::UNAUTHORIZED, denied.to_string())
+                .header(header::WWW_AUTHENTICATE, "Bearer")
+        })?;
+        if identity.rights().is_admin() {
+            return Ok(Self);
+        }
+        let detail = "this needs a token whose claim `admin` is true";
+        Err(Problem::new(StatusCode::FORBIDDEN, detail))
+    }
+}
+
+fn identify(app: &App, headers: &HeaderMap) -> Result<Identity, Denied> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return app.authenticator.identify(None);
+    };
+    let token = value.to_str().ok().and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    match token {
+        Some(token) if token.len() <= app.config.limits.max_token => {
+            app.authenticator.identify(Some(token))
+        }
+        // Without authentication nobody looks at it.
+        _ if app.authenticator.is_open() => app.authenticator.identify(None),
+        _ => Err(Denied::Malformed),
+    }
+}

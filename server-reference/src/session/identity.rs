@@ -1,0 +1,84 @@
+//! Who the client of a connection is, and that this may change while it is connected.
+
+use std::ops::ControlFlow;
+
+use tidings_core::message::{Refusal, ServerMessage};
+use tokio::time::Instant;
+
+use super::{Session, queue_frames};
+use crate::auth::{Denied, Identity};
+
+impl Session {
+    /// The client presents a token, or none where it is known already. A connection is one subject's.
+    pub(super) fn present(&mut self, token: Option<&str>) -> Result<Identity, Denied> {
+        if let (None, Some(known)) = (token, &self.identity) {
+            return Ok(known.clone());
+        }
+        let identity = self.app.authenticator.identify(token)?;
+        if self.identity.as_ref().is_some_and(|known| !known.is_same_subject(&identity)) {
+            return Err(Denied::OtherSubject);
+        }
+        self.expires = identity.ends_in().map(|ends_in| Instant::now() + ends_in);
+        self.identity = Some(identity.clone());
+        Ok(identity)
+    }
+
+    /// Who says hello: over Socket.IO it has presented its token before.
+    pub(super) fn known_by(&mut self, token: Option<&str>) -> Result<Identity, Denied> {
+        match &self.identity {
+            Some(known) => Ok(known.clone()),
+            None => self.present(token),
+        }
+    }
+
+    /// Ends the connection because of the token.
+    pub(super) fn denied(&mut self, denied: &Denied) -> ControlFlow<()> {
+        self.app.stats.denied(denied);
+        tracing::debug!(peer = %self.peer, reason = denied.word(), "a client is not let in, or no more");
+        self.begin_close(denied.close());
+        ControlFlow::Break(())
+    }
+
+    /// The client presents a fresh token: what it may do is what that says, from now on.
+    pub(super) fn fresh_token(&mut self, token: &str) {
+        let identity = match self.present(Some(token)) {
+            Ok(identity) => identity,
+            Err(denied) => {
+                self.app.stats.denied(&denied);
+                return self.send(&ServerMessage::TokenAnswer(Err(denied.refusal())));
+            }
+        };
+        let expires_in = identity.expires_in();
+        let rights = identity.rights().clone();
+        let mut refused = Vec::new();
+        if let Some(member) = &mut self.member {
+            let hidden = self.app.collections.hidden_from(&member.session, &identity);
+            member.identity = identity;
+            // Held, so that no event is handed out between the old rights and the new ones.
+            let mut hub = member.shard.hub.lock();
+            self.connection.with_feed(|feed| {
+                feed.hide(hidden);
+                for (id, pattern) in feed.permit(rights.received()) {
+                    feed.unsubscribe(id);
+                    hub.unsubscribe(member.key, id);
+                    refused.extend(rights.check_subscribe(&pattern).err().map(|why| (id, why)));
+                }
+                feed.retain_lanes(|lane| hub.needs(member.key, lane));
+            });
+            member.shard.update_interest(&mut hub, &*self.app.backplane);
+        }
+        for (id, refusal) in refused {
+            self.send(&ServerMessage::SubscribeRefused { id, refusal });
+        }
+        self.send(&ServerMessage::TokenAnswer(Ok(expires_in)));
+        queue_frames(&mut self.link, &self.connection);
+    }
+
+    /// Refuses a request that the client may not make. Collections judge those to them by themselves.
+    pub(super) fn may_ask(&self, identity: &Identity, name: &str) -> Result<(), Refusal> {
+        if self.app.collections.owns(name) {
+            return Ok(());
+        }
+        identity.rights().check_publish(name)
+    }
+}

@@ -1,0 +1,9 @@
+//! Who is let in, by every entrance, and what they may do there.
+
+#[path = "../raw/mod.rs"]
+mod raw;
+
+mod rights;
+mod secrecy;
+mod table;
+mod tokens;
