@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { chromium } from "playwright-core";
 
 // Where it is; CHROMIUM says it where it has another name.
-function executable() {
+export function executable() {
   for (const name of [process.env.CHROMIUM, "chromium", "chromium-browser", "google-chrome"]) {
     try {
       if (name) return execFileSync("which", [name], { encoding: "utf8" }).trim();

@@ -25,12 +25,12 @@ export class SharedCollection<T extends object> implements Collection<T> {
   readonly pending: Readable<number>;
   readonly conflicts: Readable<readonly Conflict<T>[]>;
   readonly #opened: Opened<T>;
-  readonly #release: () => void;
+  readonly #hold: { end(): void };
   #isClosed = false;
 
-  constructor(opened: Opened<T>, release: () => void) {
+  constructor(opened: Opened<T>, hold: { end(): void }) {
     this.#opened = opened;
-    this.#release = release;
+    this.#hold = hold;
     this.status = opened.status;
     this.pending = derived(opened.status, ({ pending }) => pending);
     this.conflicts = opened.conflicts;
@@ -143,7 +143,7 @@ export class SharedCollection<T extends object> implements Collection<T> {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#release();
+    this.#hold.end();
   }
 
   [asyncDispose](): Promise<void> {

@@ -18,8 +18,26 @@ const POLICIES = ["merge", "server-wins", "client-wins", "last-write-wins"] as c
 /** Makes a write in the module; `false` if there is nothing to write. */
 type Make = (core: Core, write: number) => boolean;
 
+/**
+ * What a handle holds. It knows nothing of the handle: that could never be collected otherwise, as
+ * this is kept until it is.
+ */
+class Hold {
+  #release: (() => void) | undefined;
+
+  constructor(release: () => void) {
+    this.#release = release;
+  }
+
+  end(): void {
+    forgotten.unregister(this);
+    this.#release?.();
+    this.#release = undefined;
+  }
+}
+
 /** Handles that nobody has any more are closed. */
-const forgotten = new FinalizationRegistry((release: () => void) => release());
+const forgotten = new FinalizationRegistry((hold: Hold) => hold.end());
 
 /** A collection that is open, for all who have a handle to it. */
 export class Opened<T extends object> {
@@ -82,19 +100,15 @@ export class Opened<T extends object> {
   /** Another handle to it. */
   handle(): SharedCollection<T> {
     this.#handles += 1;
-    let isHeld = true;
-    const release = () => {
-      if (!isHeld) return;
-      isHeld = false;
-      this.#handles -= 1;
-      if (this.#handles === 0) this.#end(undefined);
-    };
-    const handle = new SharedCollection<T>(this, () => {
-      forgotten.unregister(handle);
-      release();
-    });
-    forgotten.register(handle, release, handle);
+    const hold = new Hold(() => this.#release());
+    const handle = new SharedCollection<T>(this, hold);
+    forgotten.register(handle, hold, hold);
     return handle;
+  }
+
+  #release(): void {
+    this.#handles -= 1;
+    if (this.#handles === 0) this.#end(undefined);
   }
 
   #hear(what: string, value: any): void {

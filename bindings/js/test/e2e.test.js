@@ -1,0 +1,200 @@
+// Pages of Chromium that people would have open, and what happens to them.
+import { after, test } from "node:test";
+import { mkdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { ensure, same } from "./checks.js";
+import { executable, launch, open } from "./chromium.js";
+import { chromiumAlone } from "./devtools.js";
+import { network } from "./proxy.js";
+import { startServer } from "./server.js";
+import { serve } from "./site.js";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const dist = dirname(fileURLToPath(import.meta.resolve("@tidings/client")));
+// For people to look at.
+const screenshots = join(here, "../screenshots");
+await mkdir(screenshots, { recursive: true });
+
+const server = await startServer();
+const cable = await network(server.url);
+const site = await serve(
+  { "/package/": dist, "/board/": join(here, "board") },
+  {},
+  (text) => text.replaceAll('"@tidings/client"', '"/package/index.js"'),
+);
+const browser = await launch();
+
+// A page in a browser of its own, with its own network.
+async function person() {
+  const context = await browser.newContext({ viewport: { width: 640, height: 400 } });
+  const page = await open(context, `${site.url}/board/?server=${cable.url}`);
+  await page.waitForFunction(() => globalThis.ready);
+  return page;
+}
+
+const state = (page, state) => page.evaluate((state) => globalThis.state(state), state);
+const titles = (page) => page.locator("#todos li").allTextContents();
+const shows = (page, texts) =>
+  page.waitForFunction(
+    (texts) => {
+      const items = [...document.querySelectorAll("#todos li")];
+      return JSON.stringify(items.map((item) => item.textContent)) === JSON.stringify(texts);
+    },
+    texts,
+  );
+const settled = (page) => page.evaluate(() => globalThis.todos.settled());
+const end = async (...pages) => {
+  for (const page of pages) {
+    if (page.errors.length > 0) throw page.errors[0];
+    await page.context().close();
+  }
+};
+
+// What a page has received, by who has published it; it waits until there are so many.
+async function received(page, count) {
+  await page.waitForFunction((count) => globalThis.received.length >= count, count);
+  const by = {};
+  for (const [name, n] of await page.evaluate(() => globalThis.received)) (by[name] ??= []).push(n);
+  return by;
+}
+
+const upto = (count) => Array.from({ length: count }, (_, n) => n);
+
+test("two pages edit one collection, one of them offline", { timeout: 60_000 }, async () => {
+  const [ann, ben] = [await person(), await person()];
+  await ann.evaluate(() => globalThis.todos.insert("tea", { title: "Make tea", votes: 0 }).seen);
+  await shows(ben, ["Make tea: 0 votes"]);
+  await ben.context().setOffline(true);
+  await state(ben, "reconnecting");
+  await ben.evaluate(() => {
+    globalThis.todos.update("tea", { title: "Make cocoa" });
+    globalThis.todos.increment("tea", "votes");
+    globalThis.todos.insert("milk", { title: "Buy milk", votes: 0 });
+  });
+  same(await titles(ben), ["Buy milk: 0 votes", "Make cocoa: 1 votes"], "what Ben sees at once");
+  same(await ben.locator("li.pending").count(), 2, "the number that waits");
+  await ben.screenshot({ path: join(screenshots, "offline.png") });
+  await ann.evaluate(async () => {
+    await globalThis.todos.update("tea", { title: "Make coffee" }).seen;
+    await globalThis.todos.increment("tea", "votes").seen;
+  });
+  same(await titles(ann), ["Make coffee: 1 votes"], "what Ann sees meanwhile");
+  await ben.context().setOffline(false);
+  await state(ben, "connected");
+  await settled(ben);
+  // Both hold, field by field; of the title the later, and votes add up.
+  const both = ["Buy milk: 0 votes", "Make cocoa: 2 votes"];
+  await shows(ann, both);
+  await shows(ben, both);
+  same(await ben.locator("#conflicts").textContent(), "Make coffee had become Make cocoa");
+  await ben.screenshot({ path: join(screenshots, "conflict.png") });
+  await ann.evaluate(async () => {
+    await globalThis.todos.batch((writes) => ["tea", "milk"].forEach((key) => writes.delete(key))).seen;
+  });
+  await shows(ben, []);
+  await end(ann, ben);
+});
+
+test("the network is cut while pages publish: nothing is lost or doubled", { timeout: 90_000 }, async () => {
+  const [ann, ben] = [await person(), await person()];
+  const publishing = [
+    ann.evaluate(() => globalThis.publish("ann", 600)),
+    ben.evaluate(() => globalThis.publish("ben", 600)),
+  ];
+  for (let cut = 1; cut <= 4; cut += 1) {
+    await ann.waitForFunction((count) => globalThis.received.length > count, cut * 200);
+    cable.cut();
+  }
+  await Promise.all(publishing);
+  for (const page of [ann, ben]) same(await page.evaluate(() => globalThis.acknowledged()), 600);
+  for (const page of [ann, ben]) {
+    const expected = { "numbers.ann": upto(600), "numbers.ben": upto(600) };
+    same(await received(page, 1200), expected, "what was received");
+    same(await page.evaluate(() => globalThis.missed), [], "what was missed");
+    const { reconnects } = await page.evaluate(() => globalThis.client.stats());
+    ensure(reconnects >= 1, "the page has not noticed the cuts");
+  }
+  await end(ann, ben);
+});
+
+test("the server is restarted while pages publish: what is gone is told", { timeout: 90_000 }, async () => {
+  const [ann, ben] = [await person(), await person()];
+  const publishing = [
+    ann.evaluate(() => globalThis.publish("ann", 400)),
+    ben.evaluate(() => globalThis.publish("ben", 400)),
+  ];
+  await ann.waitForFunction(() => globalThis.received.length > 100);
+  await server.please("restart");
+  await Promise.all(publishing);
+  for (const page of [ann, ben]) same(await page.evaluate(() => globalThis.acknowledged()), 400);
+  for (const page of [ann, ben]) {
+    // The last ones come at the end, whatever happened before.
+    await page.waitForFunction(() =>
+      ["numbers.ann", "numbers.ben"].every((last) =>
+        globalThis.received.some(([name, n]) => name === last && n === 399),
+      ),
+    );
+    const by = await received(page, 0);
+    const lost = Object.values(by).some((numbers) => numbers.length < 400);
+    for (const [name, numbers] of Object.entries(by)) {
+      const sorted = [...new Set(numbers)].sort((a, b) => a - b);
+      same(numbers, sorted, `what came as ${name}, once and in order,`);
+    }
+    const missed = await page.evaluate(() => globalThis.missed);
+    ensure(!lost || missed.length > 0, "something is missing and was not told");
+    ensure(missed.every(({ reason }) => reason === "gap"), JSON.stringify(missed));
+  }
+  await end(ann, ben);
+});
+
+test("the transport is changed while events arrive", { timeout: 90_000 }, async () => {
+  const [ann, ben] = [await person(), await person()];
+  const publishing = ben.evaluate(() => globalThis.publish("ben", 800));
+  for (const transport of ["socketio", "ws", "socketio", "ws", "socketio"]) {
+    const used = await ann.evaluate((to) => globalThis.client.switchTransport(to), transport);
+    same(used, transport);
+  }
+  await publishing;
+  same(await received(ann, 800), { "numbers.ben": upto(800) }, "what was received");
+  same((await ann.evaluate(() => globalThis.client.stats())).switches, 5, "the number of switches");
+  await end(ann, ben);
+});
+
+test("a tab that is hidden, or frozen, gets everything", { timeout: 120_000 }, async () => {
+  const chromium = await chromiumAlone(executable());
+  const address = `${site.url}/board/?server=${cable.url}`;
+  const ann = await chromium.open(address);
+  await ann.until("globalThis.ready === true");
+  const ben = await chromium.open(address);
+  await ben.until("globalThis.ready === true");
+  const publish = (count) =>
+    ben.evaluate(`publish("ben", ${count}).then(acknowledged)`).then((n) => same(n, count));
+  const got = "JSON.stringify(received.map(([, n]) => n))";
+  await ann.until('document.visibilityState === "hidden"');
+  await publish(200);
+  await ann.until("received.length >= 200");
+  same(await ann.evaluate("document.visibilityState"), "hidden");
+  same(await ann.evaluate(got), JSON.stringify(upto(200)), "what was received while hidden");
+  await ann.become("frozen");
+  await publish(200);
+  cable.cut();
+  await ben.evaluate('state("connected")');
+  await publish(100);
+  await ann.become("active");
+  await ann.toFront();
+  await ann.until('document.visibilityState === "visible"');
+  await ann.until("received.length >= 500");
+  const later = JSON.stringify([...upto(200), ...upto(200), ...upto(100)]);
+  same(await ann.evaluate(got), later, "what was received in all");
+  same(await ann.evaluate("missed.length"), 0, "the number of gaps");
+  same(await ann.evaluate("client.status.get().state"), "connected");
+  await chromium.close();
+});
+
+after(async () => {
+  await browser.close();
+  await Promise.all([site.close(), cable.close()]);
+  await server.end();
+});

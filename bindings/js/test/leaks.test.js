@@ -1,0 +1,98 @@
+// What is closed leaves nothing behind: neither in JavaScript nor in the module's memory.
+import { after, test } from "node:test";
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { ensure } from "./checks.js";
+import { launch, open } from "./chromium.js";
+import { startServer } from "./server.js";
+import { serve } from "./site.js";
+
+const dist = dirname(fileURLToPath(import.meta.resolve("@tidings/client")));
+
+const PAGE = `<!doctype html><meta charset="utf-8"><title>leaks</title><link rel="icon" href="data:,">
+<script type="module">
+  // The module's own memory and counter, which the package does not show.
+  const instantiate = WebAssembly.instantiateStreaming;
+  WebAssembly.instantiateStreaming = async (...given) => {
+    const made = await instantiate.apply(WebAssembly, given);
+    globalThis.inside = made.instance.exports;
+    return made;
+  };
+  const { connect } = await import("/package/index.js");
+
+  globalThis.rounds = async (url, count) => {
+    for (let n = 0; n < count; n += 1) {
+      const client = connect(url);
+      const subscription = client.subscribe("leaks.**");
+      client.subscribe("leaks.**", () => undefined);
+      client.handle("question", () => n);
+      const todos = client.collection("todos");
+      const unsubscribe = todos.view().subscribe(() => undefined);
+      await Promise.all([subscription.ready(), todos.loaded()]);
+      await client.publish("leaks.one", { n, text: "x".repeat(1000) });
+      await client.request("echo", n);
+      unsubscribe();
+      await client.close();
+    }
+  };
+  // Something that is never closed, only forgotten: a client and a loop that nobody has any more.
+  globalThis.forget = async (url) => {
+    const client = connect(url);
+    await client.ready();
+    await client.subscribe("leaks.**").ready();
+    client.collection("todos");
+  };
+  globalThis.ready = true;
+</script>`;
+
+const ROUNDS = 1000;
+const WARM_UP = 50;
+
+const server = await startServer();
+const site = await serve({ "/package/": dist }, { "/": PAGE });
+const browser = await launch();
+const page = await open(await browser.newContext(), site.url);
+await page.waitForFunction(() => globalThis.ready);
+const devtools = await page.context().newCDPSession(page);
+
+async function used() {
+  await devtools.send("HeapProfiler.enable");
+  await devtools.send("HeapProfiler.collectGarbage");
+  const { usedSize } = await devtools.send("Runtime.getHeapUsage");
+  const inside = await page.evaluate(() => ({
+    memory: globalThis.inside.memory.buffer.byteLength,
+    things: globalThis.inside.count(),
+  }));
+  return { heap: usedSize, ...inside };
+}
+
+test(`${ROUNDS} clients that are closed leave nothing behind`, { timeout: 300_000 }, async () => {
+  const rounds = (count) =>
+    page.evaluate(([url, count]) => globalThis.rounds(url, count), [server.url, count]);
+  await rounds(WARM_UP);
+  const before = await used();
+  await rounds(ROUNDS);
+  const after = await used();
+  console.log(JSON.stringify({ before, after }));
+  ensure(after.things === 0, `${after.things} things are still there`);
+  const grown = { heap: after.heap - before.heap, memory: after.memory - before.memory };
+  // A client needs about 100 KB in the module, and 20 KB beside it.
+  ensure(grown.memory <= 1 << 20, `the module's memory has grown by ${grown.memory} bytes`);
+  ensure(grown.heap <= 500 * ROUNDS, `the heap has grown by ${grown.heap} bytes`);
+});
+
+test("what is forgotten ends when it is collected", { timeout: 60_000 }, async () => {
+  await page.evaluate((url) => globalThis.forget(url), server.url);
+  let things;
+  // The collector says when.
+  do {
+    ({ things } = await used());
+    await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 20)));
+  } while (things > 0);
+});
+
+after(async () => {
+  await browser.close();
+  await Promise.all([site.close(), server.end()]);
+});
