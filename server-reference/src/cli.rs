@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, Layers, Secret};
+use crate::demo;
 
 const AFTER_HELP: &str = "\
 Settings come from four places; a later one wins:
@@ -18,6 +19,8 @@ Examples:
   tidings-server
       listens on 127.0.0.1:9000: Tidings clients at ws://127.0.0.1:9000/ws, Socket.IO clients at
       http://127.0.0.1:9000
+  tidings-server --demo
+      a board to share at http://127.0.0.1:9000/demo/; needs the package (bindings/js/build)
   tidings-server --listen 0.0.0.0:9000 --insecure
       lets everyone in who reaches the machine
   tidings-server --redis redis://10.0.0.1:6379,redis://10.0.0.2:6379
@@ -97,6 +100,12 @@ pub struct Options {
     #[arg(long, value_name = "URL[,URL...]", global = true)]
     pub redis: Option<String>,
 
+    /// Serve the demo at /demo/, a board that all who open it share, and declare the collections that
+    /// it needs. DIR is where the package @tidings/client was built [default: bindings/js/dist].
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true,
+          default_missing_value = "bindings/js/dist", global = true)]
+    pub demo: Option<PathBuf>,
+
     /// Not supported by this version.
     #[arg(long, value_name = "URL", hide = true, global = true)]
     pub database: Option<String>,
@@ -130,6 +139,9 @@ impl Options {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Config, ConfigError> {
         let mut layers = Layers::new();
+        if self.demo.is_some() {
+            layers = layers.text(demo::COLLECTIONS, "--demo")?;
+        }
         if let Some(file) = &self.config {
             layers = layers.file(file)?;
         }
@@ -184,6 +196,17 @@ mod tests {
                 .expect("a configuration");
         assert_eq!(config.listen.port(), 2);
         assert_eq!((config.instance.as_str(), config.limits.max_depth), ("e", 3));
+    }
+
+    #[test]
+    fn the_demo_declares_its_collections_and_takes_no_command_for_its_directory() {
+        let cli = Cli::try_parse_from(["tidings-server", "--demo", "config"]).expect("valid");
+        assert_eq!(cli.command, Some(Command::Config));
+        assert_eq!(cli.options.demo.as_deref(), Some("bindings/js/dist".as_ref()));
+        let config = resolve(&["--demo=elsewhere"], &[]).expect("a configuration");
+        assert!(config.collections.contains_key("demo-cards"), "{:?}", config.collections);
+        assert!(config.collections["demo-people"].presence);
+        assert!(resolve(&[], &[]).expect("a configuration").collections.is_empty());
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub mod backplane;
 pub mod cli;
 pub mod collections;
 pub mod config;
+pub mod demo;
 pub mod engineio;
 pub mod schemas;
 pub mod socketio;

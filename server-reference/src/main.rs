@@ -1,10 +1,12 @@
 //! `tidings-server`: the server as a program.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use tidings_server::cli::{Cli, Command};
+use tidings_server::demo::Demo;
 use tidings_server::{Config, Server, ServerError};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -22,7 +24,7 @@ async fn main() -> ExitCode {
     match cli.command {
         Some(Command::Config) => print(&config.to_toml()),
         Some(Command::Schema { ts }) => print_schemas(config, ts),
-        None => serve(config).await,
+        None => serve(config, cli.options.demo.as_deref()).await,
     }
 }
 
@@ -54,7 +56,7 @@ fn print_schemas(config: Config, as_typescript: bool) -> ExitCode {
     }
 }
 
-async fn serve(config: Config) -> ExitCode {
+async fn serve(config: Config, demo: Option<&Path>) -> ExitCode {
     if let Err(message) = log(&config.log) {
         return fail(USAGE, &message);
     }
@@ -62,8 +64,19 @@ async fn serve(config: Config) -> ExitCode {
         Ok(stop) => stop,
         Err(error) => return fail(1, &format!("cannot wait for signals: {error}")),
     };
-    match Server::builder().config(config).bind().await {
+    let demo = match demo.map(Demo::load).transpose() {
+        Ok(demo) => demo,
+        Err(error) => return fail(USAGE, &error.to_string()),
+    };
+    let mut builder = Server::builder().config(config);
+    if let Some(demo) = &demo {
+        builder = builder.demo(demo.clone());
+    }
+    match builder.bind().await {
         Ok(server) => {
+            if let Some(demo) = demo {
+                demo.begin(&server);
+            }
             server.serve(stop).await;
             ExitCode::SUCCESS
         }

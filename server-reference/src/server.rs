@@ -19,6 +19,7 @@ use crate::bridge::{self, Bridge};
 use crate::collections::{Collection, Collections, Declaration};
 use crate::config::{Config, ConfigError, NodeAdapterKind};
 use crate::connection::Command;
+use crate::demo::Demo;
 use crate::engineio;
 use crate::handlers::Request;
 use crate::http;
@@ -57,6 +58,7 @@ pub struct Builder {
     backplane: Option<Arc<dyn Backplane>>,
     collections: Vec<Declaration>,
     events: Vec<(String, Schema)>,
+    demo: Option<Demo>,
 }
 
 impl Builder {
@@ -134,6 +136,13 @@ impl Builder {
         Ok(Schemas::new(&EventSchemas::new(&self.config, self.events.clone())?, &collections))
     }
 
+    /// With the pages of the demo; see [`Demo`].
+    #[must_use]
+    pub fn demo(mut self, demo: Demo) -> Self {
+        self.demo = Some(demo);
+        self
+    }
+
     /// Starts listening. From here on clients can connect; they are served once
     /// [`Server::serve`] runs.
     pub async fn bind(self) -> Result<Server, ServerError> {
@@ -174,7 +183,7 @@ impl Builder {
             app.namespaces.listen();
             app.namespaces.named(app.config.tidings_namespace(), &app.config);
         }
-        Ok(Server { app, bridge, listener, local_addr })
+        Ok(Server { app, bridge, listener, local_addr, demo: self.demo })
     }
 }
 
@@ -206,6 +215,7 @@ pub struct Server {
     bridge: Bridge,
     listener: tokio::net::TcpListener,
     local_addr: SocketAddr,
+    demo: Option<Demo>,
 }
 
 impl fmt::Debug for Server {
@@ -297,7 +307,7 @@ impl Server {
     /// told to connect again elsewhere (at moments spread over `timeouts.drain_spread`), what
     /// waits for them is written, and what is still open after `timeouts.drain` is cut.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) {
-        let Self { app, bridge, listener, local_addr } = self;
+        let Self { app, bridge, listener, local_addr, demo } = self;
         tracing::info!(address = %local_addr, instance = %app.config.instance, "listening");
         if app.authenticator.is_open() {
             tracing::warn!(
@@ -306,6 +316,9 @@ impl Server {
             );
         }
         tokio::spawn(auth::reload(Arc::clone(&app)));
+        if demo.is_some() {
+            tracing::info!("the demo is at http://{local_addr}/demo/");
+        }
         app.start_forwarding();
         app.session_lists.listen(&app);
         Collections::keep_presence(&app);
@@ -315,7 +328,7 @@ impl Server {
             async move { bridge.run(&app).await }
         });
         tokio::select! {
-            () = http::accept(&app, &listener) => {}
+            () = http::accept(&app, &listener, demo.as_ref()) => {}
             () = shutdown => {}
         }
         drop(listener);

@@ -89,9 +89,10 @@ fn wrong_settings_end_with_2_and_are_named() {
 }
 
 /// Starts it on a free port; returns it, its address and the rest of its log.
-fn start() -> (Child, String, BufReader<impl Read>) {
+fn start(options: &[&str]) -> (Child, String, BufReader<impl Read + use<>>) {
     let mut child = program()
         .args(["--listen", "127.0.0.1:0", "--instance", "one"])
+        .args(options)
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
@@ -118,7 +119,7 @@ fn signal(child: &Child, name: &str) {
 #[test]
 fn signals_stop_it_in_good_order() {
     for name in ["TERM", "INT"] {
-        let (mut child, address, mut log) = start();
+        let (mut child, address, mut log) = start(&[]);
         let mut stream = TcpStream::connect(&address).expect("it listens");
         stream
             .write_all(b"GET /api/websocket/health HTTP/1.1\r\nHost: test\r\n\r\n")
@@ -137,12 +138,57 @@ fn signals_stop_it_in_good_order() {
 
 #[test]
 fn an_address_in_use_ends_with_1() {
-    let (mut child, address, _log) = start();
+    let (mut child, address, _log) = start(&[]);
     let output = run(&["--listen", &address], &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains(&address));
     signal(&child, "TERM");
     child.wait().expect("it ends");
+}
+
+/// What it answers to a GET, header and body.
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("written");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn the_demo_has_its_pages_and_the_package() {
+    let package = tempfile::tempdir().expect("a directory");
+    let option = format!("--demo={}", package.path().display());
+    let message = refused(&[&option], &[]);
+    assert!(message.contains("bindings/js/build") && message.contains("--demo=DIR"), "{message}");
+
+    std::fs::write(package.path().join("index.js"), "the package").expect("written");
+    std::fs::create_dir(package.path().join("parts")).expect("made");
+    std::fs::write(package.path().join("parts/a.wasm"), "a part").expect("written");
+    std::fs::write(package.path().join("notes.txt"), "private").expect("written");
+    let (mut child, address, _log) = start(&[&option]);
+    let page = get(&address, "/demo/");
+    assert!(
+        page.contains("content-security-policy: default-src 'none'; script-src 'self' "),
+        "{page}"
+    );
+    assert!(page.contains("content-type: text/html; charset=utf-8\r\n"), "{page}");
+    for (path, part) in [
+        ("/", "location: /demo/\r\n"),
+        ("/demo", "location: /demo/\r\n"),
+        ("/demo/board.js", "text/javascript; charset=utf-8\r\n"),
+        ("/demo/client/index.js", "\r\n\r\nthe package"),
+        ("/demo/client/parts/a.wasm", "application/wasm\r\n"),
+        ("/demo/client/notes.txt", "HTTP/1.1 404"),
+        ("/demo/client/../../../etc/passwd", "HTTP/1.1 404"),
+        ("/api/websocket/health", "\"ready\":true"),
+    ] {
+        let answer = get(&address, path);
+        assert!(answer.contains(part), "{path}: {part} in {answer}");
+    }
+    signal(&child, "TERM");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
 }
 
 #[test]

@@ -21,6 +21,7 @@ use tower::ServiceExt;
 use super::problem::{MEDIA_TYPE, Problem};
 use crate::app::App;
 use crate::connections::Permit;
+use crate::demo::Demo;
 use crate::shutdown::Phase;
 
 /// How many refused clients may be told so at once; more are just closed.
@@ -40,8 +41,8 @@ pub(super) struct Origin {
 }
 
 /// Accepts connections until it is dropped.
-pub(crate) async fn accept(app: &Arc<App>, listener: &TcpListener) {
-    let router = super::router(Arc::clone(app));
+pub(crate) async fn accept(app: &Arc<App>, listener: &TcpListener, demo: Option<&Demo>) {
+    let router = super::router(Arc::clone(app), demo);
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     loop {
         let (stream, peer) = match listener.accept().await {

@@ -16,10 +16,11 @@ use axum::extract::{Extension, State};
 use axum::routing::{any, get};
 
 use crate::app::App;
+use crate::demo::Demo;
 
 pub(crate) use accept::accept;
 
-fn router(app: Arc<App>) -> Router {
+fn router(app: Arc<App>, demo: Option<&Demo>) -> Router {
     let paths = app.config.paths.clone();
     let socketio = paths.socketio.trim_end_matches('/');
     let engines = app.engines.all().into_iter().fold(Router::new(), |router, (path, engine)| {
@@ -29,6 +30,7 @@ fn router(app: Arc<App>) -> Router {
         router.route(&path, any(serve))
     });
     engines
+        .merge(demo.map(Demo::routes).unwrap_or_default())
         .route("/api/websocket/health", get(rest::health))
         .route("/api/websocket/stats", get(rest::websocket_stats))
         .route("/api/websocket/sessions", get(rest::sessions))
