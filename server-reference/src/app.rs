@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tidings_core::message::{Close, CloseCode};
 use tidings_core::server::FeedConfig;
 use tidings_core::{EventBus, Time};
 use tokio::time::Instant;
@@ -11,7 +12,7 @@ use crate::auth::Authenticator;
 use crate::backplane::{Backplane, Prepared};
 use crate::collections::Collections;
 use crate::config::Config;
-use crate::connection::Connection;
+use crate::connection::{Command, Connection};
 use crate::connections::Connections;
 use crate::engine_sessions::EngineSessions;
 use crate::engineio::Endpoints;
@@ -22,7 +23,7 @@ use crate::sessions::Sessions;
 use crate::shard::Shard;
 use crate::shutdown::{Phase, Shutdown};
 use crate::socketio::{Cluster, Namespaces};
-use crate::stats::{Live, ShardStats, Stats};
+use crate::stats::{Live, ShardStats, Stats, public_id};
 
 /// What all connections of a server share.
 pub(crate) struct App {
@@ -124,6 +125,24 @@ impl App {
     /// All connections that carry a session.
     pub(crate) fn all_connections(&self) -> Vec<Arc<Connection>> {
         self.shards.iter().flat_map(|shard| shard.connections()).collect()
+    }
+
+    /// Everything that a client is connected by; a connection may be in it twice.
+    pub(crate) fn everybody(&self) -> impl Iterator<Item = Arc<Connection>> {
+        let engines = self.engines.all().into_iter().flat_map(|(_, engine)| engine.sessions.all());
+        self.all_connections().into_iter().chain(engines).chain(self.engine_sessions.all())
+    }
+
+    /// Has every connection look again whether its client's token is still good.
+    pub(crate) fn reconsider_all(&self) {
+        self.everybody().for_each(|connection| connection.command(Command::Reconsider));
+    }
+
+    /// Ends the session that is shown by this name, if it is carried here.
+    pub(crate) fn end_session(&self, shown_as: &str) -> bool {
+        let found = self.sessions.all().into_iter().find(|(id, _)| public_id(id) == shown_as);
+        let close = Close::new(CloseCode::ENDED, "an operator has ended the session");
+        found.map(|(_, carried)| carried.connection.command(Command::Close(close))).is_some()
     }
 
     /// The core's view of the current moment.

@@ -30,6 +30,8 @@ const FRAMES_PER_WRITE: usize = 64;
 /// What others may ask of a connection's task.
 #[derive(Debug)]
 pub(crate) enum Command {
+    /// Look again whether the client's token is still good.
+    Reconsider,
     /// Send the client a request.
     Request { name: Arc<str>, payload: Payload, answer: oneshot::Sender<Result<Payload, Refusal>> },
     /// Tell the client why, and end the connection.

@@ -13,7 +13,7 @@ use tidings_core::{EventBus, Payload, TypedEvent, socketio};
 use tokio::sync::oneshot;
 
 use crate::app::App;
-use crate::auth::{self, Authenticator};
+use crate::auth::{self, Authenticator, Revoked};
 use crate::backplane::{Backplane, MemoryBackplane, RedisBackplane};
 use crate::bridge::{self, Bridge};
 use crate::collections::{Collection, Collections, Declaration};
@@ -321,6 +321,7 @@ impl Server {
         }
         app.start_forwarding();
         app.session_lists.listen(&app);
+        app.authenticator.revocations().listen(&app);
         Collections::keep_presence(&app);
         let sampler = tokio::spawn(crate::stats::sample(Arc::clone(&app)));
         let bridge = tokio::spawn({
@@ -335,10 +336,8 @@ impl Server {
         let counts = app.connections.counts();
         tracing::info!(connections = counts.open, "going away");
         app.shutdown.enter(Phase::Draining);
-        // One that is in both is told twice, and gone after the first time.
-        let engines = app.engines.all().into_iter().flat_map(|(_, engine)| engine.sessions.all());
-        let engines = engines.chain(app.engine_sessions.all());
-        for connection in app.all_connections().into_iter().chain(engines) {
+        // One that is told twice is gone after the first time.
+        for connection in app.everybody() {
             connection.command(Command::Close(app.shutdown.close()));
         }
         let limit = app.config.timeouts.drain;
@@ -418,6 +417,21 @@ impl Remote {
     /// `timeouts.sessions`.
     pub async fn sessions(&self, after: Option<SessionPlace>, limit: usize) -> ClusterSessionPage {
         self.app.session_lists.page(&self.app, after, limit.min(SessionPage::MAX)).await
+    }
+
+    /// Revokes a token, or all that a subject has: at all instances, connections that use it are ended
+    /// within `auth.revocation_check`, and it lets nobody in any more. It is forgotten after
+    /// `auth.revocations_kept`, or when no instance is left that knows.
+    pub fn revoke(&self, revoked: Revoked) {
+        self.app.authenticator.revocations().revoke(revoked);
+        self.app.reconsider_all();
+    }
+
+    /// Ends the session that `GET /api/websocket/sessions` shows by this id, at whichever instance;
+    /// its client does not come back by itself. Returns false if there is no such session here and no
+    /// other instance that could have it.
+    pub fn end_session(&self, id: &str) -> bool {
+        self.app.end_session(id) || self.app.authenticator.revocations().tell_end(id)
     }
 
     /// What `GET /api/websocket/stats` answers.

@@ -444,6 +444,7 @@ impl Session {
                 Command::Judged(socket, judgement) => self.judged(socket, judgement)?,
                 Command::LeftNamespace(socket) => self.left_namespace(&socket),
                 Command::DisconnectSockets => return self.disconnect_sockets(),
+                Command::Reconsider => self.reconsider()?,
                 Command::Close(close) => {
                     self.begin_close(close);
                     return ControlFlow::Break(());

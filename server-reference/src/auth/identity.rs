@@ -124,6 +124,11 @@ impl Identity {
         self.0.token_id.as_deref()
     }
 
+    /// When the token was issued: the claim `iat`, in seconds since the Unix epoch.
+    pub fn issued(&self) -> Option<f64> {
+        self.0.issued
+    }
+
     /// What may be done.
     pub fn rights(&self) -> &Rights {
         &self.0.rights

@@ -9,6 +9,7 @@ mod denied;
 mod identity;
 mod issue;
 mod keys;
+mod revocations;
 mod rights;
 mod source;
 
@@ -22,6 +23,8 @@ use self::identity::Claims;
 pub use self::identity::{ClaimError, Identity};
 pub use self::issue::{IssueError, issue};
 use self::keys::KeyRing;
+use self::revocations::Revocations;
+pub use self::revocations::Revoked;
 pub use self::rights::Rights;
 use self::source::Source;
 pub(crate) use self::source::reload;
@@ -35,6 +38,7 @@ pub(crate) struct Authenticator {
     config: Auth,
     /// What those may do whose token does not say.
     defaults: Rights,
+    revocations: Revocations,
 }
 
 impl Authenticator {
@@ -51,12 +55,18 @@ impl Authenticator {
         };
         let defaults = Rights::defaults(config).map_err(|(key, message)| invalid(key, message))?;
         let (keys, config) = (RwLock::new(Arc::new(keys)), config.clone());
-        Ok(Self { source, keys, config, defaults })
+        let revocations = Revocations::new(config.revocations_kept);
+        Ok(Self { source, keys, config, defaults, revocations })
     }
 
     /// Whether nobody is authenticated: everybody may do everything.
     pub(crate) const fn is_open(&self) -> bool {
         self.source.is_none()
+    }
+
+    /// What is not good any more before its time.
+    pub(crate) const fn revocations(&self) -> &Revocations {
+        &self.revocations
     }
 
     /// Who presents this token.
@@ -81,7 +91,9 @@ impl Authenticator {
         for key in keys.candidates(header.kid.as_deref(), header.alg)? {
             match decode::<Claims>(token, &key.decoding, &self.validation(header.alg)) {
                 Ok(data) => {
-                    return Identity::of(data.claims, &self.defaults, self.config.leeway);
+                    let identity = Identity::of(data.claims, &self.defaults, self.config.leeway)?;
+                    let is_revoked = self.revocations.covers(&identity);
+                    return if is_revoked { Err(Denied::Revoked) } else { Ok(identity) };
                 }
                 Err(error) => denied = denied::of(&error),
             }

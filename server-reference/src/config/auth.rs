@@ -29,6 +29,13 @@ settings! {
         /// How far the clocks of issuers may be off, when times (exp, nbf) are compared.
         #[serde(with = "duration")]
         leeway: Duration = Duration::from_secs(10),
+        /// For how long it is remembered that a token or a subject was revoked. Tokens must not be
+        /// good for longer.
+        #[serde(with = "duration")]
+        revocations_kept: Duration = Duration::from_secs(30 * 24 * 60 * 60),
+        /// How often instances compare what they know to be revoked.
+        #[serde(with = "duration")]
+        revocation_check: Duration = Duration::from_secs(2),
         /// Whether clients without a token are let in; they may do what the next three say.
         anonymous: bool = false,
         /// What may be received where a token has no claim subscribe: patterns; none: nothing.

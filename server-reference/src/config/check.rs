@@ -246,7 +246,9 @@ impl Config {
         if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
             return invalid(key, "must be at least 1");
         }
-        let more_than_zero: [(&'static str, Duration); 16] = [
+        let more_than_zero: [(&'static str, Duration); 18] = [
+            ("auth.revocations_kept", self.auth.revocations_kept),
+            ("auth.revocation_check", self.auth.revocation_check),
             ("auth.reload", self.auth.reload),
             ("retention.max_age", self.retention.max_age),
             ("producers.ttl", self.producers.ttl),

@@ -3,6 +3,7 @@
 mod accept;
 mod bearer;
 mod cors;
+mod ending;
 mod engineio;
 mod probe;
 mod problem;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Extension, State};
-use axum::routing::{any, get};
+use axum::routing::{any, delete, get, post};
 
 use crate::app::App;
 use crate::demo::Demo;
@@ -34,6 +35,8 @@ fn router(app: Arc<App>, demo: Option<&Demo>) -> Router {
         .route("/api/websocket/health", get(rest::health))
         .route("/api/websocket/stats", get(rest::websocket_stats))
         .route("/api/websocket/sessions", get(rest::sessions))
+        .route("/api/websocket/sessions/{id}", delete(ending::end_session))
+        .route("/api/auth/revocations", post(ending::revoke))
         .route("/api/events/stats", get(rest::events_stats))
         .route(&paths.websocket, any(upgrade::websocket))
         .route(socketio, any(engineio::socketio))

@@ -39,6 +39,15 @@ impl Session {
         ControlFlow::Break(())
     }
 
+    /// Ends the connection if its token was revoked meanwhile.
+    pub(super) fn reconsider(&mut self) -> ControlFlow<()> {
+        let revocations = self.app.authenticator.revocations();
+        match &self.identity {
+            Some(identity) if revocations.covers(identity) => self.denied(&Denied::Revoked),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
     /// The client presents a fresh token: what it may do is what that says, from now on.
     pub(super) fn fresh_token(&mut self, token: &str) {
         let identity = match self.present(Some(token)) {

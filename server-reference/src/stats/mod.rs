@@ -26,6 +26,7 @@ use latency::Recorder;
 pub(crate) use live::{Live, Totals};
 use rates::History;
 pub use rates::Rates;
+pub(crate) use sessions::public_id;
 pub use sessions::{BadPlace, SessionInfo, SessionPage, SessionPlace};
 pub use snapshot::{
     BusSnapshot, ConnectionStats, Delivered, Dropped, EventsStats, LaneSnapshot, PriorityCounts,

@@ -180,7 +180,7 @@ impl From<SessionPlace> for String {
 }
 
 /// What a session is called where others see it: its own id cannot be had back from that.
-fn public_id(session: &str) -> String {
+pub(crate) fn public_id(session: &str) -> String {
     let digest = Sha1::digest(session.as_bytes());
     digest[..10].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,0 +1,47 @@
+//! Ending sessions, and revoking what they came in with.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use super::bearer::Admin;
+use super::problem::Problem;
+use crate::app::App;
+use crate::auth::Revoked;
+
+/// `DELETE /api/websocket/sessions/{id}`
+pub(super) async fn end_session(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Response {
+    if app.end_session(&id) {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    // Another instance may have it: it is told.
+    if app.authenticator.revocations().tell_end(&id) {
+        return StatusCode::ACCEPTED.into_response();
+    }
+    let detail = "no session is shown by this id; GET /api/websocket/sessions lists them";
+    Problem::new(StatusCode::NOT_FOUND, detail).into_response()
+}
+
+/// `POST /api/auth/revocations`
+pub(super) async fn revoke(_: Admin, State(app): State<Arc<App>>, body: Bytes) -> Response {
+    match serde_json::from_slice::<Revoked>(&body) {
+        Ok(revoked) => {
+            app.authenticator.revocations().revoke(revoked);
+            app.reconsider_all();
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(error) => {
+            let detail = format!(
+                "the body must be {{\"subject\": \"...\"}} or {{\"token_id\": \"...\"}}: {error}"
+            );
+            Problem::new(StatusCode::BAD_REQUEST, detail).into_response()
+        }
+    }
+}
