@@ -8,9 +8,10 @@ use tidings::Payload;
 use tidings::collection::{Storage, StorageError};
 
 use crate::asking::{ask, text};
+use crate::outbox::tell;
 
 /// Asks the page to keep things: questions `storage`, to the collection's number, of what to do, with
-/// which name, and the place of the bytes.
+/// which name, and the place of the bytes. It tells `released` when it is not used any more.
 pub(crate) struct PageStorage {
     collection: u32,
 }
@@ -42,6 +43,13 @@ impl PageStorage {
                 problem: failed.message,
             })
         })
+    }
+}
+
+impl Drop for PageStorage {
+    /// The collection is closed, and has kept what was to be kept.
+    fn drop(&mut self) {
+        tell(self.collection, "released", |w| _ = w.null());
     }
 }
 

@@ -1,11 +1,13 @@
 import { SharedCollection } from "./collection.js";
 import * as check from "./check.js";
 import { TidingsError } from "./error.js";
-import { binary, failure, forget, receive, thrown } from "./messages.js";
+import { failure, forget, receive, thrown } from "./messages.js";
+import type { Keeping } from "./keeping.js";
 import { Records } from "./records.js";
 import { report } from "./report.js";
 import type { Core } from "./core.js";
 import type { Session } from "./session.js";
+import { answerStorage } from "./storage.js";
 import { Store } from "./store.js";
 import type { CollectionOptions, CollectionStatus, Conflict, Storage } from "./types.js";
 import { WriteProgress } from "./write.js";
@@ -49,6 +51,9 @@ export class Opened<T extends object> {
   readonly #session: Session;
   readonly #number: number;
   readonly #storage: Storage | undefined;
+  /** The storage, if it is the browser's. */
+  #keeping: Promise<Keeping> | undefined;
+  #settings = "";
   readonly #ended: () => void;
   #unsubscribe: (() => void) | undefined;
   #core: Core | undefined;
@@ -64,7 +69,12 @@ export class Opened<T extends object> {
     ended: () => void,
   ) {
     const { policy, maxPending, maxPendingBytes, maxUndo, page, storage } = options;
-    this.#storage = storage === undefined || storage === "memory" ? undefined : own(storage);
+    this.#storage =
+      storage === undefined || storage === "memory"
+        ? undefined
+        : storage === "indexeddb"
+          ? this.#inBrowser()
+          : own(storage);
     const settings = JSON.stringify({
       policy: check.oneOf("policy", policy, POLICIES),
       maxPending: check.count("maxPending", maxPending, 1),
@@ -86,6 +96,7 @@ export class Opened<T extends object> {
       this.#number,
       (core, number) => {
         this.#core = core;
+        this.#settings = settings;
         core.open_collection(session.number, number, name, settings);
       },
       (error) => this.#end(error as TidingsError),
@@ -95,6 +106,27 @@ export class Opened<T extends object> {
     });
     // It may have been closed before.
     if (this.status.get().closed) this.#unsubscribe();
+  }
+
+  /** The browser's storage, loaded when it is wanted. */
+  #inBrowser(): Storage {
+    const load = async () => {
+      const { Keeping } = await import("./keeping.js");
+      return new Keeping({
+        name: this.name,
+        client: this.#session.number,
+        settings: this.#settings,
+        core: this.#core as Core,
+        unkept: (unkept) => this.status.set({ ...this.status.get(), unkept }),
+      });
+    };
+    const keeping = () => (this.#keeping ??= load());
+    return {
+      read: async (name) => (await keeping()).read(name),
+      write: async (name, content) => (await keeping()).write(name, content),
+      append: async (name, content) => (await keeping()).append(name, content),
+      setAside: async (name) => (await keeping()).setAside(name),
+    };
   }
 
   /** Another handle to it. */
@@ -117,6 +149,7 @@ export class Opened<T extends object> {
         this.pull();
         this.isReady.set(true);
         this.#waiting.splice(0).forEach((write) => write());
+        this.#keeping?.then((keeping) => keeping.opened(), () => undefined);
         break;
       case "changed":
         this.pull();
@@ -125,7 +158,11 @@ export class Opened<T extends object> {
         this.conflicts.set([...this.conflicts.get(), value].slice(-CONFLICTS));
         break;
       case "storage":
-        void this.#keep(value);
+        if (this.#core && this.#storage) void answerStorage(this.#core, this.#storage, value);
+        break;
+      case "released":
+        forget(this.#number);
+        this.#keeping?.then((keeping) => keeping.close(), () => undefined);
         break;
       case "failed":
         this.#end(failure(value));
@@ -139,7 +176,8 @@ export class Opened<T extends object> {
       const { status, changes } = JSON.parse(this.#core.changes(this.#number));
       this.records.change(changes);
       const before = this.status.get();
-      const after: CollectionStatus = { ...status, closed: before.closed };
+      const { closed, unkept } = before;
+      const after: CollectionStatus = { ...status, closed, ...(unkept && { unkept }) };
       if (JSON.stringify(before) !== JSON.stringify(after)) this.status.set(after);
     } catch (error) {
       // A collection that is not open any more, or not yet, has nothing to tell.
@@ -200,40 +238,22 @@ export class Opened<T extends object> {
     this.#error = error;
     this.#unsubscribe?.();
     this.#ended();
-    this.#session.stop(this.#number);
+    // What was written last is still to be kept: it is told when that is done.
+    if (!this.#core || !this.#storage) this.#session.stop(this.#number);
+    else this.#core.stop(this.#number);
     this.status.set({ ...this.status.get(), closed: true });
     const closed = this.whyClosed();
     // These fail, as they cannot be made any more.
     const waiting = this.#waiting.splice(0);
     if (waiting.length > 0 && !error) report(closed);
   }
-
-  async #keep([question, what, name, place]: [number, string, string, number?]): Promise<void> {
-    const [core, storage] = [this.#core, this.#storage];
-    if (!core || !storage) return;
-    const content = place === undefined ? undefined : binary(place);
-    try {
-      if (what === "read") {
-        const kept = await storage.read(name);
-        if (kept) core.answer_binary(question, kept);
-        else core.answer(question, undefined);
-      } else if (what === "setAside") {
-        core.answer(question, JSON.stringify(await storage.setAside(name)));
-      } else {
-        await storage[what as "write" | "append"](name, content as Uint8Array);
-        core.answer(question, undefined);
-      }
-    } catch (error) {
-      core.answer_failed(question, error instanceof Error ? error.message : String(error), true);
-    }
-  }
 }
 
-function own(storage: Storage | "indexeddb"): Storage {
+function own(storage: Storage): Storage {
   if (typeof storage !== "object" || storage === null) {
     throw new TidingsError(
       "bad-argument",
-      `storage should be "memory" or an object with read, write, append and setAside`,
+      `storage should be "indexeddb", "memory" or an object with read, write, append and setAside`,
     );
   }
   for (const method of ["read", "write", "append", "setAside"] as const) {

@@ -138,6 +138,13 @@ export interface Status {
   retryable: boolean;
   /** When the next attempt begins, as `Date.now()` has it; not there while one is made. */
   nextAttempt?: number;
+  /**
+   * With the option `tabs`, whether the connection that the tabs share is this tab's (`"leader"`),
+   * another one's (`"member"`), or is not shared (`"alone"`): because of what `tabProblem` says.
+   */
+  tab?: "leader" | "member" | "alone";
+  /** Why this browser cannot share a connection among tabs. */
+  tabProblem?: string;
 }
 
 export interface SubscribeOptions extends Abortable, BufferOptions {
@@ -360,6 +367,8 @@ export interface CollectionStatus {
   trouble?: string;
   /** That what was pending could not be read when the collection was opened, why, and where it is. */
   setAside?: string;
+  /** Why nothing is kept on this device, although it was to be: what is pending ends with the page. */
+  unkept?: string;
   closed: boolean;
 }
 
