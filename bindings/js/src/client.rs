@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_signals::signal::SignalExt;
 use futures_util::StreamExt;
-use tidings::{Client, Payload, Priority, Refusal, Request, State, Stats, Status};
+use tidings::{Client, Identity, Payload, Priority, Refusal, Request, State, Stats, Status};
 use tidings_core::json::{MAX_DEPTH, Value, Writer, parse};
 use tidings_core::message::ErrorCode;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -25,8 +25,14 @@ use crate::settings::{builder, transport, transport_name};
 pub fn connect(number: u32, url: &str, settings: &str) -> Result<(), String> {
     let client = builder(number, url, settings).and_then(|builder| Ok(builder.build()?));
     let client = client.map_err(|failure| failure.text())?;
-    let mut statuses = client.status_signal().to_stream();
+    tell_statuses(number, &client);
     add_client(number, client);
+    Ok(())
+}
+
+/// Tells how the client is doing, until it is closed.
+pub(crate) fn tell_statuses(number: u32, client: &Client) {
+    let mut statuses = client.status_signal().to_stream();
     wasm_bindgen_futures::spawn_local(async move {
         while let Some(status) = statuses.next().await {
             tell(number, "status", |w| write_status(&status, w));
@@ -35,7 +41,6 @@ pub fn connect(number: u32, url: &str, settings: &str) -> Result<(), String> {
             }
         }
     });
-    Ok(())
 }
 
 fn write_status(status: &Status, w: &mut Writer<'_>) {
@@ -103,7 +108,7 @@ pub fn subscribe(of: u32, number: u32, pattern: String, since: &str) -> Result<(
 }
 
 /// Publishes JSON. It tells `done` with the position, or `failed`. `options` is empty, or has
-/// `priority`, `headers`, `timeout`, `volatile`.
+/// `priority`, `headers`, `timeout`, `volatile`, `as` (producer and number that it is recognised by).
 ///
 /// # Errors
 /// If the client is closed.
@@ -153,6 +158,9 @@ fn publish_payload(
         if let Some(timeout) = options.get("timeout").and_then(Value::as_u64) {
             publish = publish.timeout(Duration::from_millis(timeout));
         }
+        if let Some(identity) = options.get("as").and_then(identity) {
+            publish = publish.identity(identity);
+        }
         is_volatile = options.get("volatile").and_then(Value::as_bool) == Some(true);
     }
     // It is queued when this is made, so that publishes stay in the order in which they were asked for.
@@ -168,6 +176,11 @@ fn publish_payload(
         });
     }
     Ok(())
+}
+
+fn identity(value: Value<'_>) -> Option<Identity> {
+    let mut parts = value.array()?;
+    Identity::new(&*parts.next()?.as_str()?, parts.next()?.as_u64()?)
 }
 
 /// Asks with JSON, until it is stopped. It tells the reply as `json` or `binary`, or `failed`.

@@ -20,7 +20,7 @@ pub(crate) fn tell_item(number: u32, item: Result<&Delivery, &EventError>) {
     }
 }
 
-fn write_event(delivery: &Delivery, w: &mut Writer<'_>, binaries: &mut Vec<Bytes>) {
+pub(crate) fn write_event(delivery: &Delivery, w: &mut Writer<'_>, binaries: &mut Vec<Bytes>) {
     let event = &delivery.event;
     w.begin_object().key("name").str(&event.name).key("payload");
     write_payload(&event.payload, w, binaries);

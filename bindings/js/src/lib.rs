@@ -14,5 +14,6 @@ mod event;
 mod failure;
 pub mod outbox;
 pub mod registry;
+pub mod relay;
 mod settings;
 mod storage;

@@ -69,6 +69,8 @@ function settings(options: ConnectOptions): string {
   carriers?.forEach((carrier) =>
     check.oneOf("socketioTransports", carrier, ["websocket", "polling"]),
   );
+  const { tabs } = options;
+  if (typeof tabs === "object" && tabs.name !== undefined) check.text("tabs.name", tabs.name);
   const minDelay = check.time("reconnect.minDelay", reconnect.minDelay) ?? 200;
   return JSON.stringify({
     transport: check.oneOf("transport", options.transport, [...TRANSPORTS, "auto"]),
@@ -224,16 +226,19 @@ class RealtimeClient {
     return opened.handle();
   }
 
-  stats(): Promise<Stats> {
-    return this.#session.ask(
-      undefined,
-      (core, number) => core.stats(this.#session.number, number),
-      ({ roundTrips, ...counted }) => {
-        const { count, p50, p99, max } = roundTrips;
-        const micros = { p50: p50 / 1000, p99: p99 / 1000, max: max / 1000 };
-        return { ...counted, roundTrips: { count, ...micros } };
-      },
-    );
+  async stats(): Promise<Stats> {
+    const session = this.#session;
+    const { roundTrips, ...counted } =
+      // In a tab that shares a connection, what that one counts.
+      (await session.shared?.stats()) ??
+      (await session.ask(
+        undefined,
+        (core, number) => core.stats(session.number, number),
+        (stats) => stats,
+      ));
+    const { count, p50, p99, max } = roundTrips;
+    const micros = { p50: p50 / 1000, p99: p99 / 1000, max: max / 1000 };
+    return { ...counted, roundTrips: { count, ...micros } };
   }
 
   async switchTransport(transport: Transport, options: Abortable = {}): Promise<Transport> {

@@ -3,6 +3,8 @@ import { TidingsError } from "./error.js";
 import type { Core } from "./core.js";
 import { failure, forget, loaded, receive, thrown } from "./messages.js";
 import { Store } from "./store.js";
+import type { Shared } from "./tabs/share.js";
+import type * as Share from "./tabs/share.js";
 import type { ConnectOptions, Status, Token, TokenProvider } from "./types.js";
 
 /** What is begun in the module, with a number that was given to it. */
@@ -18,6 +20,9 @@ export class Session {
   readonly status: Store<Status>;
   /** Whether the application has closed it. */
   closing = false;
+  /** What this tab has of a connection that tabs share. */
+  shared: Shared | undefined;
+  #tabProblem: string | undefined;
   readonly #loading: Promise<Core>;
   readonly #auth: Token | TokenProvider | undefined;
   #core: Core | undefined;
@@ -35,8 +40,11 @@ export class Session {
       retryable: true,
     });
     this.number = receive((what, value) => this.#hear(what, value));
-    this.#loading = loaded(options.wasm).then((core) => {
-      core.connect(this.number, url, settings);
+    const { tabs } = options;
+    const sharing = tabs ? import("./tabs/share.js") : undefined;
+    this.#loading = Promise.all([loaded(options.wasm), sharing]).then(([core, share]) => {
+      if (share) this.#join(share, core, settings, typeof tabs === "object" ? tabs.name : undefined);
+      else core.connect(this.number, url, settings);
       this.#core = core;
       return core;
     });
@@ -46,11 +54,23 @@ export class Session {
     });
   }
 
+  /** Has the connection that the tabs share, if this browser can share one. */
+  #join(share: typeof Share, core: Core, settings: string, name = ""): void {
+    this.#tabProblem = share.unavailable();
+    if (this.#tabProblem !== undefined) return core.connect(this.number, this.url, settings);
+    const token = (question: number) => void this.#giveToken(question);
+    const role = (tab: "leader" | "member") => this.status.set({ ...this.status.get(), tab });
+    this.shared = share.share(core, this.number, { url: this.url, name, settings, token, role });
+  }
+
   #hear(what: string, value: any): void {
     if (what === "token") void this.#giveToken(value[0]);
+    if (what === "command") this.shared?.command(value);
     if (what !== "status") return;
     const { nextAttempt, ...status } = value;
     if (nextAttempt !== undefined) status.nextAttempt = Date.now() + nextAttempt;
+    if (this.shared) status.tab = this.shared.role;
+    if (this.#tabProblem) Object.assign(status, { tab: "alone", tabProblem: this.#tabProblem });
     this.status.set(status);
     if (status.state === "closed") forget(this.number);
   }
