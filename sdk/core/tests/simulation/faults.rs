@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::log::CutOff;
 use crate::redis::Shard;
 use crate::traffic::Traffic;
 use crate::world::{Happening, World};
@@ -82,6 +83,7 @@ impl World {
             }
             Fault::Block { server, lasts } => {
                 ways.blocked.insert((server, partition));
+                ways.cut_offs.push(CutOff { server, partition, from: now, to: now + lasts });
                 self.break_subscriptions(|s| s.life.0 == server && s.partition == partition);
                 later(self, lasts, Traffic::Reached(server, partition));
             }

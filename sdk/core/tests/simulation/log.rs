@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::redis::CLOCKS_DIFFER;
 use tidings_core::lane::{Lane, Partitioning, Place};
 use tidings_core::log::{Appended, LaneLog, LoggedEvent, Read, Retention};
 use tidings_core::message::Position;
@@ -31,6 +32,32 @@ pub(crate) struct Entry {
     pub(crate) is_forgotten: bool,
     /// Whoever published it is still alive.
     pub(crate) publisher_lives: bool,
+    /// Which server published it.
+    pub(crate) server: usize,
+}
+
+/// For a while a server did not reach a partition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CutOff {
+    pub(crate) server: usize,
+    pub(crate) partition: usize,
+    pub(crate) from: Time,
+    pub(crate) to: Time,
+}
+
+impl CutOff {
+    /// Whether an event was appended then, as far as a node's clock tells.
+    fn lasts_at(&self, offset: Offset) -> bool {
+        let micros = |at: Time| BEGINNING + at.since_start().as_micros() as u64;
+        (micros(self.from)..=micros(self.to) + CLOCKS_DIFFER).contains(&offset.0)
+    }
+}
+
+impl Entry {
+    /// Whether it is the same event, maybe at another place.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.producer == other.producer && self.seq == other.seq
+    }
 }
 
 /// The lanes, as every instance on one backplane reads them.
@@ -41,6 +68,8 @@ pub(crate) struct Log {
     pub(crate) history: BTreeMap<Lane, Vec<Entry>>,
     /// When lanes were lost as a whole, by the clock of their Redis.
     pub(crate) forgot: BTreeMap<Lane, Vec<Offset>>,
+    /// When servers did not reach what others reached.
+    pub(crate) cut_offs: Vec<CutOff>,
     /// Something was appended that servers have not been told of yet.
     pub(crate) grown: bool,
     /// Publishes that were in the log already.
@@ -55,8 +84,8 @@ impl Log {
             .filter_map(Lane::from_number)
             .map(|lane| LaneLog::new(lane, Epoch(1), retention.clone(), BEGINNING))
             .collect();
-        let (history, forgot) = Default::default();
-        Self { partitioning, lanes, history, forgot, grown: false, repeated: 0 }
+        let (history, forgot, cut_offs) = Default::default();
+        Self { partitioning, lanes, history, forgot, cut_offs, grown: false, repeated: 0 }
     }
 
     pub(crate) fn append(
@@ -82,6 +111,7 @@ impl Log {
                     was_lost: false,
                     is_forgotten: false,
                     publisher_lives: true,
+                    server: 0,
                 };
                 self.history.entry(lane).or_default().push(entry);
                 self.grown = true;
@@ -118,6 +148,24 @@ impl Log {
     pub(crate) fn entry(&self, lane: Lane, offset: Offset) -> Option<&Entry> {
         let lane = self.history.get(&lane)?;
         lane.binary_search_by_key(&offset, |entry| entry.offset).ok().map(|at| &lane[at])
+    }
+
+    /// Whether a server was cut off when an event of this lane was appended there.
+    pub(crate) fn was_cut_off(&self, server: usize, lane: Lane, offset: Offset) -> bool {
+        let partition = usize::from(lane.partition());
+        let mut own =
+            self.cut_offs.iter().filter(|cut| (cut.server, cut.partition) == (server, partition));
+        own.any(|cut| cut.lasts_at(offset))
+    }
+
+    /// All places at which an event ever was, to be told.
+    pub(crate) fn places_of(&self, lane: Lane, entry: &Entry) -> Vec<String> {
+        let same = self.history[&lane].iter().filter(|other| other.is_same(entry));
+        let place = |other: &Entry| {
+            let Entry { offset, moved_from, lost, server, .. } = other;
+            format!("{} by server {server} (moved from {moved_from:?}, lost: {lost})", offset.0)
+        };
+        same.map(place).collect()
     }
 
     /// Acknowledged or not, what was appended and is nowhere any more.

@@ -17,7 +17,7 @@ use crate::sabotage::Sabotage;
 use crate::store::LaneStore;
 
 /// By how many microseconds the clocks of nodes differ at most: by less than a takeover takes.
-const CLOCKS_DIFFER: u64 = 50_000;
+pub(crate) const CLOCKS_DIFFER: u64 = 50_000;
 
 /// How many microseconds a clock is slow that is meant to do harm.
 const SLOW: u64 = 5_000_000;
@@ -496,6 +496,7 @@ impl Redis {
                 was_lost: self.ever_lost.contains(&(*lane, *offset)),
                 is_forgotten: self.forgotten.contains(&(*lane, *offset)),
                 publisher_lives: lives(ever.by),
+                server: ever.by.0,
             });
         }
         history

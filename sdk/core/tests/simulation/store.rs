@@ -69,6 +69,11 @@ impl LaneStore {
         self.stream.iter().flatten().map(|(offset, stored)| (*offset, stored))
     }
 
+    /// The last number that a producer has used, if that is remembered.
+    pub(crate) fn last_number(&self, producer: &str) -> Option<u64> {
+        Some(self.remembered(self.meta.as_ref()?, producer)?.0)
+    }
+
     /// Forgets which numbers producers have used.
     pub(crate) fn forget_producers(&mut self) {
         self.seen = Default::default();

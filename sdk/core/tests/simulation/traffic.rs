@@ -6,6 +6,7 @@ use tidings_core::Time;
 use tidings_core::log::shared::{Answer, AppendAnswer, Request, RequestId};
 
 use crate::instance::{View, Work};
+use crate::log::CutOff;
 use crate::network::{Pipe, delay};
 use crate::redis::{Life, Redis, Reply};
 use crate::sabotage::Sabotage;
@@ -114,6 +115,8 @@ pub(crate) struct Ways {
     subscriptions: Vec<Subscription>,
     /// Which servers do not reach which partitions.
     pub(crate) blocked: std::collections::BTreeSet<(usize, usize)>,
+    /// All times when that was so.
+    pub(crate) cut_offs: Vec<CutOff>,
     /// In which partitions something is wrong that excludes more of it.
     pub(crate) busy: std::collections::BTreeSet<usize>,
     pub(crate) failovers: u64,
@@ -128,6 +131,7 @@ impl Ways {
             redis,
             subscriptions: Vec::new(),
             blocked: Default::default(),
+            cut_offs: Vec::new(),
             busy: Default::default(),
             failovers: 0,
             moves: 0,

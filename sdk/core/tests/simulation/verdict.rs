@@ -65,8 +65,7 @@ fn published(client: &Client, log: &Log) {
 /// Whether an event was there before, until the Redis lost everything: it was sent again then, and what
 /// was published after it may have come before that.
 fn was_forgotten(entry: &Entry, lane: Lane, log: &Log) -> bool {
-    let is_same = |other: &Entry| other.producer == entry.producer && other.seq == entry.seq;
-    log.history[&lane].iter().any(|other| other.is_forgotten && is_same(other))
+    log.history[&lane].iter().any(|other| other.is_forgotten && other.is_same(entry))
 }
 
 /// What has come is what was published.
@@ -77,7 +76,11 @@ fn authentic(seen: &Seen, log: &Log) {
         for (offset, event) in events {
             let entry = log.entry(*lane, *offset).expect("it was in the log");
             let is_new = once.insert((&entry.producer, entry.seq));
-            assert!(is_new || may_come_again(entry, *lane, log), "{entry:?} of {lane} came twice");
+            assert!(
+                is_new || may_come_again(entry, *lane, log),
+                "{entry:?} of {lane} came twice; it was at {:#?}",
+                log.places_of(*lane, entry)
+            );
             assert_eq!(*event, entry.event);
             assert!(pattern.matches(&event.name));
         }
@@ -86,13 +89,17 @@ fn authentic(seen: &Seen, log: &Log) {
 
 /// Whether an event may come to a client that has had it: what came too late for its place may, at
 /// another instance; and what was published again, because no one was left who knew that a failover
-/// had lost it, or because the Redis had lost everything.
+/// had lost it, or who did was cut off then, or because the Redis had lost everything.
 fn may_come_again(entry: &Entry, lane: Lane, log: &Log) -> bool {
-    let is_forgotten = |other: &Entry| {
-        let same = other.producer == entry.producer && other.seq == entry.seq;
-        same && other.lost && (other.is_forgotten || !other.publisher_lives)
+    let comes_again = |other: &Entry| {
+        let cut_off = || {
+            let again = entry.offset.max(other.offset);
+            log.was_cut_off(other.server, lane, again)
+        };
+        let is_unknown = other.is_forgotten || !other.publisher_lives || cut_off();
+        other.is_same(entry) && other.lost && is_unknown
     };
-    entry.moved_from.is_some() || log.history[&lane].iter().any(is_forgotten)
+    entry.moved_from.is_some() || log.history[&lane].iter().any(comes_again)
 }
 
 /// Whether a gap tells of something that was dropped, or that a failover has lost, or of a lane that has
@@ -128,8 +135,7 @@ fn complete(seen: &Seen, log: &Log, everything_retained: bool) {
         // At the place it had before.
         let before =
             entry.moved_from.is_some_and(|place| has(place) || place <= from || told(place));
-        let is_same = |other: &&Entry| other.producer == entry.producer && other.seq == entry.seq;
-        let mut same = log.history[&lane].iter().filter(is_same);
+        let mut same = log.history[&lane].iter().filter(|other| other.is_same(entry));
         let elsewhere = same.any(|other| has(other.offset));
         // What a failover had lost when older events were replayed, and was put back after that.
         let after_replay = entry.was_lost && offset <= place.offset;

@@ -186,6 +186,7 @@ impl World {
             let mut log = self.log.borrow_mut();
             log.history = ways.redis.history(lives);
             log.forgot.clone_from(ways.redis.forgot());
+            log.cut_offs.clone_from(&ways.cut_offs);
         }
         verdict::judge(&self.clients, &self.log.borrow(), self.everything_retained);
     }
