@@ -9,7 +9,7 @@ use tidings_core::state::draft::{Draft, Part};
 use tidings_core::state::{
     Asked, Change, Collection, Document, Edit, Judged, Key, Limits, Load, MutateError, Mutation,
     MutationId, Notice, Op, Outcome, Patch, Policy, Reason, Resolution, Rules, Store, StoreConfig,
-    Verdict, Version,
+    Verdict, Version, wire,
 };
 
 fn document(value: &Value) -> Document {
@@ -261,6 +261,25 @@ fn a_mutation_that_comes_twice_has_one_effect_and_one_answer() {
     assert_eq!(value(&scene.collection.get("k").unwrap().value)["n"], 4);
 }
 
+#[test]
+fn verdicts_that_take_too_much_room_are_forgotten_the_oldest_first() {
+    let limits = Limits { max_verdict_bytes: 300, ..Limits::default() };
+    let mut scene = Scene::new(Policy::Merge, limits);
+    let mut send = |seq, title: &str| {
+        let edit = Edit::Insert(document(&json!({"title": title})));
+        let op = Op { key: key("k"), base: Some(Version(1)), was: None, edit };
+        let id = Some(MutationId { client: "me".into(), seq });
+        scene.now_us += 1;
+        let mutation = Mutation { id, time: 0, ops: vec![op] };
+        scene.collection.mutate(scene.now_us, mutation).verdict
+    };
+    let verdicts: Vec<_> = (1..=5).map(|seq| send(seq, "x")).collect();
+    let bytes = wire::write_one_verdict(&verdicts[0]).len();
+    assert!(bytes < 300 && bytes * 5 > 300, "{bytes} bytes each");
+    assert_eq!(*send(1, "x"), Verdict::Forgotten);
+    assert_eq!(send(5, "x"), verdicts[4]);
+}
+
 /// A store that has loaded the scene's collection.
 fn store(scene: &Scene, name: &str) -> Store {
     let mut store = Store::new(StoreConfig::new(name));
@@ -498,6 +517,58 @@ fn a_client_that_was_away_gets_what_has_changed() {
 }
 
 #[test]
+fn a_change_that_was_put_back_late_is_taken_in_and_brings_back_nothing_that_was_deleted() {
+    let mut scene = Scene::new(Policy::Merge, Limits::default());
+    let mut mine = store(&scene, "me");
+    let mut change = |at: &str, edit| {
+        let op = Op { key: key(at), base: None, was: None, edit };
+        scene.now_us += 1;
+        let mutation = Mutation { id: None, time: 0, ops: vec![op] };
+        scene.collection.mutate(scene.now_us, mutation).changes.remove(0)
+    };
+    let record = || Edit::Insert(document(&json!({"a": 1})));
+    let late = [change("l", record()), change("m", record())];
+    mine.confirm(change("n", record()));
+    mine.confirm(change("m", Edit::Delete));
+    late.into_iter().for_each(|change| mine.confirm(change));
+    assert_eq!(mine.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["k", "l", "n"]);
+}
+
+#[test]
+fn a_server_that_was_restored_is_believed_although_it_is_older() {
+    let insert = |scene: &mut Scene, at: &str, n: u64| {
+        let edit = Edit::Insert(document(&json!({ "n": n })));
+        let op = Op { key: key(at), base: None, was: None, edit };
+        scene.now_us += 1;
+        let mutation = Mutation { id: None, time: 0, ops: vec![op] };
+        scene.collection.mutate(scene.now_us, mutation).changes
+    };
+    let mut restored = Scene::new(Policy::Merge, Limits::default());
+    insert(&mut restored, "a", 1);
+    let mut lost = Scene::new(Policy::Merge, Limits::default());
+    lost.now_us += 1_000_000;
+    insert(&mut lost, "a", 2);
+    insert(&mut lost, "b", 2);
+    let mut mine = store(&lost, "me");
+    mine.mutate(1, [(key("a"), Edit::Update(patch(&json!({"n": 3}))))]).unwrap();
+    // The server has taken it, and nobody has seen it.
+    send(&mut mine, &mut lost);
+    let begun = mine.begin_load(1);
+    mine.confirm(insert(&mut restored, "d", 4).remove(0));
+    let mut next = Some(begun);
+    while let Some(load) = next {
+        let page = restored.collection.load(&load);
+        next = mine.loaded(&load, page);
+        assert!(mine.get("a").is_some(), "what is there again was never away");
+    }
+    let shown: Vec<_> = mine.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    let there = restored.collection.iter();
+    let there: Vec<_> = there.map(|(key, record)| (key.as_str(), record.value.clone())).collect();
+    assert_eq!(shown, there);
+    assert_eq!(mine.pending(), 0);
+}
+
+#[test]
 fn what_a_page_says_is_deleted_does_not_come_back_with_an_older_change() {
     let mut scene = Scene::new(Policy::Merge, Limits::default());
     let mut mine = store(&scene, "me");
@@ -543,7 +614,7 @@ fn what_is_forbidden_is_rejected_and_remembered() {
         let id = Some(MutationId { client: "ann".into(), seq });
         Mutation { id, time: 0, ops: vec![op] }
     };
-    let forbidden = Asked { mutation: mutation(1), forbidden: Some("not you".into()) };
+    let forbidden = Asked { mutation: mutation(1), refused: Some("not you".into()) };
     let rules = Rules::default();
     let mut collection = Collection::with_rules(rules.clone(), 1);
     let mut draft = Draft::new(&rules, Part::default());
@@ -555,7 +626,7 @@ fn what_is_forbidden_is_rejected_and_remembered() {
         let verdict = judge(forbidden.clone());
         match &*verdict {
             Verdict::Rejected(rejection) => {
-                assert_eq!(rejection.to_string(), "k1: forbidden: not you");
+                assert_eq!(rejection.to_string(), "k1: not you");
             }
             other => panic!("{other:?}"),
         }

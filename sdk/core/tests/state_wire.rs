@@ -4,14 +4,15 @@
 use tidings_core::state::wire::{
     change_name, read_change, read_load, read_loaded, read_mutate, read_verdicts, write_change,
 };
-use tidings_core::state::{Edit, Limits, Load, Version};
+use tidings_core::state::{Asked, Edit, Limits, Load, MutationId, Version};
 
 #[test]
 fn a_mutation_needs_no_more_than_its_ops() {
     let json = br#"{"ops": [{"op": "update", "key": "tea", "patch": {"done": true, "by": null}}]}"#;
-    let mutations = read_mutate(json, &Limits::default()).unwrap();
-    assert_eq!((mutations.len(), &mutations[0].id, mutations[0].time), (1, &None, 0));
-    let op = &mutations[0].ops[0];
+    let asked = read_mutate(json, &Limits::default()).unwrap();
+    let [Asked { mutation, refused: None }] = &asked[..] else { panic!("{asked:?}") };
+    assert_eq!((&mutation.id, mutation.time), (&None, 0));
+    let op = &mutation.ops[0];
     assert_eq!((&*op.key, op.base, &op.was), ("tea", None, &None));
     assert!(
         matches!(&op.edit, Edit::Update(patch) if patch.as_str() == r#"{"by":null,"done":true}"#)
@@ -63,6 +64,13 @@ fn bad_payloads_are_refused_with_what_is_wrong_and_where() {
             "ops[0].key: not a key: segment 2 is `*`, which only a pattern may contain: \
              an event's name says exactly what happened",
         ),
+        (r#"{"seq":1,"ops":[{"op":"delete","key":"a"}]}"#, "seq: needs a client that counts"),
+        (r#"{"client":"c","ops":[{"op":"delete","key":"a"}]}"#, "seq: is missing: a client counts"),
+        (r#"{"client":"c","seq":0,"ops":[]}"#, "seq: counts from 1"),
+    ] {
+        assert_eq!(read_mutate(json.as_bytes(), &limits).unwrap_err().to_string(), says, "{json}");
+    }
+    for (json, says) in [
         (
             r#"{"ops":[{"op":"insert","key":"a","value":[]}]}"#,
             "ops[0].value: a record must be a JSON object, this is an array",
@@ -72,11 +80,14 @@ fn bad_payloads_are_refused_with_what_is_wrong_and_where() {
             "ops[0].value: the value is nested deeper than 2 levels at byte 10",
         ),
         (r#"{"ops":[{"op":"delete","key":"a","base":-1}]}"#, "ops[0].base: must be a whole number"),
-        (r#"{"seq":1,"ops":[{"op":"delete","key":"a"}]}"#, "seq: needs a client that counts"),
-        (r#"{"client":"c","ops":[{"op":"delete","key":"a"}]}"#, "seq: is missing: a client counts"),
-        (r#"{"client":"c","seq":0,"ops":[]}"#, "seq: counts from 1"),
+        (
+            r#"{"ops":[{"op":"delete","key":"b"},{"op":"upsert","key":"a"}]}"#,
+            r#"ops[1].op: "upsert" is none: write insert, update, replace, delete or increment"#,
+        ),
     ] {
-        assert_eq!(read_mutate(json.as_bytes(), &limits).unwrap_err().to_string(), says, "{json}");
+        let asked = read_mutate(json.as_bytes(), &limits).unwrap();
+        let [Asked { mutation, refused: Some(why) }] = &asked[..] else { panic!("{asked:?}") };
+        assert_eq!((&*mutation.ops[0].key, why.as_str()), ("a", says), "{json}");
     }
     for json in [&b"7"[..], br#"{"after":"x"}"#] {
         assert!(read_load(json).is_err());
@@ -90,4 +101,18 @@ fn bad_payloads_are_refused_with_what_is_wrong_and_where() {
         assert!(read_loaded(json).is_err());
     }
     assert!(read_change(br#"{"key":"a"}"#).is_err(), "without a version it says nothing");
+}
+
+#[test]
+fn a_mutation_that_is_not_understood_costs_the_others_nothing() {
+    let json = br#"{"client": "c", "mutations": [
+        {"seq": 1, "ops": [{"op": "delete", "key": "a"}]},
+        {"seq": 2, "ops": [{"op": "upsert", "key": "b"}]},
+        {"seq": 3, "ops": [{"op": "delete", "key": "c"}]}
+    ]}"#;
+    let asked = read_mutate(json, &Limits::default()).unwrap();
+    let refused: Vec<_> = asked.iter().map(|asked| asked.refused.is_some()).collect();
+    assert_eq!(refused, [false, true, false]);
+    let id = Some(MutationId { client: "c".into(), seq: 2 });
+    assert_eq!(asked[1].mutation.id, id, "its verdict is remembered");
 }

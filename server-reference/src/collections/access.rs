@@ -112,13 +112,18 @@ impl Permissions {
         })
     }
 
-    /// The mutation, with why it may not be made, if so.
-    pub(super) fn judge(&self, name: &str, asker: &Asker, mutation: Mutation) -> Asked {
-        let rights = asker.identity.rights();
-        let check = |key: &str| rights.check_mutate(&wire::change_name(name, key));
-        let claimed = mutation.ops.iter().try_for_each(|op| check(&op.key));
-        let allowed = claimed.and_then(|()| self.allow(asker, Access::Mutate(&mutation)));
-        let forbidden = allowed.err();
-        Asked { mutation, forbidden }
+    /// The mutation, with why it may not be made, if so. One that was not understood is no matter of
+    /// theirs: it will not be made.
+    pub(super) fn judge(&self, name: &str, asker: &Asker, asked: Asked) -> Asked {
+        let Asked { mutation, refused } = asked;
+        let forbidden = || {
+            let rights = asker.identity.rights();
+            let check = |key: &str| rights.check_mutate(&wire::change_name(name, key));
+            let claimed = mutation.ops.iter().try_for_each(|op| check(&op.key));
+            let why = claimed.and_then(|()| self.allow(asker, Access::Mutate(&mutation))).err()?;
+            Some(format!("forbidden: {why}"))
+        };
+        let refused = refused.or_else(forbidden);
+        Asked { mutation, refused }
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tidings_core::Payload;
 use tidings_core::message::{ErrorCode, Refusal};
 use tidings_core::state::wire::{self, WireError};
-use tidings_core::state::{Document, Key};
+use tidings_core::state::{Asked, Document, Key, Mutation};
 
 use super::access::Asker;
 use super::hosted::Hosted;
@@ -53,10 +53,10 @@ async fn mutate(hosted: Arc<Hosted>, request: Request) -> Result<Payload, Refusa
         let error = WireError { at: "mutations".to_owned(), problem };
         return Err(refusal(&request, &error));
     }
-    let seqs: Vec<_> =
-        mutations.iter().map(|mutation| mutation.id.as_ref().map(|id| id.seq)).collect();
+    let seq = |asked: &Asked| asked.mutation.id.as_ref().map(|id| id.seq);
+    let seqs: Vec<_> = mutations.iter().map(seq).collect();
     let asker = asker(&request);
-    let judge = |mutation| hosted.permissions().judge(hosted.name(), &asker, mutation);
+    let judge = |asked| hosted.permissions().judge(hosted.name(), &asker, asked);
     let verdicts = hosted.mutate(mutations.into_iter().map(judge).collect()).await?;
     let verdicts = seqs.into_iter().zip(verdicts.iter().map(|verdict| &**verdict));
     Ok(Payload::Json(wire::write_verdicts(verdicts).into()))
@@ -74,7 +74,8 @@ async fn join(
         refusal(&request, &WireError { at, problem })
     })?;
     let asker = asker(&request);
-    let judge = |mutation| hosted.permissions().judge(hosted.name(), &asker, mutation);
+    let judge =
+        |mutation: Mutation| hosted.permissions().judge(hosted.name(), &asker, mutation.into());
     let verdict = presence::join(&hosted, &key, value, judge).await?;
     Ok(Payload::Json(wire::write_joined(&key, timeout, &verdict).into()))
 }

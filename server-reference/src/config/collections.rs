@@ -39,6 +39,9 @@ settings! {
         max_deletions: usize = 10_000,
         /// How many clients are remembered, so that what they send twice has one effect.
         max_clients: usize = 10_000,
+        /// How many bytes of what became of its mutations are remembered of each of them.
+        #[serde(with = "size")]
+        max_verdict_bytes: usize = 64 * KIB,
     }
 }
 
@@ -56,6 +59,7 @@ impl Collection {
             max_verdicts: self.max_mutations.max(1),
             max_deletions: self.max_deletions,
             max_clients: self.max_clients,
+            max_verdict_bytes: self.max_verdict_bytes,
             ..Limits::default()
         }
     }

@@ -112,6 +112,15 @@ async fn limits_are_named_in_what_they_refuse() {
         }
         other => panic!("{other:?}"),
     }
+    let unheard_of = json!({"ops": [{"op": "upsert", "key": "b"}]});
+    let update = json!({"ops": [{"op": "update", "key": "a", "patch": {"n": 7}}]});
+    let asked =
+        client.request::<Value>("state.small.mutate", &json!({"mutations": [unheard_of, update]}));
+    let results = within(asked).await.unwrap()["results"].take();
+    let says = r#"ops[0].op: "upsert" is none: write insert, update, replace, delete or increment"#;
+    let rejected = json!({"key": "b", "reason": "refused", "message": says});
+    assert_eq!(results[0]["rejected"], rejected);
+    assert!(results[1]["version"].is_u64(), "{results}");
     // What goes beyond it is sent piece by piece.
     let writes = (0..5).map(|n| small.update("a", &json!({"n": n})).unwrap());
     for write in writes.collect::<Vec<_>>() {

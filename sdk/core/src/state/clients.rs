@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::{MutationId, Verdict};
+use super::{Limits, MutationId, Verdict, wire};
 
 /// Verdicts by client; the client that was silent for longest is forgotten first.
 #[derive(Debug)]
 pub(super) struct Clients {
     max_clients: usize,
     max_verdicts: usize,
+    max_verdict_bytes: usize,
     known: BTreeMap<Arc<str>, Known>,
     /// Who was heard when, by a count of all that was heard.
     heard: BTreeMap<u64, Arc<str>>,
@@ -20,13 +21,21 @@ pub(super) struct Clients {
 struct Known {
     last_seq: u64,
     verdicts: VecDeque<(u64, Arc<Verdict>)>,
+    /// How many bytes they have, as they are written.
+    bytes: usize,
     heard: u64,
 }
 
 impl Clients {
-    pub(super) fn new(max_clients: usize, max_verdicts: usize) -> Self {
-        let (known, heard) = (BTreeMap::new(), BTreeMap::new());
-        Self { max_clients, max_verdicts, known, heard, count: 0 }
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            max_clients: limits.max_clients,
+            max_verdicts: limits.max_verdicts,
+            max_verdict_bytes: limits.max_verdict_bytes,
+            known: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            count: 0,
+        }
     }
 
     /// The number of the last mutation of this client that was judged; 0 if none is known.
@@ -47,15 +56,18 @@ impl Clients {
         let known = self.known.entry(id.client.clone()).or_insert_with(|| Known {
             last_seq: 0,
             verdicts: VecDeque::new(),
+            bytes: 0,
             heard: 0,
         });
         self.heard.remove(&known.heard);
         self.heard.insert(self.count, id.client.clone());
         known.heard = self.count;
         known.last_seq = id.seq;
+        known.bytes += bytes(&verdict);
         known.verdicts.push_back((id.seq, verdict));
-        if known.verdicts.len() > self.max_verdicts {
-            known.verdicts.pop_front();
+        while known.verdicts.len() > self.max_verdicts || known.bytes > self.max_verdict_bytes {
+            let Some((_, oldest)) = known.verdicts.pop_front() else { break };
+            known.bytes -= bytes(&oldest);
         }
         if self.known.len() > self.max_clients
             && let Some((_, client)) = self.heard.pop_first()
@@ -63,4 +75,8 @@ impl Clients {
             self.known.remove(&client);
         }
     }
+}
+
+fn bytes(verdict: &Verdict) -> usize {
+    wire::write_one_verdict(verdict).len()
 }

@@ -31,6 +31,9 @@ pub struct Limits {
     /// How many verdicts are remembered of each of them; as many as a request may have mutations,
     /// so that one that is sent again finds them all. Default 100.
     pub max_verdicts: usize,
+    /// How many bytes these have, as they are written; the oldest are forgotten first. With
+    /// `max_clients` it bounds what verdicts take. Default 64 KiB.
+    pub max_verdict_bytes: usize,
     /// How many records a page of [`Collection::load`] has at most. Default 1000.
     pub max_page: usize,
     /// How many bytes of records, unless one alone has more. Default 64 KiB.
@@ -48,6 +51,7 @@ impl Default for Limits {
             max_deletions: 10_000,
             max_clients: 10_000,
             max_verdicts: 100,
+            max_verdict_bytes: 64 << 10,
             max_page: 1000,
             max_page_bytes: 64 << 10,
         }
@@ -132,7 +136,7 @@ impl Collection {
 
     /// As [`new`](Self::new), with all the rules there are.
     pub fn with_rules(rules: Rules, now_us: u64) -> Self {
-        let clients = Clients::new(rules.limits.max_clients, rules.limits.max_verdicts);
+        let clients = Clients::new(&rules.limits);
         let (floor, version) = (Version(now_us), Version(now_us));
         Self {
             rules,

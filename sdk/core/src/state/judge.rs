@@ -51,19 +51,19 @@ impl Records for BTreeMap<Key, Record> {
     }
 }
 
-/// A mutation, and why it may not be made, if so.
+/// A mutation, and why it is not to be made, if so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     /// The mutation.
     pub mutation: Mutation,
-    /// Why it is rejected whatever it would do. The verdict is remembered as any other is: what its
-    /// client sends later must not be judged before it.
-    pub forbidden: Option<String>,
+    /// Why it is rejected whatever it would do: it is not allowed, or not understood. The verdict is
+    /// remembered as any other is: what its client sends later must not be judged before it.
+    pub refused: Option<String>,
 }
 
 impl From<Mutation> for Asked {
     fn from(mutation: Mutation) -> Self {
-        Self { mutation, forbidden: None }
+        Self { mutation, refused: None }
     }
 }
 
@@ -86,9 +86,9 @@ impl Rules {
         asked: &Asked,
         first: Version,
     ) -> Result<Ruling, Rejection> {
-        let Asked { mutation, forbidden } = asked;
-        if let (Some(why), Some(op)) = (forbidden, mutation.ops.first()) {
-            return Err(refused(&op.key, format!("forbidden: {why}")));
+        let mutation = &asked.mutation;
+        if let (Some(why), Some(op)) = (&asked.refused, mutation.ops.first()) {
+            return Err(refused(&op.key, why.clone()));
         }
         let mut staged = Staged::new();
         let mut conflicts = Vec::new();

@@ -92,6 +92,20 @@ pub enum Notice {
     },
 }
 
+/// What is known of a load that is not complete.
+#[derive(Debug, Default)]
+struct Loading {
+    /// While everything is loaded: which records were on a page.
+    listed: Option<BTreeSet<Key>>,
+    /// Whose changes have come since it began, otherwise than on a page.
+    heard: BTreeSet<Key>,
+    /// What is shown only because it was there before a page that says to drop it, whatever its
+    /// version: the server may be an older one that was restored.
+    doubted: BTreeSet<Key>,
+    /// What was acknowledged before it began, and not seen.
+    owed: Vec<u64>,
+}
+
 /// A client's copy of a collection.
 ///
 /// What it [shows](Self::get) is what the server has confirmed and, on top of it, what is pending.
@@ -100,15 +114,18 @@ pub enum Notice {
 pub struct Store {
     config: StoreConfig,
     confirmed: BTreeMap<Key, Record>,
-    /// While loading, deletions that a page may not know of.
+    /// Deletions after `loaded`: older changes of these records may follow, on a page, or because a
+    /// failover had lost them and they were put back late.
     deleted: BTreeMap<Key, Version>,
-    /// All changes up to here are in `confirmed`.
+    /// The last change in `confirmed`: what comes after it is to be loaded.
     version: Version,
+    /// All changes up to here are in `confirmed`, or of no interest any more.
+    loaded: Version,
     loading: bool,
     /// Changes may have been missed since the load began.
     missed: bool,
-    /// While everything is loaded: which records were on a page.
-    listed: Option<BTreeSet<Key>>,
+    /// What is known of the load that is on its way.
+    load: Loading,
     /// If they are stored: the confirmed records that have changed since they were.
     unsaved: Option<BTreeSet<Key>>,
     pending: BTreeMap<u64, Pending>,
@@ -135,9 +152,10 @@ impl Store {
             confirmed: BTreeMap::new(),
             deleted: BTreeMap::new(),
             version: Version(0),
+            loaded: Version(0),
             loading: true,
             missed: false,
-            listed: None,
+            load: Loading::default(),
             unsaved: None,
             pending: BTreeMap::new(),
             pending_bytes: 0,

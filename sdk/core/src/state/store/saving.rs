@@ -19,7 +19,7 @@ impl Store {
     /// `version` was there; before anything else. They are shown, and what has changed since is
     /// loaded.
     pub fn restore_confirmed(&mut self, version: Version, records: BTreeMap<Key, Record>) {
-        self.version = version;
+        (self.version, self.loaded) = (version, version);
         self.changed.extend(records.keys().cloned());
         self.confirmed = records;
         self.refold(self.stacks.keys().cloned().collect::<Vec<_>>());

@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::pending::Pending;
-use super::{Notice, Store};
+use super::{Loading, Notice, Store};
 use crate::state::{Change, Key, Load, Mutation, Page, Record, Verdict, Version};
+
+/// How many deletions are remembered beyond what was loaded.
+const MAX_DELETIONS: usize = 4096;
 
 impl Store {
     /// Mutations up to this number are stored durably: they may be sent.
@@ -88,18 +91,26 @@ impl Store {
     }
 
     /// A change has come from the server. Changes come in the order of their versions, but for
-    /// those on the pages of a load.
+    /// those on the pages of a load, and those that a failover had lost.
     pub fn confirm(&mut self, change: Change) {
+        if self.loading {
+            self.load.heard.insert(change.key.clone());
+        }
+        self.take_in(change);
+    }
+
+    fn take_in(&mut self, change: Change) {
         let Change { key, value, stamp } = change;
         // A deletion that was on a page may have an older change follow it: the log has both.
-        let is_there = stamp.version <= self.version;
+        let is_there = stamp.version <= self.loaded;
         if !self.loading {
             self.version = self.version.max(stamp.version);
         }
         let own = stamp.by.as_ref().filter(|by| by.client == self.config.client);
         let own = own.map(|by| by.seq);
         let before = self.confirmed.get(&key).map(|record| record.stamp.version);
-        let known = before.max(self.deleted.get(&key).copied());
+        let is_doubted = self.load.doubted.remove(&key);
+        let known = before.max(self.deleted.get(&key).copied()).filter(|_| !is_doubted);
         if is_there || known.is_some_and(|known| known >= stamp.version) {
             if own.is_some() {
                 let freed = self.see(&key, own);
@@ -118,9 +129,8 @@ impl Store {
             }
             None => {
                 self.confirmed.remove(&key);
-                if self.loading {
-                    self.deleted.insert(key.clone(), version);
-                }
+                self.deleted.insert(key.clone(), version);
+                self.forget_deletions();
             }
         }
         let freed = self.see(&key, own);
@@ -130,6 +140,18 @@ impl Store {
         } else {
             self.refold(freed.into_iter().chain([key]));
         }
+    }
+
+    /// Changes that are older than a deletion that is forgotten come too late.
+    fn forget_deletions(&mut self) {
+        if self.deleted.len() <= MAX_DELETIONS || self.loading {
+            return;
+        }
+        let mut versions: Vec<_> = self.deleted.values().copied().collect();
+        versions.sort();
+        self.loaded = self.loaded.max(versions[MAX_DELETIONS / 2]);
+        let loaded = self.loaded;
+        self.deleted.retain(|_, version| *version > loaded);
     }
 
     /// The confirmed state of a record has the change of this client's mutation `own`. The records
@@ -156,35 +178,57 @@ impl Store {
     pub fn begin_load(&mut self, limit: usize) -> Load {
         self.loading = true;
         self.missed = false;
-        self.listed = (self.version == Version(0)).then(BTreeSet::new);
+        let acknowledged = self.pending.iter().filter(|(_, pending)| pending.acknowledged);
+        self.load =
+            Loading { owed: acknowledged.map(|(seq, _)| *seq).collect(), ..Loading::default() };
+        if self.version == Version(0) {
+            self.load_all();
+        }
         let client = Some(self.config.client.clone());
         Load { after: self.version, began: self.version, limit, client }
+    }
+
+    /// Everything is loaded, whatever is here.
+    fn load_all(&mut self) {
+        self.loaded = Version(0);
+        let Loading { listed, heard, doubted, .. } = &mut self.load;
+        *listed = Some(BTreeSet::new());
+        let known = self.confirmed.keys().filter(|key| !heard.contains(*key));
+        *doubted = known.cloned().collect();
+        self.deleted.retain(|key, _| heard.contains(key));
     }
 
     /// A page has come that was asked for by `load`. What is to be asked for next, until all is
     /// there.
     pub fn loaded(&mut self, load: &Load, page: Page) -> Option<Load> {
         if page.reset {
-            self.listed = Some(BTreeSet::new());
             self.version = Version(0);
+            self.load_all();
         }
         for change in page.changes {
-            if let Some(listed) = &mut self.listed {
+            if let Some(listed) = &mut self.load.listed {
                 listed.insert(change.key.clone());
             }
-            self.confirm(change);
+            self.take_in(change);
         }
         if let Some((after, began)) = page.next {
             return Some(Load { after, began, ..load.clone() });
         }
-        if let Some(listed) = self.listed.take() {
-            self.drop_unlisted(&listed, page.version);
+        let Loading { listed, doubted, owed, .. } = std::mem::take(&mut self.load);
+        let is_all = listed.is_some();
+        if let Some(listed) = listed {
+            self.drop_unlisted(&listed, &doubted, page.version);
         }
         self.loading = self.missed;
         self.version = self.version.max(page.version);
-        self.deleted.clear();
+        self.loaded = self.loaded.max(page.version);
+        let loaded = self.loaded;
+        self.deleted.retain(|_, version| *version > loaded);
         let is_there = |(seq, pending): &(&u64, &Pending)| {
-            **seq <= page.judged || pending.accepted.is_some_and(|version| version <= page.version)
+            **seq <= page.judged
+                || pending.accepted.is_some_and(|version| version <= page.version)
+                // What is not in there the server has not got any more.
+                || (is_all && owed.contains(seq))
         };
         let there: Vec<u64> = self.pending.iter().filter(is_there).map(|(seq, _)| *seq).collect();
         let touched: BTreeSet<Key> =
@@ -194,9 +238,10 @@ impl Store {
     }
 
     /// What was on no page although everything was loaded up to `version` is not there any more.
-    fn drop_unlisted(&mut self, listed: &BTreeSet<Key>, version: Version) {
+    fn drop_unlisted(&mut self, listed: &BTreeSet<Key>, doubted: &BTreeSet<Key>, version: Version) {
         let is_gone = |(key, record): &(&Key, &Record)| {
-            record.stamp.version <= version && !listed.contains(*key)
+            let is_old = record.stamp.version <= version || doubted.contains(*key);
+            is_old && !listed.contains(*key)
         };
         let gone: Vec<Key> =
             self.confirmed.iter().filter(is_gone).map(|(k, _)| k.clone()).collect();

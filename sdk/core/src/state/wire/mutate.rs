@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{WireError, fields};
 use crate::json::{self, MAX_DEPTH, Value, Writer};
-use crate::state::{Edit, Limits, Mutation, MutationId, Op, Version};
+use crate::state::{Asked, Edit, Key, Limits, Mutation, MutationId, Op, Version};
 
 /// Writes the payload of a request with these mutations of `client`.
 pub fn write_mutate<'a>(
@@ -22,14 +22,15 @@ pub fn write_mutate<'a>(
 }
 
 /// Reads the payload of a request: an array `mutations`, or one mutation alone; with `client` if
-/// they have numbers.
+/// they have numbers. A mutation with an op that is not understood, but whose record is named, is to be
+/// rejected; it costs the others nothing.
 ///
 /// # Errors
 /// Says what is wrong, and where.
-pub fn read_mutate(json: &[u8], limits: &Limits) -> Result<Vec<Mutation>, WireError> {
+pub fn read_mutate(json: &[u8], limits: &Limits) -> Result<Vec<Asked>, WireError> {
     let payload = fields::payload(json, MAX_DEPTH)?;
     let client = fields::optional_client(payload)?;
-    let read = |value: Value<'_>| read_mutation(value, client.as_ref(), limits.max_depth);
+    let read = |value: Value<'_>| read_asked(value, client.as_ref(), limits.max_depth);
     if fields::optional(payload, "mutations").is_some() {
         return fields::list(payload, "mutations", read);
     }
@@ -70,6 +71,42 @@ fn write_op(op: &Op, w: &mut Writer<'_>) {
     w.end_object();
 }
 
+fn read_asked(
+    mutation: Value<'_>,
+    client: Option<&Arc<str>>,
+    max_depth: usize,
+) -> Result<Asked, WireError> {
+    match read_mutation(mutation, client, max_depth) {
+        Ok(mutation) => Ok(mutation.into()),
+        Err(error) => {
+            let Some(key) = bad_key(mutation, max_depth) else { return Err(error) };
+            // It stands for what cannot be said.
+            let op = Op { key, base: None, was: None, edit: Edit::Delete };
+            let mutation = Mutation { id: read_id(mutation, client)?, time: 0, ops: vec![op] };
+            Ok(Asked { mutation, refused: Some(error.to_string()) })
+        }
+    }
+}
+
+/// The record of the first op that cannot be read.
+fn bad_key(mutation: Value<'_>, max_depth: usize) -> Option<Key> {
+    let mut ops = fields::optional(mutation, "ops")?.array()?;
+    fields::key(ops.find(|op| read_op(*op, max_depth).is_err())?).ok()
+}
+
+fn read_id(
+    mutation: Value<'_>,
+    client: Option<&Arc<str>>,
+) -> Result<Option<MutationId>, WireError> {
+    match (fields::optional_u64(mutation, "seq")?, client) {
+        (Some(0), _) => Err(WireError::new("seq", "counts from 1")),
+        (Some(seq), Some(client)) => Ok(Some(MutationId { client: client.clone(), seq })),
+        (Some(_), None) => Err(WireError::new("seq", "needs a client that counts")),
+        (None, Some(_)) => Err(WireError::new("seq", "is missing: a client counts")),
+        (None, None) => Ok(None),
+    }
+}
+
 /// Reads a mutation of `client`, with records nested at most `max_depth` levels.
 ///
 /// # Errors
@@ -79,13 +116,7 @@ pub fn read_mutation(
     client: Option<&Arc<str>>,
     max_depth: usize,
 ) -> Result<Mutation, WireError> {
-    let id = match (fields::optional_u64(mutation, "seq")?, client) {
-        (Some(0), _) => return Err(WireError::new("seq", "counts from 1")),
-        (Some(seq), Some(client)) => Some(MutationId { client: client.clone(), seq }),
-        (Some(_), None) => return Err(WireError::new("seq", "needs a client that counts")),
-        (None, Some(_)) => return Err(WireError::new("seq", "is missing: a client counts")),
-        (None, None) => None,
-    };
+    let id = read_id(mutation, client)?;
     let time = fields::optional_u64(mutation, "time")?.unwrap_or_default();
     let ops = fields::list(mutation, "ops", |op| read_op(op, max_depth))?;
     if ops.is_empty() {
