@@ -32,16 +32,25 @@ pub trait CollectionStore: Send + Sync + 'static {
     /// Makes a commit, and publishes its changes as events in the same step. Gives back the version
     /// of the first change; `None` if what was judged has changed, and nothing was done.
     ///
-    /// `number` is larger than those of the committer's commits before; the same one has one effect.
+    /// `before` is the version of the last change that the committer's commits before have made: if there
+    /// is a later one of its, this commit was made before, and has no other effect. A committer that
+    /// does not know what became of a commit must not make another one.
     fn commit<'a>(
         &'a self,
         hosting: Hosting<'a>,
-        number: u64,
+        before: Version,
         commit: &'a Commit,
     ) -> Step<'a, Option<Version>>;
 
-    /// Reads a page, as [`Collection::load`](tidings_core::state::Collection::load) does.
-    fn load<'a>(&'a self, hosting: Hosting<'a>, load: &'a Load) -> Step<'a, Page>;
+    /// Reads a page, as [`Collection::load`](tidings_core::state::Collection::load) does, once for
+    /// all of these clients; the load itself names none. Gives back, in their order, the number of
+    /// the last mutation of each that was judged before.
+    fn load<'a>(
+        &'a self,
+        hosting: Hosting<'a>,
+        load: &'a Load,
+        clients: &'a [Arc<str>],
+    ) -> Step<'a, (Page, Vec<u64>)>;
 
     /// The records that have the names of these sessions last for another `timeout`; so do those
     /// that are new. Gives back those whose time is over, each to one who asks.

@@ -12,6 +12,7 @@ mod access;
 mod declaration;
 mod handle;
 mod hosted;
+mod loads;
 mod presence;
 mod requests;
 mod shared;

@@ -11,6 +11,7 @@ use tidings_core::state::{Asked, Key, Load, Page, Rules, Verdict, Version};
 use tokio::sync::{mpsc, oneshot};
 
 use super::hosted::or_rejected;
+use super::loads::Loads;
 use crate::backplane::{CollectionStore, Hosting};
 use crate::clock::unix_micros;
 use crate::ids::random_id;
@@ -28,18 +29,22 @@ const MAX_ATTEMPTS: usize = 100;
 /// A collection that all instances share.
 pub(super) struct Shared {
     host: Host,
+    loads: Arc<Loads>,
     /// To the task that judges.
     queue: mpsc::UnboundedSender<Waiting>,
     waiting: Arc<AtomicUsize>,
     max_waiting: usize,
 }
 
+/// The collection as this instance hosts it.
 #[derive(Clone)]
-struct Host {
+pub(super) struct Host {
     name: Arc<str>,
-    rules: Arc<Rules>,
-    store: Arc<dyn CollectionStore>,
+    pub(super) rules: Arc<Rules>,
+    pub(super) store: Arc<dyn CollectionStore>,
+    /// Who commits, and the version of the last change that is known to be its.
     committer: Arc<str>,
+    last: Version,
 }
 
 /// Mutations of one request. If one of them is refused those after it are, too: a client that sends
@@ -72,10 +77,17 @@ impl Shared {
         store: Arc<dyn CollectionStore>,
         max_waiting: usize,
     ) -> Self {
-        let host = Host { name: name.into(), rules, store, committer: random_id().into() };
+        let host = Host {
+            name: name.into(),
+            rules,
+            store,
+            committer: random_id().into(),
+            last: Version(0),
+        };
         let (queue, asked) = mpsc::unbounded_channel();
         tokio::spawn(host.clone().judge(asked));
-        Self { host, queue, waiting: Arc::default(), max_waiting }
+        let loads = Arc::new(Loads::new(host.clone()));
+        Self { host, loads, queue, waiting: Arc::default(), max_waiting }
     }
 
     pub(super) async fn mutate(&self, asked: Vec<Asked>) -> Result<Vec<Arc<Verdict>>, Refusal> {
@@ -91,7 +103,7 @@ impl Shared {
     }
 
     pub(super) async fn load(&self, load: &Load) -> Result<Page, Refusal> {
-        self.host.store.load(self.host.hosting(), load).await
+        self.loads.load(load).await
     }
 
     pub(super) async fn beat(
@@ -108,16 +120,15 @@ impl Shared {
 }
 
 impl Host {
-    fn hosting(&self) -> Hosting<'_> {
+    pub(super) fn hosting(&self) -> Hosting<'_> {
         Hosting { name: &self.name, rules: &self.rules, committer: &self.committer }
     }
 
     /// Judges what comes, for as long as it may come.
-    async fn judge(self, mut asked: mpsc::UnboundedReceiver<Waiting>) {
-        let mut commits = 0;
+    async fn judge(mut self, mut asked: mpsc::UnboundedReceiver<Waiting>) {
         let mut all = Vec::new();
         while asked.recv_many(&mut all, BATCH).await > 0 {
-            let (verdicts, refusal) = self.settle_all(&mut commits, &all).await;
+            let (verdicts, refusal) = self.settle_all(&all).await;
             let mut verdicts = verdicts.into_iter();
             for Waiting { asked, answer, .. } in all.drain(..) {
                 let own: Vec<_> = verdicts.by_ref().take(asked.len()).collect();
@@ -132,17 +143,13 @@ impl Host {
     }
 
     /// What becomes of mutations, in order; of those at the end nothing, if the store refuses.
-    async fn settle_all(
-        &self,
-        commits: &mut u64,
-        waiting: &[Waiting],
-    ) -> (Vec<Arc<Verdict>>, Option<Refusal>) {
+    async fn settle_all(&mut self, waiting: &[Waiting]) -> (Vec<Arc<Verdict>>, Option<Refusal>) {
         let asked: Vec<_> = waiting.iter().flat_map(|waiting| &waiting.asked).collect();
         let mut verdicts = Vec::new();
         let mut rest = asked.as_slice();
         while !rest.is_empty() {
             let (batch, others) = rest.split_at(batch(rest));
-            match self.settle(commits, batch).await {
+            match self.settle(batch).await {
                 Ok(settled) => verdicts.extend(settled),
                 Err(refusal) => return (verdicts, Some(refusal)),
             }
@@ -152,11 +159,7 @@ impl Host {
     }
 
     /// Judges mutations, again if what they were judged by has changed before it was committed.
-    async fn settle(
-        &self,
-        commits: &mut u64,
-        batch: &[&Asked],
-    ) -> Result<Vec<Arc<Verdict>>, Refusal> {
+    async fn settle(&mut self, batch: &[&Asked]) -> Result<Vec<Arc<Verdict>>, Refusal> {
         let wanted = Wanted::by(batch.iter().map(|asked| &asked.mutation));
         for _ in 0..MAX_ATTEMPTS {
             let part = self.store.look(self.hosting(), &wanted).await?;
@@ -169,9 +172,16 @@ impl Host {
             if commit.is_empty() {
                 return Ok(verdicts);
             }
-            *commits += 1;
-            let made = self.store.commit(self.hosting(), *commits, &commit).await?;
-            if let Some(first) = made {
+            let made = self.store.commit(self.hosting(), self.last, &commit).await;
+            if made.is_err() {
+                // It may have been made: that is not to be taken for the next one.
+                self.committer = random_id().into();
+                self.last = Version(0);
+            }
+            if let Some(first) = made? {
+                if !commit.changes.is_empty() {
+                    self.last = Version(first.0 + commit.changes.len() as u64 - 1);
+                }
                 let decided = |verdict| draft::decided(verdict, first);
                 return Ok(verdicts.iter().map(decided).collect());
             }
@@ -191,6 +201,6 @@ fn batch(asked: &[&Asked]) -> usize {
     asked.iter().take(BATCH).take_while(fits).count().max(1)
 }
 
-fn unavailable(message: &str) -> Refusal {
+pub(super) fn unavailable(message: &str) -> Refusal {
     Refusal::new(ErrorCode::UNAVAILABLE, message)
 }

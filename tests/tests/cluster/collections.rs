@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::json;
-use tidings::Transport;
+use serde_json::{Value, json};
 use tidings::collection::{Reason, WriteError};
+use tidings::{Client, Transport};
 use tidings_harness::redis_cluster::RedisCluster;
 use tidings_server::Config;
 use tidings_server::collections::CollectionError;
@@ -232,6 +232,49 @@ async fn without_redis_mutations_wait_and_those_who_waited_too_long_may_come_aga
         [&a, &impatient].iter().all(|i| i.remote.websocket_stats().backplane.trouble.is_none())
     })
     .await;
+}
+
+/// How many changes there are, and the last number of `who`.
+async fn load(client: Client, who: usize) -> (usize, u64) {
+    let wanted = json!({"client": format!("client {who}")});
+    let page = within(client.request::<Value>("state.todos.load", &wanted)).await.unwrap();
+    (page["changes"].as_array().unwrap().len(), page["judged"].as_u64().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_equal_loads_are_a_few_calls() {
+    const CLIENTS: usize = 20;
+    const LOADS: usize = 50;
+    let redis = RedisCluster::single().await.unwrap();
+    let a = host(&redis, "a").await;
+    let mut clients = Vec::new();
+    for who in 0..CLIENTS {
+        let client = connect(&a.url(), BOTH[who % 2]).await;
+        for seq in 1..=who {
+            let op = json!({"op": "insert", "key": format!("{who}.{seq}"), "value": {}});
+            let mutation = json!({"seq": seq, "ops": [op]});
+            let wanted = json!({"client": format!("client {who}"), "mutations": [mutation]});
+            within(client.request::<Value>("state.todos.mutate", &wanted)).await.unwrap();
+        }
+        clients.push(client);
+    }
+    let before = redis.calls("zrange").await.unwrap();
+    redis.pause(0);
+    let all = (0..CLIENTS * LOADS).map(|n| load(clients[n % CLIENTS].clone(), n % CLIENTS));
+    let resuming = async {
+        for client in &clients {
+            // Refused without Redis, when those before it on this connection have begun.
+            let refused = within(client.request::<Value>("state.todos.load", &"all")).await;
+            assert!(refused.unwrap_err().to_string().contains("must be an object"));
+        }
+        redis.resume(0);
+    };
+    let (loaded, ()) = tokio::join!(futures_util::future::join_all(all), resuming);
+    for (n, loaded) in loaded.into_iter().enumerate() {
+        assert_eq!(loaded, ((0..CLIENTS).sum(), (n % CLIENTS) as u64));
+    }
+    let calls = redis.calls("zrange").await.unwrap() - before;
+    assert!((1..=20).contains(&calls), "{calls} calls for {} loads", CLIENTS * LOADS);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

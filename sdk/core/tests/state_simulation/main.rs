@@ -15,10 +15,14 @@
 
 mod edits;
 mod peer;
+mod shared;
 mod world;
 
 #[path = "../seeds/mod.rs"]
 mod seeds;
+#[path = "../simulation/store.rs"]
+#[allow(dead_code, reason = "the other simulation uses more of it")]
+mod store;
 
 use std::ops::AddAssign;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,6 +31,9 @@ use world::{Sabotage, World};
 
 /// How many worlds there are unless the environment says otherwise: as many as pass in seconds.
 const SEEDS: u64 = if cfg!(debug_assertions) { 150 } else { 5000 };
+
+/// Those with several servers cost more.
+const SHARED_SEEDS: u64 = if cfg!(debug_assertions) { 60 } else { 3000 };
 
 /// What has happened in a world, to see that it was not idle.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -89,9 +96,36 @@ fn whatever_happens_all_see_the_same_and_nothing_happens_twice() {
 }
 
 #[test]
+fn so_it_is_with_servers_that_share_it_and_are_killed() {
+    let all = seeds::live_all("state_simulation so_it_is", SHARED_SEEDS, |seed, told| {
+        shared::live(seed, None, told)
+    });
+    let Some((worlds, tally)) = all else { return };
+    seeds::happened(
+        worlds / 4,
+        &[
+            ("mutations accepted", tally.accepted),
+            ("mutations rejected", tally.rejected),
+            ("conflicts", tally.conflicts),
+            ("mutations that came again", tally.repeated),
+            ("commits that came again", tally.commits_repeated),
+            ("cuts", tally.cuts),
+            ("gaps", tally.gaps),
+            ("moves to other servers", tally.moves),
+            ("kills", tally.kills),
+            ("failovers", tally.failovers),
+            ("changes that failovers have lost", tally.lost),
+            ("changes that were put back", tally.put_back),
+        ],
+    );
+}
+
+#[test]
 fn a_seed_has_the_same_happen_again() {
     for seed in 0..20 {
         assert_eq!(live(seed, None, false), live(seed, None, false), "seed {seed}");
+        let shared = || shared::live(seed, None, false);
+        assert_eq!(shared(), shared(), "seed {seed}");
     }
 }
 
@@ -103,5 +137,26 @@ fn what_goes_wrong_is_noticed() {
             catch_unwind(AssertUnwindSafe(|| live(seed, Some(sabotage), false))).is_err()
         });
         assert!(noticed, "{sabotage:?} was not noticed");
+    }
+}
+
+#[test]
+fn so_is_what_goes_wrong_among_servers() {
+    use shared::Sabotage::*;
+    for sabotage in [
+        IgnoreChanges,
+        ForgetVerdicts,
+        ForgetCommits,
+        PutNothingBack,
+        PutBackEventsAlone,
+        PutBackNoVerdicts,
+        WaitForNobody,
+    ] {
+        let noticed = (0..200).find(|seed| {
+            let live = || shared::live(*seed, Some(sabotage), false);
+            catch_unwind(AssertUnwindSafe(live)).is_err()
+        });
+        println!("{sabotage:?} is noticed by seed {noticed:?}");
+        assert!(noticed.is_some(), "{sabotage:?} was not noticed");
     }
 }

@@ -20,6 +20,8 @@ pub(crate) enum Ask {
 pub(crate) enum Answer {
     Verdicts(Vec<(u64, Verdict)>),
     Page(Load, Page),
+    /// The server could not reach where the collection is.
+    Refused,
 }
 
 /// What survives a restart.
@@ -153,6 +155,7 @@ impl Peer {
     pub(crate) fn take(&mut self, answer: Answer) {
         match answer {
             Answer::Verdicts(verdicts) => self.store.answer(verdicts),
+            Answer::Refused => self.store.unanswered(),
             Answer::Page(load, page) => {
                 if let Some(next) = self.store.loaded(&load, page) {
                     self.asks.push_back(Ask::Load(next));

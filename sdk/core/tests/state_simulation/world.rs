@@ -235,8 +235,8 @@ impl World {
                 let client = batch[0].id.as_ref().unwrap().client.clone();
                 let written = wire::write_mutate(&client, batch.iter().map(|m| &**m));
                 let read = wire::read_mutate(&written, &self.collection.rules().limits).unwrap();
-                assert!(read.iter().eq(batch.iter().map(|m| &**m)));
-                let verdicts: Vec<_> = read.into_iter().map(|m| self.mutate(m)).collect();
+                assert!(read.iter().map(|asked| &asked.mutation).eq(batch.iter().map(|m| &**m)));
+                let verdicts: Vec<_> = read.into_iter().map(|m| self.mutate(m.mutation)).collect();
                 let written = verdicts.iter().map(|(seq, verdict)| (Some(*seq), verdict));
                 assert_eq!(
                     wire::read_verdicts(&wire::write_verdicts(written)).as_ref(),
@@ -322,7 +322,7 @@ fn store_can_redo(peer: &Peer) -> bool {
     peer.store.can_undo_redo().1
 }
 
-fn amount(op: &Op) -> Option<i64> {
+pub(crate) fn amount(op: &Op) -> Option<i64> {
     let Edit::Increment(by) = &op.edit else { return None };
     let text = by.as_str().strip_prefix(r#"{"n":"#)?.strip_suffix('}')?;
     text.parse().ok()

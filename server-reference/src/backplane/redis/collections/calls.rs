@@ -136,17 +136,17 @@ pub(super) fn commit_head(
 }
 
 /// The call that commits.
-pub(super) fn commit(head: Call, hosting: Hosting<'_>, number: u64, commit: &Commit) -> Call {
+pub(super) fn commit(head: Call, hosting: Hosting<'_>, before: Version, commit: &Commit) -> Call {
     let limits = &hosting.rules.limits;
     let mut call = head
-        .arg(format!("{}:{}", hosting.committer, hosting.name))
-        .arg(number)
         .arg(producer(hosting))
+        .arg(before.0)
         .arg(commit.growth)
         .arg(limits.max_records)
         .arg(limits.max_deletions)
         .arg(limits.max_clients)
         .arg(limits.max_verdicts.max(1))
+        .arg(limits.max_verdict_bytes)
         .arg(commit.unless_changed.len())
         .arg(commit.verdicts.len())
         .arg(commit.changes.len());
@@ -269,41 +269,52 @@ fn told(published: &Published) -> Option<(String, Change, usize)> {
     Some((name.to_owned(), wire::read_change(payload).ok()?, payload.len()))
 }
 
-/// The call that reads a page.
+/// The call that reads a page for all of these clients.
 pub(super) fn load(
     lane: &LaneKeys,
     keys: &[String; 6],
     known: Place,
     limits: &Limits,
     load: &Load,
+    clients: &[Arc<str>],
 ) -> Call {
-    reading(&LOAD, lane, keys, known)
+    let mut call = reading(&LOAD, lane, keys, known)
         .arg(load.after.0)
         .arg(load.began.0)
         .arg(load.limit.clamp(1, limits.max_page.max(1)))
-        .arg(limits.max_page_bytes)
-        .arg(load.client.as_deref().unwrap_or_default())
+        .arg(limits.max_page_bytes);
+    for client in clients {
+        call.push(client.as_bytes());
+    }
+    call
 }
 
-/// What [`load`] answers.
-pub(super) fn loaded(value: Value, load: &Load) -> RedisResult<Answer<Page>> {
+/// What [`load`] answers for so many clients: the page, and the last number of each.
+pub(super) fn loaded(
+    value: Value,
+    load: &Load,
+    clients: usize,
+) -> RedisResult<Answer<(Page, Vec<u64>)>> {
     answered(value, |texts| {
-        let [version, judged, whole, reset, rest @ ..] = texts else {
+        let [version, whole, reset, rest @ ..] = texts else {
             return Err(not_understood());
         };
+        let (judged, rest) = rest.split_at_checked(clients).ok_or_else(not_understood)?;
+        let judged = judged.iter().map(|text| number(text)).collect::<RedisResult<_>>()?;
         let (version, reset) = (Version(number(version)?), reset == b"1");
         let changes =
             rest.iter().map(|payload| change(payload)).collect::<RedisResult<Vec<_>>>()?;
         let last = changes.last().map_or(load.after, |change| change.stamp.version);
         let began = if load.after == Version(0) || reset { version } else { load.began };
         let whole = whole == b"1";
-        Ok(Page {
+        let page = Page {
             reset,
             changes,
             version: if whole { version } else { last },
             next: (!whole).then_some((last, began)),
-            judged: number(judged)?,
-        })
+            judged: 0,
+        };
+        Ok((page, judged))
     })
 }
 

@@ -84,7 +84,7 @@ impl CollectionStore for RedisCollections {
     fn commit<'a>(
         &'a self,
         hosting: Hosting<'a>,
-        number: u64,
+        before: Version,
         commit: &'a Commit,
     ) -> Step<'a, Option<Version>> {
         Box::pin(async move {
@@ -103,7 +103,7 @@ impl CollectionStore for RedisCollections {
                     events: Vec::new(),
                 };
                 let head = calls::commit_head(at.lane(), &at.keys, channel, retention, &append);
-                (calls::commit(head, hosting, number, commit), calls::committed)
+                (calls::commit(head, hosting, before, commit), calls::committed)
             });
             let (footing, made) = made.await?;
             let Some((head, first)) = made else { return Ok(None) };
@@ -115,21 +115,27 @@ impl CollectionStore for RedisCollections {
         })
     }
 
-    fn load<'a>(&'a self, hosting: Hosting<'a>, load: &'a Load) -> Step<'a, Page> {
+    fn load<'a>(
+        &'a self,
+        hosting: Hosting<'a>,
+        load: &'a Load,
+        clients: &'a [Arc<str>],
+    ) -> Step<'a, (Page, Vec<u64>)> {
         Box::pin(async move {
             let at = self.at(hosting.name)?;
             let patient = Instant::now() + self.inner.options.settings.settle + LATE;
             loop {
                 let loaded = at.step(|footing| {
                     let limits = &hosting.rules.limits;
-                    let call = calls::load(at.lane(), &at.keys, footing.known, limits, load);
-                    (call, |value| calls::loaded(value, load))
+                    let keys = &at.keys;
+                    let call = calls::load(at.lane(), keys, footing.known, limits, load, clients);
+                    (call, |value| calls::loaded(value, load, clients.len()))
                 });
-                let page = loaded.await?.1;
+                let (page, judged) = loaded.await?.1;
                 // What the client has may be about to be put back.
                 let lacks = page.reset && page.version < load.began;
                 if !lacks || Instant::now() >= patient {
-                    return Ok(page);
+                    return Ok((page, judged));
                 }
                 tokio::time::sleep(LONGEST_PAUSE).await;
             }

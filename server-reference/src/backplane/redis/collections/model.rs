@@ -1,7 +1,11 @@
 //! Whether a collection that instances share does what one in memory does: made-up mutations are
 //! judged and committed with the real scripts in a real Redis, now and then by two at once, and
-//! the core's collection is given the same ones in the order in which they were committed. Every
-//! verdict and every page must be the same.
+//! the core's collection is given the same ones in the order in which they were committed, and so is
+//! what the simulation takes for these scripts. Every verdict and every page must be the same.
+
+#[path = "../../../../../sdk/core/tests/state_simulation/shared/stored.rs"]
+#[allow(dead_code, reason = "the simulation uses more of it")]
+mod stored;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +22,7 @@ use tidings_core::state::{
     Reason, Rules, Verdict, Version,
 };
 
+use self::stored::{Committed, Stored};
 use super::PRIORITY;
 use super::calls::{self, Answer};
 use crate::backplane::Hosting;
@@ -41,6 +46,8 @@ struct Real {
     keys: [String; 6],
     channel: String,
     now: u64,
+    /// Where the lane stands.
+    head: u64,
 }
 
 impl Real {
@@ -51,6 +58,7 @@ impl Real {
             keys: keys::collection(prefix, 0, NAME),
             channel: channel(prefix, 0),
             now: START,
+            head: 0,
         }
     }
 
@@ -79,21 +87,30 @@ impl Real {
     }
 
     async fn load(&mut self, rules: &Rules, load: &Load) -> Page {
-        let call = calls::load(&self.lane, &self.keys, Place::default(), &rules.limits, load);
-        self.call(call, |value| calls::loaded(value, load)).await
+        let (known, limits) = (Place::default(), &rules.limits);
+        // With somebody else, who has judged nothing.
+        let mut clients = vec![Arc::from("nobody")];
+        clients.extend(load.client.clone());
+        let call = calls::load(&self.lane, &self.keys, known, limits, load, &clients);
+        let read = |value| calls::loaded(value, load, clients.len());
+        let (page, judged) = self.call(call, read).await;
+        assert_eq!((judged.len(), judged[0]), (clients.len(), 0));
+        Page { judged: judged.get(1).copied().unwrap_or_default(), ..page }
     }
 
     async fn commit(
         &mut self,
         hosting: Hosting<'_>,
-        number: u64,
+        before: Version,
         commit: &Commit,
     ) -> Option<Version> {
         let retention = Retention::default();
         let append = append(false, Vec::new());
         let head = calls::commit_head(&self.lane, &self.keys, &self.channel, &retention, &append);
-        let call = calls::commit(head, hosting, number, commit);
-        self.call(call, calls::committed).await.map(|(_, first)| first)
+        let call = calls::commit(head, hosting, before, commit);
+        let (place, first) = self.call(call, calls::committed).await?;
+        self.head = place.offset.0;
+        Some(first)
     }
 }
 
@@ -114,7 +131,8 @@ fn append(putting_back: bool, events: Vec<(Published, Option<Offset>)>) -> Appen
 /// Somebody who judges, with what waits to be committed.
 struct Judge {
     committer: &'static str,
-    number: u64,
+    /// The last version that it knows to be its.
+    last: Version,
     waiting: Option<(Vec<Mutation>, Vec<Arc<Verdict>>, Commit)>,
 }
 
@@ -123,12 +141,15 @@ struct World {
     rules: Rules,
     real: Real,
     model: Collection,
+    stored: Stored,
     judges: [Judge; 2],
     /// How many of them are there.
     count: u64,
     /// The last number that each client has used.
     numbers: BTreeMap<&'static str, u64>,
     events: Vec<(Offset, Published)>,
+    /// The last commit that changed something: who made it, what it knew, and its first version.
+    last: Option<(usize, Version, Commit, Version)>,
     tally: Tally,
 }
 
@@ -166,6 +187,7 @@ impl World {
             // are remembered are not the same.
             max_clients: if forgets { 1 + rng.below(3) as usize } else { 100 },
             max_verdicts: if forgets { 100 } else { 3 },
+            max_verdict_bytes: if forgets { 1 << 20 } else { 30 + rng.below(300) as usize },
             max_page: 1 + rng.below(4) as usize,
             // Not the same bytes are counted: either one record has too many, or all fit.
             max_page_bytes: if rng.chance(200) { 1 } else { 1 << 20 },
@@ -174,13 +196,15 @@ impl World {
         let rules = Rules { policy: any_policy(&mut rng), limits, check: None };
         let mut real = Real::new(connection, PREFIX);
         real.command(&["FLUSHALL"]).await;
-        let judge = |committer| Judge { committer, number: 0, waiting: None };
+        let judge = |committer| Judge { committer, last: Version(0), waiting: None };
         let mut world = Self {
             model: Collection::with_rules(rules.clone(), START),
+            stored: Stored::default(),
             judges: [judge("one"), judge("two")],
             count: if alone { 1 } else { 2 },
             numbers: BTreeMap::new(),
             events: Vec::new(),
+            last: None,
             tally: Tally::default(),
             rng,
             rules,
@@ -249,6 +273,7 @@ impl World {
         let known = Place::default();
         let call = calls::look(&self.real.lane, &self.real.keys, known, rules, &wanted);
         let part = self.real.call(call, |value| calls::looked(value, &wanted)).await;
+        assert_eq!(self.stored.look(&wanted), part);
         let mut draft = Draft::new(rules, part);
         let now = self.real.now;
         let judge = |mutation: &Mutation| draft.judge(now, mutation.clone());
@@ -276,16 +301,24 @@ impl World {
     async fn commit(&mut self, who: usize) {
         let judge = &mut self.judges[who];
         let Some((mutations, verdicts, commit)) = judge.waiting.take() else { return };
-        judge.number += 1;
-        let (committer, number) = (judge.committer, judge.number);
+        let (committer, before) = (judge.committer, judge.last);
         let hosting = Hosting { name: NAME, rules: &self.rules, committer };
-        let Some(first) = self.real.commit(hosting, number, &commit).await else {
+        let (now, head, limits) = (self.real.now, self.real.head, &self.rules.limits);
+        let made = self.real.commit(hosting, before, &commit).await;
+        let stored = self.stored.commit(now, (head, 0), limits, (None, before), &commit);
+        assert_eq!(stored, made.map_or(Committed::Changed, Committed::Now));
+        let Some(first) = made else {
             self.tally.changed += 1;
             return self.look(who, mutations).await;
         };
-        if self.rng.chance(200) {
-            // The answer was lost.
-            assert_eq!(self.real.commit(hosting, number, &commit).await, Some(first));
+        if !commit.changes.is_empty() {
+            if self.rng.chance(200) {
+                // The answer was lost.
+                assert_eq!(self.real.commit(hosting, before, &commit).await, Some(first));
+            }
+            let last = first.0 + commit.changes.len() as u64 - 1;
+            self.judges[who].last = Version(last);
+            self.last = Some((who, before, commit.clone(), first));
         }
         self.events.extend(calls::published(hosting, &commit, first));
         for (mutation, verdict) in mutations.into_iter().zip(verdicts) {
@@ -317,6 +350,11 @@ impl World {
     async fn check(&mut self, load: &Load) {
         let page = self.real.load(&self.rules, load).await;
         assert_eq!(page, self.model.load(load), "{load:?}");
+        // The limit of bytes is no matter of the simulation.
+        if self.rules.limits.max_page_bytes > 1 {
+            let (now, head) = (self.real.now, self.real.head);
+            assert_eq!(self.stored.load(now, head, &self.rules.limits, load), page, "{load:?}");
+        }
         self.tally.resets += u32::from(page.reset);
         self.tally.pages += u32::from(page.next.is_some());
     }
@@ -439,6 +477,11 @@ async fn what_a_failover_took_from_a_collection_is_there_again_with_its_events()
             assert!(after.judged <= before.judged);
             assert_eq!(after, Page { judged: after.judged, ..before });
         }
+        // Its answer was lost, and then it was, until others put it back.
+        let (who, known, commit, first) = world.last.take().expect("something was changed");
+        let committer = world.judges[who].committer;
+        let hosting = Hosting { name: NAME, rules: &rules, committer };
+        assert_eq!(world.real.commit(hosting, known, &commit).await, Some(first));
     }
     assert!(restored > 100, "{restored}");
 }

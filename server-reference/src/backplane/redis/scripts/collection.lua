@@ -2,8 +2,9 @@
 -- a change is where its event stood first.
 --
 -- KEYS  from `first` on: records (hash: key to the payload of its last change), latest (sorted set: key by
---       version), deletions (those of them that were deletions), meta (hash: version, floor, verdicts), judged (hash:
---       what became of mutations), heard (sorted set: client by when it was heard last)
+--       version), deletions (those of them that were deletions), meta (hash: version, floor, verdicts,
+--       verdict_bytes, and anew: who has loaded no more than that loads everything), judged (hash: what became
+--       of mutations), heard (sorted set: client by when it was heard last)
 local function collection(first)
   return {
     records = KEYS[first], latest = KEYS[first + 1], deletions = KEYS[first + 2],
@@ -16,14 +17,14 @@ local function text(number)
 end
 
 -- The version of the last change, the one from which on all deletions are remembered (both are `begin` for
--- a collection that begins with this), and how many verdicts are kept of each client.
+-- a collection that begins with this), and how many verdicts are kept of each client, and how many bytes.
 local function open(c, begin)
-  local m = redis.call('HMGET', c.meta, 'version', 'floor', 'verdicts')
+  local m = redis.call('HMGET', c.meta, 'version', 'floor', 'verdicts', 'verdict_bytes')
   if not m[1] then
     redis.call('HSET', c.meta, 'version', text(begin), 'floor', text(begin))
-    return begin, begin, 1
+    return begin, begin, 1, 0
   end
-  return tonumber(m[1]), tonumber(m[2]), tonumber(m[3] or '1')
+  return tonumber(m[1]), tonumber(m[2]), tonumber(m[3] or '1'), tonumber(m[4] or '0')
 end
 
 local function records_in(c)
@@ -54,7 +55,37 @@ local function verdict_field(client, number, max_verdicts)
   return text(number % max_verdicts) .. ':' .. client
 end
 
-local function remember_verdict(c, client, number, verdict, max_verdicts)
-  redis.call('HSET', c.judged, 'n' .. client, text(number),
-    verdict_field(client, number, max_verdicts), text(number) .. ':' .. verdict)
+-- The oldest are forgotten if all have too many bytes; 'b' says how many they have, and which is the oldest.
+local function remember_verdict(c, client, number, verdict, max_verdicts, max_bytes)
+  local known = redis.call('HGET', c.judged, 'b' .. client) or '0:' .. text(number)
+  local bytes, oldest = string.match(known, '(%d+):(%d+)')
+  bytes, oldest = tonumber(bytes), tonumber(oldest)
+  local function forget(at)
+    local field = verdict_field(client, at, max_verdicts)
+    local kept = redis.call('HGET', c.judged, field)
+    if kept and string.match(kept, '^%d+') == text(at) then
+      redis.call('HDEL', c.judged, field)
+      bytes = bytes - (#kept - #text(at) - 1)
+    end
+  end
+  while oldest <= number - max_verdicts do
+    forget(oldest)
+    oldest = oldest + 1
+  end
+  forget(number)
+  local field = verdict_field(client, number, max_verdicts)
+  redis.call('HSET', c.judged, 'n' .. client, text(number), field, text(number) .. ':' .. verdict)
+  bytes = bytes + #verdict
+  while bytes > max_bytes and oldest <= number do
+    forget(oldest)
+    oldest = oldest + 1
+  end
+  redis.call('HSET', c.judged, 'b' .. client, text(bytes) .. ':' .. text(oldest))
+end
+
+local function forget_client(c, client, max_verdicts)
+  redis.call('HDEL', c.judged, 'n' .. client, 'b' .. client)
+  for n = 0, max_verdicts - 1 do
+    redis.call('HDEL', c.judged, verdict_field(client, n, max_verdicts))
+  end
 end

@@ -2,9 +2,11 @@
 -- changes, and remembers the verdicts. append.lua and collection.lua stand before it.
 --
 -- KEYS  5 to 10 the collection
--- ARGV  13 who commits      14 the commit's number: a commit has one effect
---       15 producer of the events                   16 how many records there are more then
---       17 max records      18 max deletions        19 max clients      20 max verdicts
+-- ARGV  13 producer of the events: who commits, with one commit on its way at a time
+--       14 the version of the last change that its commits before have made, or 0: if there is a later one of
+--       its, also one that was put back, this commit was made before
+--       15 how many records there are more then
+--       16 max records      17 max deletions        18 max clients      19 max verdicts  20 max verdict bytes
 --       21 how many records 22 how many mutations   23 how many changes
 --       then for each record that was judged: key, its version or 0
 --       for each mutation with an id: client, number, before and after the version of its verdict, the rank
@@ -13,17 +15,18 @@
 --       parts, the version from which on it is alone or, after "+", its rank
 -- Returns "changed"; or "done", epoch, head, the offset of the first change or 0.
 local c = collection(5)
-local committer, number, producer = ARGV[13], ARGV[14], ARGV[15]
-local growth, max_records, max_deletions = tonumber(ARGV[16]), tonumber(ARGV[17]), tonumber(ARGV[18])
-local max_clients, max_verdicts = tonumber(ARGV[19]), tonumber(ARGV[20])
+local producer, before = ARGV[13], tonumber(ARGV[14])
+local growth, max_records, max_deletions = tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
+local max_clients, max_verdicts, max_bytes = tonumber(ARGV[18]), tonumber(ARGV[19]), tonumber(ARGV[20])
 local records = 24
 local mutations = records + 2 * tonumber(ARGV[21])
 local changes = mutations + 5 * tonumber(ARGV[22])
-local ends = changes + 7 * tonumber(ARGV[23])
+local count = tonumber(ARGV[23])
+local ends = changes + 7 * count
 
-local last, made_at = remembered(committer)
-if last and last >= tonumber(number) then
-  return { 'done', epoch, text(head), text(made_at) }
+local last = remembered(producer)
+if last and last > before and count > 0 then
+  return { 'done', epoch, text(head), text(last - count + 1) }
 end
 for i = records, mutations - 1, 2 do
   if version_of(c, ARGV[i]) ~= tonumber(ARGV[i + 1]) then
@@ -42,9 +45,9 @@ for i = mutations, changes - 1, 5 do
   seen[client] = true
 end
 
-local version, collection_floor, ring = open(c, math.max(now, head + 1, given + 1) - 1)
-if ring ~= max_verdicts then
-  redis.call('HSET', c.meta, 'verdicts', text(max_verdicts))
+local version, collection_floor, ring, ring_bytes = open(c, math.max(now, head + 1, given + 1) - 1)
+if ring ~= max_verdicts or ring_bytes ~= max_bytes then
+  redis.call('HSET', c.meta, 'verdicts', text(max_verdicts), 'verdict_bytes', text(max_bytes))
 end
 -- A collection may have begun later than its lane's last event.
 given = math.max(given, version)
@@ -88,7 +91,7 @@ for i = mutations, changes - 1, 5 do
   if ARGV[i + 4] ~= '' then
     verdict = verdict .. text(first + tonumber(ARGV[i + 4])) .. ARGV[i + 3]
   end
-  remember_verdict(c, ARGV[i], tonumber(ARGV[i + 1]), verdict, max_verdicts)
+  remember_verdict(c, ARGV[i], tonumber(ARGV[i + 1]), verdict, max_verdicts, max_bytes)
 end
 for client in pairs(seen) do
   redis.call('ZADD', c.heard, text(now), client)
@@ -97,12 +100,8 @@ local silent = redis.call('ZCARD', c.heard) - max_clients
 if silent > 0 then
   local gone = redis.call('ZPOPMIN', c.heard, silent)
   for i = 1, #gone, 2 do
-    redis.call('HDEL', c.judged, 'n' .. gone[i])
-    for n = 0, max_verdicts - 1 do
-      redis.call('HDEL', c.judged, verdict_field(gone[i], n, max_verdicts))
-    end
+    forget_client(c, gone[i], max_verdicts)
   end
 end
-remember(committer, tonumber(number), ends > changes and first or 0)
 finish()
 return { 'done', epoch, text(head), text(ends > changes and first or 0) }

@@ -3,17 +3,19 @@
 --
 -- KEYS  2 to 7 the collection
 -- ARGV  3 after this version, 0 for everything   4 the version up to which there was everything at first
---       5 how many records at most   6 how many bytes, unless one alone has more   7 client, or ""
--- Returns "ok", the version of the collection, the last number of the client, "1" if nothing follows, "1" if
--- everything is read anew, then the payloads of the changes.
+--       5 how many records at most   6 how many bytes, unless one alone has more
+--       from 7 on the clients that ask
+-- Returns "ok", the version of the collection, "1" if nothing follows, "1" if everything is read anew, then the
+-- last number of each client, then the payloads of the changes.
 local c = collection(2)
 local after, began = tonumber(ARGV[3]), tonumber(ARGV[4])
 local most, most_bytes = tonumber(ARGV[5]), tonumber(ARGV[6])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local version, collection_floor = open(c, math.max(now, tonumber(head)))
+local anew = tonumber(redis.call('HGET', c.meta, 'anew') or '0')
 local fresh = after == 0
-local reset = not fresh and (began < collection_floor or began > version)
+local reset = not fresh and (began < math.max(collection_floor, anew) or began > version)
 if fresh or reset then
   after = 0
 end
@@ -42,8 +44,10 @@ while not whole do
     break
   end
 end
-local judged = ARGV[7] ~= '' and last_judged(c, ARGV[7]) or 0
-local answer = { 'ok', text(version), text(judged), whole and '1' or '0', reset and '1' or '0' }
+local answer = { 'ok', text(version), whole and '1' or '0', reset and '1' or '0' }
+for i = 7, #ARGV do
+  answer[#answer + 1] = text(last_judged(c, ARGV[i]))
+end
 for _, payload in ipairs(changes) do
   answer[#answer + 1] = payload
 end

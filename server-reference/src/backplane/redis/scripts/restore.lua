@@ -6,23 +6,27 @@
 --       collection or "", and for those of collections: key, version, "1" if it is a deletion, client or "",
 --       the mutation's number, how many bytes of the event are its payload
 -- Returns what publish.lua does.
-local function restore(c, i)
+local function restore(c, i, offset)
   local key, version = ARGV[i + 5], tonumber(ARGV[i + 6])
   local known, collection_floor = open(c, version - 1)
   if version <= collection_floor or version <= version_of(c, key) then
     return
   end
   store(c, key, ARGV[i + 6], string.sub(ARGV[i + 3], -tonumber(ARGV[i + 10])), ARGV[i + 7] == '1')
-  if version > known then
-    redis.call('HSET', c.meta, 'version', ARGV[i + 6])
+  if offset ~= version then
+    -- Clients may have loaded later changes without this one: who loads anew loads everything.
+    redis.call('HSET', c.meta, 'anew', text(offset))
+  end
+  if offset > known then
+    redis.call('HSET', c.meta, 'version', text(offset))
   end
 end
 
 local function restore_verdict(c, i)
   local client, number = ARGV[i + 8], tonumber(ARGV[i + 9])
-  local _, _, max_verdicts = open(c, 0)
+  local _, _, max_verdicts, max_bytes = open(c, 0)
   if client ~= '' and number >= last_judged(c, client) then
-    remember_verdict(c, client, number, '{"version":' .. ARGV[i + 6] .. '}', max_verdicts)
+    remember_verdict(c, client, number, '{"version":' .. ARGV[i + 6] .. '}', max_verdicts, max_bytes)
     redis.call('ZADD', c.heard, text(now), client)
   end
 end
@@ -32,7 +36,7 @@ for i = 13, #ARGV, 11 do
   local offset, was_there = append(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
   if ARGV[i + 4] ~= '' and not was_there then
     local c = collection(tonumber(ARGV[i + 4]))
-    restore(c, i)
+    restore(c, i, tonumber(offset))
     restore_verdict(c, i)
   end
   results[#results + 1] = was_there and '=' .. offset or offset
