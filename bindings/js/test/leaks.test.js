@@ -47,7 +47,9 @@ const PAGE = `<!doctype html><meta charset="utf-8"><title>leaks</title><link rel
 </script>`;
 
 const ROUNDS = 1000;
-const WARM_UP = 50;
+// Until then the engine compiles, and tables of its own grow to their size: 0.6 MB that no further
+// client adds to.
+const WARM_UP = 1000;
 
 const server = await startServer();
 const site = await serve({ "/package/": dist }, { "/": PAGE });
@@ -79,7 +81,7 @@ test(`${ROUNDS} clients that are closed leave nothing behind`, { timeout: 300_00
   const grown = { heap: after.heap - before.heap, memory: after.memory - before.memory };
   // A client needs about 100 KB in the module, and 20 KB beside it.
   ensure(grown.memory <= 1 << 20, `the module's memory has grown by ${grown.memory} bytes`);
-  ensure(grown.heap <= 500 * ROUNDS, `the heap has grown by ${grown.heap} bytes`);
+  ensure(grown.heap <= 200 * ROUNDS, `the heap has grown by ${grown.heap} bytes`);
 });
 
 test("what is forgotten ends when it is collected", { timeout: 60_000 }, async () => {
