@@ -1,6 +1,6 @@
 //! Who clients are, and what they may do.
 //!
-//! Every entrance, whatever it is, hands the token it was given to the one [`Authenticator`] and
+//! Every entrance, whatever it is, hands the token it was given to the one `Authenticator` and
 //! gets an [`Identity`] or a [`Denied`]. There is no other way to an identity, and nothing that acts
 //! for a client can be made without one.
 
