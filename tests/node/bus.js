@@ -90,8 +90,9 @@ await check("loads, watches and changes a collection", async () => {
   assert.deepEqual(again, first);
   await until(() => todos.get("tea").value.cups === 4);
 
-  const [, bad] = await mutate({ op: "upsert", key: "tea" });
-  assert.match(bad.error.message, /ops\[0\]\.op: "upsert" is none/);
+  const { results: [bad] } = await mutate({ op: "upsert", key: "tea" });
+  assert.equal(bad.rejected.reason, "refused");
+  assert.match(bad.rejected.message, /ops\[0\]\.op: "upsert" is none/);
   const forged = await ask(other, "publish", "state.todos.tea", { key: "tea" });
   assert.match(forged.error.message, /state\.<collection>\.mutate/);
   one.disconnect();
