@@ -1,6 +1,7 @@
 //! The SDK's Socket.IO client against socketioxide, a server that is neither Node's nor Tidings'.
 
 use std::fmt;
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -150,6 +151,13 @@ async fn namespaces_refusals_and_disconnects() {
     task.abort();
 }
 
+/// Waits until the server answers. It says that a client is connected before it listens to it: what
+/// comes in between is lost.
+async fn listening(socket: &Socket) {
+    let ask = || socket.emit_with_ack("transport", ()).into_future();
+    while tokio::time::timeout(Duration::from_secs(1), ask()).await.is_err() {}
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_clients_at_once() {
     let (port, task) = server().await;
@@ -157,6 +165,7 @@ async fn a_hundred_clients_at_once() {
         let manager = builder(port).transports(WAYS[number % 3]).build().unwrap();
         async move {
             let socket = connected(&manager, "/").await;
+            listening(&socket).await;
             for n in 0..20 {
                 let answer = socket.emit_with_ack("echo", (number * 100 + n,)).await.unwrap();
                 assert_eq!(answer.parse(), Ok((number * 100 + n,)));
