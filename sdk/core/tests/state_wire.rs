@@ -67,6 +67,10 @@ fn bad_payloads_are_refused_with_what_is_wrong_and_where() {
         (r#"{"seq":1,"ops":[{"op":"delete","key":"a"}]}"#, "seq: needs a client that counts"),
         (r#"{"client":"c","ops":[{"op":"delete","key":"a"}]}"#, "seq: is missing: a client counts"),
         (r#"{"client":"c","seq":0,"ops":[]}"#, "seq: counts from 1"),
+        (
+            r#"{"client":"c","seq":9007199254740992,"ops":[]}"#,
+            "seq: must be at most 9007199254740991",
+        ),
     ] {
         assert_eq!(read_mutate(json.as_bytes(), &limits).unwrap_err().to_string(), says, "{json}");
     }

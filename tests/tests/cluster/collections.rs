@@ -278,6 +278,30 @@ async fn a_thousand_equal_loads_are_a_few_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_that_a_client_leaves_out_cost_nobody_anything() {
+    let redis = RedisCluster::single().await.unwrap();
+    let a = host(&redis, "a").await;
+    let client = connect(&a.url(), Transport::Ws).await;
+    let mutate = |seq: u64| {
+        let op = json!({"op": "increment", "key": "tea", "by": {"cups": 1}});
+        let op = if seq == 1 { json!({"op": "insert", "key": "tea", "value": {}}) } else { op };
+        json!({"client": "hostile", "mutations": [{"seq": seq, "ops": [op]}]})
+    };
+    const LAST: u64 = (1 << 53) - 1;
+    let mut answers = Vec::new();
+    for seq in [1, 2, 1 << 40, LAST - 1, LAST, LAST] {
+        let answer = client.request::<Value>("state.todos.mutate", &mutate(seq));
+        answers.push(within(answer).await.unwrap());
+    }
+    assert_eq!(answers[4], answers[5], "it is known that this was judged");
+    let refused = within(client.request::<Value>("state.todos.mutate", &mutate(LAST + 1))).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("seq: must be at most 9007199254740991"), "{refused}");
+    let tea = a.remote.collection("todos").unwrap().get::<Value>("tea").await.unwrap();
+    assert_eq!(tea.unwrap()["cups"], 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collection_that_redis_forgot_begins_again() {
     let redis = RedisCluster::single().await.unwrap();
     let a = host(&redis, "a").await;

@@ -89,8 +89,14 @@ pub struct Version(pub u64);
 pub struct MutationId {
     /// The client: random, chosen once, kept with what is pending.
     pub client: Arc<str>,
-    /// Its number for this mutation; counted from 1, growing.
+    /// Its number for this mutation; counted from 1, growing, up to [`MAX_SEQ`](Self::MAX_SEQ).
     pub seq: u64,
+}
+
+impl MutationId {
+    /// The largest number that everybody can tell from the next one: JavaScript and Redis have no
+    /// larger whole numbers (RFC 8259, section 6).
+    pub const MAX_SEQ: u64 = (1 << 53) - 1;
 }
 
 /// When and by whom a record was changed last.

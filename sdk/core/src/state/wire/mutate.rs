@@ -100,6 +100,9 @@ fn read_id(
 ) -> Result<Option<MutationId>, WireError> {
     match (fields::optional_u64(mutation, "seq")?, client) {
         (Some(0), _) => Err(WireError::new("seq", "counts from 1")),
+        (Some(seq), _) if seq > MutationId::MAX_SEQ => {
+            Err(WireError::new("seq", "must be at most 9007199254740991"))
+        }
         (Some(seq), Some(client)) => Ok(Some(MutationId { client: client.clone(), seq })),
         (Some(_), None) => Err(WireError::new("seq", "needs a client that counts")),
         (None, Some(_)) => Err(WireError::new("seq", "is missing: a client counts")),

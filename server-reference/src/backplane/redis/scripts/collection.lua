@@ -68,15 +68,23 @@ local function remember_verdict(c, client, number, verdict, max_verdicts, max_by
       bytes = bytes - (#kept - #text(at) - 1)
     end
   end
-  while oldest <= number - max_verdicts do
+  -- No more are there than the ring has places, however many numbers the client has left out.
+  for _ = 1, max_verdicts do
+    if oldest > number - max_verdicts then
+      break
+    end
     forget(oldest)
     oldest = oldest + 1
   end
+  oldest = math.max(oldest, number - max_verdicts + 1)
   forget(number)
   local field = verdict_field(client, number, max_verdicts)
   redis.call('HSET', c.judged, 'n' .. client, text(number), field, text(number) .. ':' .. verdict)
   bytes = bytes + #verdict
-  while bytes > max_bytes and oldest <= number do
+  for _ = 1, max_verdicts do
+    if bytes <= max_bytes then
+      break
+    end
     forget(oldest)
     oldest = oldest + 1
   end
