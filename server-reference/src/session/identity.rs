@@ -9,7 +9,9 @@ use super::{Session, queue_frames};
 use crate::auth::{Denied, Identity};
 
 impl Session {
-    /// The client presents a token, or none where it is known already. A connection is one subject's.
+    /// The client presents a token, or none where it is known already. A connection is one subject's,
+    /// and ends with the first of the tokens by which it was let in anywhere: what each of them
+    /// allows holds as long as it is good.
     pub(super) fn present(&mut self, token: Option<&str>) -> Result<Identity, Denied> {
         if let (None, Some(known)) = (token, &self.identity) {
             return Ok(known.clone());
@@ -18,7 +20,7 @@ impl Session {
         if self.identity.as_ref().is_some_and(|known| !known.is_same_subject(&identity)) {
             return Err(Denied::OtherSubject);
         }
-        self.expires = identity.ends_in().map(|ends_in| Instant::now() + ends_in);
+        self.expires = [self.expires, end_of(&identity)].into_iter().flatten().min();
         self.identity = Some(identity.clone());
         Ok(identity)
     }
@@ -42,9 +44,10 @@ impl Session {
     /// Ends the connection if its token was revoked meanwhile.
     pub(super) fn reconsider(&mut self) -> ControlFlow<()> {
         let revocations = self.app.authenticator.revocations();
-        match &self.identity {
-            Some(identity) if revocations.covers(identity) => self.denied(&Denied::Revoked),
-            _ => ControlFlow::Continue(()),
+        let of_session = self.member.as_ref().map(|member| &member.identity);
+        match self.identity.iter().chain(of_session).any(|identity| revocations.covers(identity)) {
+            true => self.denied(&Denied::Revoked),
+            false => ControlFlow::Continue(()),
         }
     }
 
@@ -57,6 +60,8 @@ impl Session {
                 return self.send(&ServerMessage::TokenAnswer(Err(denied.refusal())));
             }
         };
+        // This one takes the place of all before.
+        self.expires = end_of(&identity);
         let expires_in = identity.expires_in();
         let rights = identity.rights().clone();
         let mut refused = Vec::new();
@@ -90,4 +95,9 @@ impl Session {
         }
         identity.rights().check_publish(name)
     }
+}
+
+/// When a connection ends that was let in by this.
+fn end_of(identity: &Identity) -> Option<Instant> {
+    identity.ends_in().map(|ends_in| Instant::now() + ends_in)
 }

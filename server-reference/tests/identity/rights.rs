@@ -163,6 +163,28 @@ async fn a_fresh_token_changes_what_is_allowed_at_once() {
 }
 
 #[tokio::test]
+async fn rights_end_with_their_token_although_a_later_one_was_presented_elsewhere() {
+    let config = config().listen(([127, 0, 0, 1], 0).into());
+    let server = Server::builder().config(config).bind().await.expect("a server");
+    server.namespace("/chat").expect("a namespace");
+    let server = raw::run(server);
+    let mut socket = Ws::connect(server.address, "/socket.io/?EIO=4&transport=websocket")
+        .await
+        .expect("a WebSocket");
+    socket.next_text().await;
+    let wide = token(json!({"subscribe": ["**"], "exp": at(4)}));
+    let narrow = token(json!({"subscribe": []}));
+    for (namespace, token) in [("", wide), ("/chat,", narrow)] {
+        socket.text(&format!("40{namespace}{}", json!({"token": token}))).await;
+        let let_in = socket.next_packet().await;
+        assert!(let_in.starts_with(&format!("40{namespace}")), "{let_in}");
+    }
+    let told = socket.next_packet().await;
+    assert!(told.contains("tidings:close") && told.contains("4300"), "{told}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_session_ends_with_its_token_and_goes_on_with_a_fresh_one() {
     let server = start(config()).await;
     let mut writer = Client::connect(&server, json!({"sub": "writer", "publish": ["**"]})).await;
