@@ -252,14 +252,7 @@ impl Desk {
     /// A runtime that shuts down takes its clients along: nobody may wait for them any more.
     pub(crate) fn abandoned(&mut self, stats: Stats) {
         let close = Close::new(CloseCode::ABNORMAL, "the runtime of the client has ended");
-        self.shared.status.set(Status {
-            state: State::Closed,
-            transport: None,
-            code: close.code,
-            reason: close.reason.as_str().into(),
-            retryable: false,
-            next_attempt: None,
-        });
+        self.shared.status.set(Status::closed(&close));
         self.closed(close, stats);
     }
 }

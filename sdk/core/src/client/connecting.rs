@@ -345,14 +345,7 @@ impl ClientMachine {
             self.published(ticket, Err(error));
         }
         self.switch_failed(SwitchError::Closed(close.clone()));
-        self.report(Status {
-            state: State::Closed,
-            transport: None,
-            code: close.code,
-            reason: close.reason.as_str().into(),
-            retryable: false,
-            next_attempt: None,
-        });
+        self.report(Status::closed(&close));
         self.life = Life::Closed(close);
     }
 

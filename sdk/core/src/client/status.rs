@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::message::CloseCode;
+use crate::message::{Close, CloseCode};
 
 use super::Transport;
 
@@ -47,6 +47,18 @@ impl Status {
             code: CloseCode(0),
             reason: "connecting".into(),
             retryable: true,
+            next_attempt: None,
+        }
+    }
+
+    /// The status of a client that is over, for this reason: its last one.
+    pub fn closed(close: &Close) -> Self {
+        Self {
+            state: State::Closed,
+            transport: None,
+            code: close.code,
+            reason: close.reason.as_str().into(),
+            retryable: false,
             next_attempt: None,
         }
     }
