@@ -36,8 +36,7 @@ export function joinPeople(client, changed) {
     join();
   });
 
-  const collection = client.collection(COLLECTION, { storage: "memory" });
-  const people = collection.view({ sortBy: "name" });
+  const people = client.collection(COLLECTION, { storage: "memory" }).view({ sortBy: "name" });
   const show = () => {
     const all = people.get();
     const shown = all.slice(0, all.length > SHOWN ? SHOWN - 1 : SHOWN);
@@ -47,8 +46,6 @@ export function joinPeople(client, changed) {
   };
   people.subscribe(show);
   return {
-    /** Kept, because a collection that nobody has any more is closed. */
-    collection,
     /** The others who edit this card. */
     editorsOf: (card) => people.get().filter((person) => person.key !== key && person.value.editing === card),
     /** Tells the others which card one edits; `undefined`: none. */

@@ -43,6 +43,19 @@ const PAGE = `<!doctype html><meta charset="utf-8"><title>leaks</title><link rel
     await client.subscribe("leaks.**").ready();
     client.collection("todos");
   };
+  // A listener, but not the collection that it is told of.
+  globalThis.listen = async (url) => {
+    const client = connect(url);
+    const todos = client.collection("todos");
+    globalThis.heard = new Set();
+    todos.view().subscribe((entries) => entries.forEach(({ key }) => globalThis.heard.add(key)));
+    await todos.loaded();
+    globalThis.insert = async (key) => {
+      const other = connect(url);
+      await other.collection("todos").insert(key, {}).acknowledged;
+      await other.close();
+    };
+  };
   globalThis.ready = true;
 </script>`;
 
@@ -92,6 +105,17 @@ test("what is forgotten ends when it is collected", { timeout: 60_000 }, async (
     ({ things } = await used());
     await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 20)));
   } while (things > 0);
+});
+
+test("a collection is open while somebody listens to it", { timeout: 60_000 }, async () => {
+  await page.evaluate((url) => globalThis.listen(url), server.url);
+  // What is done about something that was collected is done some time after that.
+  for (let n = 0; n < 5; n += 1) {
+    await used();
+    await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 20)));
+  }
+  await page.evaluate(() => globalThis.insert("after the collector"));
+  await page.waitForFunction(() => globalThis.heard.has("after the collector"));
 });
 
 after(async () => {

@@ -31,9 +31,9 @@ export class SharedCollection<T extends object> implements Collection<T> {
   constructor(opened: Opened<T>, hold: { end(): void }) {
     this.#opened = opened;
     this.#hold = hold;
-    this.status = opened.status;
-    this.pending = derived(opened.status, ({ pending }) => pending);
-    this.conflicts = opened.conflicts;
+    this.status = this.#heard(opened.status);
+    this.pending = this.#heard(derived(opened.status, ({ pending }) => pending));
+    this.conflicts = this.#heard(opened.conflicts);
   }
 
   get name(): string {
@@ -94,11 +94,11 @@ export class SharedCollection<T extends object> implements Collection<T> {
       check.callback("sortBy", options.sortBy);
     }
     check.count("limit", options.limit);
-    return new LiveView<T>(this.#opened.records, options);
+    return this.#heard(new LiveView<T>(this.#opened.records, options));
   }
 
   record(key: string): Readable<Entry<T> | undefined> {
-    return this.#opened.records.watch(check.text("the key", key));
+    return this.#heard(this.#opened.records.watch(check.text("the key", key)));
   }
 
   insert(key: string, value: T): Write<T> {
@@ -148,6 +148,21 @@ export class SharedCollection<T extends object> implements Collection<T> {
 
   [asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** The same, but this is open for as long as somebody listens, even if nobody has it any more. */
+  #heard<R>(readable: Readable<R>): Readable<R> {
+    return {
+      get: () => readable.get(),
+      subscribe: (listener) => {
+        const release = this.#opened.hear(this);
+        const unsubscribe = readable.subscribe(listener);
+        return () => {
+          unsubscribe();
+          release();
+        };
+      },
+    };
   }
 
   #ensureOpen(): void {

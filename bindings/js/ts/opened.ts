@@ -58,6 +58,8 @@ export class Opened<T extends object> {
   #unsubscribe: (() => void) | undefined;
   #core: Core | undefined;
   #handles = 0;
+  /** Handles by which somebody listens: they are not collected meanwhile. */
+  readonly #heard = new Set<{ by: SharedCollection<T> }>();
   /** Writes that wait until it is open. */
   #waiting: (() => void)[] = [];
   #error: TidingsError | undefined;
@@ -136,6 +138,13 @@ export class Opened<T extends object> {
     const handle = new SharedCollection<T>(this, hold);
     forgotten.register(handle, hold, hold);
     return handle;
+  }
+
+  /** Keeps a handle from being collected until the function that it gives back is called. */
+  hear(by: SharedCollection<T>): () => void {
+    const heard = { by };
+    this.#heard.add(heard);
+    return () => void this.#heard.delete(heard);
   }
 
   #release(): void {
