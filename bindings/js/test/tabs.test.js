@@ -143,7 +143,7 @@ const checks = {
     await hanging;
     await until("it is a member", async () => (await role(hangs)) === "member");
     await settled(tabs, [], stays, other);
-    for (const tab of tabs) whole(of(await tab.call("received"), "numbers.outside"), other.published(), tab.name);
+    await everywhere(tabs, other);
     await until("one WebSocket is left", () => place.proxy.counts.now === 1);
     await other.close();
   },
@@ -161,7 +161,7 @@ const checks = {
     await frozen.freeze("active");
     await until("it is a member", async () => (await role(frozen)) === "member");
     await settled(tabs, [], stays, other);
-    for (const tab of tabs) whole(of(await tab.call("received"), "numbers.outside"), other.published(), tab.name);
+    await everywhere(tabs, other);
     await until("one WebSocket is left", () => place.proxy.counts.now === 1);
     await other.close();
   },
@@ -191,7 +191,7 @@ const checks = {
     await network(false);
     for (const tab of tabs) await until("it is back", async () => (await state(tab)) === "connected");
     await settled(tabs, [], tabs[1], other);
-    for (const tab of tabs) whole(of(await tab.call("received"), "numbers.outside"), other.published(), tab.name);
+    await everywhere(tabs, other);
     await other.close();
   },
 
@@ -209,7 +209,7 @@ const checks = {
     await until("it was kept by the browser", () => away.page.evaluate(() => globalThis.persisted ?? performance.getEntriesByType("navigation")[0].notRestoredReasons));
     await until("it is a member", async () => (await role(away)) === "member");
     await settled(tabs, [], stays, other);
-    for (const tab of tabs) whole(of(await tab.call("received"), "numbers.outside"), other.published(), tab.name);
+    await everywhere(tabs, other);
     await other.close();
   },
 };
@@ -251,6 +251,19 @@ async function settled(tabs, gone, stays, other) {
     const own = of(received, `numbers.${name}`);
     // A tab that came later began later.
     assert.deepEqual(heard.slice(-own.length), own, `what ${name} published, in ${stays.name}`);
+  }
+}
+
+// All that was published outside came to each of these tabs, once and in order: to one that was away after
+// the others.
+async function everywhere(tabs, other) {
+  for (const tab of tabs) {
+    const outside = async () => of(await tab.call("received"), "numbers.outside");
+    await until(`all of it came to ${tab.name}`, async () => {
+      const { length } = await outside();
+      return length >= other.published() || length;
+    });
+    whole(await outside(), other.published(), tab.name);
   }
 }
 
