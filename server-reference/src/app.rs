@@ -9,7 +9,7 @@ use tidings_core::{EventBus, Time};
 use tokio::time::Instant;
 
 use crate::auth::Authenticator;
-use crate::backplane::{Backplane, Prepared};
+use crate::backplane::{Backplane, Echo, Prepared};
 use crate::collections::Collections;
 use crate::config::Config;
 use crate::connection::{Command, Connection};
@@ -17,13 +17,13 @@ use crate::connections::Connections;
 use crate::engine_sessions::EngineSessions;
 use crate::engineio::Endpoints;
 use crate::handlers::Handlers;
+use crate::instances::Instances;
 use crate::schemas::EventSchemas;
-use crate::session_lists::SessionLists;
 use crate::sessions::Sessions;
 use crate::shard::Shard;
 use crate::shutdown::{Phase, Shutdown};
 use crate::socketio::{Cluster, Namespaces};
-use crate::stats::{Live, ShardStats, Stats, public_id};
+use crate::stats::{Live, Offered, ShardStats, Stats, public_id};
 
 /// What all connections of a server share.
 pub(crate) struct App {
@@ -36,8 +36,10 @@ pub(crate) struct App {
     pub(crate) feed_config: Arc<FeedConfig>,
     pub(crate) shards: Vec<Arc<Shard>>,
     pub(crate) sessions: Sessions,
-    /// The sessions of all instances.
-    pub(crate) session_lists: Arc<SessionLists>,
+    /// All instances, to ask them.
+    pub(crate) instances: Arc<Instances>,
+    /// How long messages to other instances take; `None` if there can be none.
+    pub(crate) echo: Option<Arc<Echo>>,
     /// The Engine.IO sessions of Socket.IO clients.
     pub(crate) engine_sessions: Arc<EngineSessions>,
     /// Where applications speak Engine.IO itself.
@@ -62,6 +64,7 @@ impl App {
         authenticator: Authenticator,
         bus: EventBus,
         backplane: Arc<dyn Backplane>,
+        offered: Arc<Offered>,
         collections: Collections,
         event_schemas: Arc<EventSchemas>,
     ) -> Self {
@@ -80,6 +83,8 @@ impl App {
         };
         let channels = backplane.channels();
         let cluster = Cluster::new(&config, channels.clone());
+        let echo = channels.clone().filter(|_| backplane.is_shared());
+        let echo = echo.map(|channels| Echo::new(&config.redis.prefix, channels));
         Self {
             authenticator,
             bus,
@@ -87,7 +92,8 @@ impl App {
             feed_config: Arc::new(feed_config),
             shards,
             sessions: Sessions::default(),
-            session_lists: SessionLists::new(&config.redis.prefix, channels),
+            instances: Instances::new(&config.redis.prefix, channels),
+            echo,
             engine_sessions: Arc::default(),
             engines: Endpoints::default(),
             handlers,
@@ -95,7 +101,7 @@ impl App {
             event_schemas,
             namespaces: Arc::new(Namespaces::new(cluster)),
             connections: Connections::new(config.limits.max_connections),
-            stats: Stats::default(),
+            stats: Stats::new(offered),
             shutdown: Shutdown::new(config.timeouts.drain_spread),
             next_shard: AtomicUsize::new(0),
             started: Instant::now(),

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 use serde_json::json;
 
 use crate::collections::CollectionError;
+use crate::page_file::{File, media_type};
 use crate::server::{Remote, Server};
 
 /// Where the pages are.
@@ -95,12 +95,6 @@ pub struct Demo {
     files: BTreeMap<String, File>,
 }
 
-#[derive(Debug, Clone)]
-struct File {
-    media_type: &'static str,
-    content: Bytes,
-}
-
 impl Demo {
     /// With the package in this directory, the result of `bindings/js/build`. It is read now, so that a
     /// request reads no file.
@@ -115,7 +109,7 @@ impl Demo {
         for (name, text) in PAGES {
             let content = Bytes::from_static(text.as_bytes());
             if let Some(media_type) = media_type(Path::new(name)) {
-                files.insert((*name).to_owned(), File { media_type, content });
+                files.insert((*name).to_owned(), File { media_type, content, policy: POLICY });
             }
         }
         let mut left = MAX_BYTES;
@@ -125,7 +119,7 @@ impl Demo {
             let too_large = || DemoError::TooLarge { directory: package.to_owned() };
             left = left.checked_sub(bytes).ok_or_else(too_large)?;
             let content = std::fs::read(path).map_err(unreadable)?.into();
-            files.insert(name, File { media_type, content });
+            files.insert(name, File { media_type, content, policy: POLICY });
             Ok(())
         })?;
         Ok(Self { files })
@@ -156,33 +150,6 @@ impl Demo {
             };
             router.route(&path, get(|| async move { file.into_response() }))
         })
-    }
-}
-
-impl IntoResponse for File {
-    fn into_response(self) -> Response {
-        let headers = [
-            (header::CONTENT_TYPE, self.media_type),
-            (header::CONTENT_SECURITY_POLICY, POLICY),
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (header::REFERRER_POLICY, "no-referrer"),
-            (header::CACHE_CONTROL, "no-cache"),
-        ];
-        let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
-        (StatusCode::OK, headers, self.content).into_response()
-    }
-}
-
-/// What a file is for a browser; nothing if pages have no use for it.
-fn media_type(path: &Path) -> Option<&'static str> {
-    match path.extension()?.to_str()? {
-        "html" => Some("text/html; charset=utf-8"),
-        "css" => Some("text/css; charset=utf-8"),
-        "js" => Some("text/javascript; charset=utf-8"),
-        "map" => Some("application/json"),
-        "svg" => Some("image/svg+xml"),
-        "wasm" => Some("application/wasm"),
-        _ => None,
     }
 }
 

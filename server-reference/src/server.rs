@@ -27,7 +27,9 @@ use crate::ids::random_id;
 use crate::schemas::{EventSchemas, Schema, SchemaError, Schemas};
 use crate::shutdown::Phase;
 use crate::socketio::{Namespace, NamespacePattern};
-use crate::stats::{ClusterSessionPage, EventsStats, SessionPage, SessionPlace, WebsocketStats};
+use crate::stats::{
+    ClusterSessionPage, Counted, EventsStats, Offered, SessionPlace, SessionQuery, WebsocketStats,
+};
 
 /// The server could not be started, or not go on.
 #[derive(Debug, thiserror::Error)]
@@ -167,6 +169,9 @@ impl Builder {
             }
             None => Arc::new(RedisBackplane::new(&config)?),
         };
+        let offered = Arc::new(Offered::default());
+        let counted = Counted::new(backplane, Arc::clone(&offered));
+        let backplane: Arc<dyn Backplane> = Arc::new(counted);
         let bus = self.bus.unwrap_or_else(bridge::new_bus);
         let bridge = Bridge::new(
             bus.clone(),
@@ -175,7 +180,7 @@ impl Builder {
             config.queues.volatile_events,
         );
         let collections = Collections::new(declared, &backplane, &config)?;
-        let app = App::new(config, authenticator, bus, backplane, collections, schemas);
+        let app = App::new(config, authenticator, bus, backplane, offered, collections, schemas);
         let app = Arc::new(app);
         let is_member = app.config.node_adapter.kind != NodeAdapterKind::Off;
         if app.config.recovery.max_age > Duration::ZERO || is_member {
@@ -320,7 +325,7 @@ impl Server {
             tracing::info!("the demo is at http://{local_addr}/demo/");
         }
         app.start_forwarding();
-        app.session_lists.listen(&app);
+        app.instances.listen(&app);
         app.authenticator.revocations().listen(&app);
         Collections::keep_presence(&app);
         let sampler = tokio::spawn(crate::stats::sample(Arc::clone(&app)));
@@ -412,11 +417,12 @@ impl Remote {
         Ok(app.namespaces.named(parsed, &app.config))
     }
 
-    /// At most `limit` sessions of all instances (and not more than [`SessionPage::MAX`]), those
+    /// At most `limit` sessions of all instances (and not more than [`SessionPage::MAX`](crate::stats::SessionPage::MAX)), those
     /// behind `after`: what `GET /api/websocket/sessions` answers. The others are waited for at most
     /// `timeouts.sessions`.
     pub async fn sessions(&self, after: Option<SessionPlace>, limit: usize) -> ClusterSessionPage {
-        self.app.session_lists.page(&self.app, after, limit.min(SessionPage::MAX)).await
+        let query = SessionQuery { after, limit, search: String::new() };
+        self.app.instances.sessions(&self.app, query).await
     }
 
     /// Revokes a token, or all that a subject has: at all instances, connections that use it are ended

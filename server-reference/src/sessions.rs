@@ -19,6 +19,8 @@ pub(crate) struct Carried {
     pub(crate) connection: Arc<Connection>,
     /// Where the client connected from.
     pub(crate) peer: SocketAddr,
+    /// Who the client is, if it has said so.
+    pub(crate) subject: Option<Arc<str>>,
     /// Since when, in milliseconds since the Unix epoch.
     pub(crate) since_ms: u64,
 }

@@ -158,6 +158,7 @@ async fn sessions_are_listed_in_pages_and_wrong_questions_refused() {
         ("limit=many", "1 to 1000"),
         ("after=yesterday", "next"),
         ("scope=world", "cluster or instance"),
+        (&format!("search={}", "x".repeat(256)), "255 bytes"),
     ] {
         let target = format!("/api/websocket/sessions?{query}");
         let says = server.ask(&get(&target)).await.problem(400);
@@ -205,6 +206,84 @@ async fn stats_have_the_documented_shape() {
         "/bus/listeners",
     ] {
         assert!(events.pointer(pointer).is_some_and(Value::is_number), "{pointer}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_is_found_and_told_of() {
+    let server = start(Config::default()).await;
+    let mut stream = server.connect().await;
+    stream.write_all(handshake("/ws", &[]).as_bytes()).await.expect("written");
+    assert_eq!(read_answer(&mut stream).await.expect("an answer").status, 101);
+    let hello = br#"["hello",{"v":1,"producer":"p","subs":[[1,"orders.**"]],"cursor":[]}]"#;
+    let mut frame = vec![0x81, 0x80 | hello.len() as u8, 0, 0, 0, 0];
+    frame.extend_from_slice(hello);
+    stream.write_all(&frame).await.expect("written");
+    stream.read_u8().await.expect("a welcome");
+
+    let found = async |search: &str| {
+        let target = format!("/api/websocket/sessions?search={search}");
+        server.ask(&get(&target)).await.json()
+    };
+    let page = found("WS").await;
+    assert_eq!(page["total"], 1, "{page}");
+    for search in ["json", "tes%74", "127.0.0.1%3A"] {
+        assert_eq!(found(search).await["total"], 1, "{search}");
+    }
+    assert_eq!(found("polling").await["total"], 0);
+    let id = page["sessions"][0]["id"].as_str().expect("an id");
+    let detail = server.ask(&get(&format!("/api/websocket/sessions/{id}"))).await.json();
+    assert_eq!(detail["patterns"], serde_json::json!(["orders.**"]));
+    assert_eq!(detail["id"], id);
+    assert_eq!(detail["subject"], Value::Null);
+    assert!(detail["written_bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{detail}");
+    let says = server.ask(&get("/api/websocket/sessions/nobody")).await.problem(404);
+    assert!(says.contains("lists them"), "{says}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_last_seconds_are_told_and_marked() {
+    let server = start(Config::default()).await;
+    let marked = async |text: &str| {
+        let body = serde_json::json!({ "text": text }).to_string();
+        let head = "POST /api/websocket/marks HTTP/1.1\r\nHost: test\r\nContent-Length:";
+        server.ask(&format!("{head} {}\r\n\r\n{body}", body.len())).await
+    };
+    let mark = marked("v1.4.0").await;
+    assert_eq!((mark.status, &mark.json()["text"]), (201, &Value::from("v1.4.0")));
+    assert!(marked("").await.problem(400).contains("1 to 80 characters"));
+
+    let target = "/api/websocket/stats?scope=cluster&history=600";
+    let instance = loop {
+        let answer = server.ask(&get(target)).await.json();
+        assert_eq!(answer["missing"], serde_json::json!([]));
+        assert_eq!(answer["instances"].as_array().map(Vec::len), Some(1));
+        if answer["instances"][0]["history"]["at"].as_array().is_some_and(|at| at.len() > 1) {
+            break answer["instances"][0].clone();
+        }
+    };
+    assert_eq!(
+        (&instance["instance"], &instance["marks"][0]["text"]),
+        (&"test".into(), &"v1.4.0".into())
+    );
+    assert!(instance["names"].is_array() && instance["now_ms"].is_u64());
+    let history = instance["history"].as_object().expect("a history");
+    let seconds = history["at"].as_array().expect("a list");
+    assert!(seconds.windows(2).all(|two| two[0].as_u64() < two[1].as_u64()), "{seconds:?}");
+    for column in
+        ["published.low", "delivered.volatile", "queued.control", "sessions", "latency.p99"]
+    {
+        let values = &history[column];
+        let is_list = values.as_array().is_some_and(|values| values.len() == seconds.len());
+        assert!(values.is_u64() || is_list, "{column}: {values}");
+    }
+    let own = server.ask(&get("/api/websocket/stats?history=1")).await.json();
+    assert_eq!(own["history"]["at"].as_array().map(Vec::len), Some(1));
+    for (query, says) in [("history=601", "0 to 600"), ("scope=all", "cluster or instance")] {
+        let told = server.ask(&get(&format!("/api/websocket/stats?{query}"))).await.problem(400);
+        assert!(told.contains(says), "{told}");
     }
     server.stop().await;
 }

@@ -5,6 +5,7 @@
 
 mod channels;
 mod collection_store;
+mod echo;
 mod memory;
 mod redis;
 mod signal;
@@ -22,6 +23,7 @@ use tidings_core::{Event, Partitioning};
 pub use self::redis::RedisBackplane;
 pub use channels::{Channel, ChannelKind, Channels, Ear, NotCounted};
 pub use collection_store::{CollectionStore, Hosting, Step};
+pub(crate) use echo::Echo;
 pub use memory::MemoryBackplane;
 pub use signal::Signal;
 pub use status::{BackplaneStatus, InstanceInfo, RedisStatus, Trouble};

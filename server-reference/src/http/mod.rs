@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Extension, State};
-use axum::routing::{any, delete, get, post};
+use axum::routing::{any, get, post};
 
 use crate::app::App;
 use crate::demo::Demo;
@@ -35,7 +35,8 @@ fn router(app: Arc<App>, demo: Option<&Demo>) -> Router {
         .route("/api/websocket/health", get(rest::health))
         .route("/api/websocket/stats", get(rest::websocket_stats))
         .route("/api/websocket/sessions", get(rest::sessions))
-        .route("/api/websocket/sessions/{id}", delete(ending::end_session))
+        .route("/api/websocket/sessions/{id}", get(rest::session).delete(ending::end_session))
+        .route("/api/websocket/marks", post(rest::mark))
         .route("/api/auth/revocations", post(ending::revoke))
         .route("/api/events/stats", get(rest::events_stats))
         .route(&paths.websocket, any(upgrade::websocket))

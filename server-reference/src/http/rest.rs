@@ -1,18 +1,25 @@
 //! The REST interface.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::extract::{RawQuery, State};
+use axum::body::Bytes;
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::bearer::Admin;
 use super::problem::Problem;
 use crate::app::App;
 use crate::backplane::Trouble;
+use crate::instances::{Ask, Gathered, Said};
 use crate::shutdown::Phase;
-use crate::stats::{EventsStats, SessionPage, SessionPlace, WebsocketStats};
+use crate::stats::{
+    EventsStats, InstanceStats, Mark, SECONDS, SessionPage, SessionPlace, SessionQuery,
+    WebsocketStats,
+};
 
 /// What `GET /api/websocket/health` answers.
 #[derive(Debug, Serialize)]
@@ -89,38 +96,146 @@ pub(super) async fn health(State(app): State<Arc<App>>, RawQuery(query): RawQuer
     json(if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &health)
 }
 
-pub(super) async fn websocket_stats(_: Admin, State(app): State<Arc<App>>) -> Response {
-    json(StatusCode::OK, &WebsocketStats::of(&app))
+/// What `GET /api/websocket/stats?scope=cluster` answers.
+#[derive(Debug, Serialize)]
+struct ClusterStats {
+    instances: Vec<Box<RawValue>>,
+    missing: BTreeSet<String>,
+}
+
+pub(super) async fn websocket_stats(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let query = query.as_deref();
+    let seconds = match parameter(query, "history").map(str::parse) {
+        None => 0,
+        Some(Ok(seconds)) if seconds <= SECONDS => seconds,
+        Some(_) => return Err(wrong(format!("history must be seconds, from 0 to {SECONDS}"))),
+    };
+    match (scope(query, Scope::Instance)?, seconds) {
+        (Scope::Instance, 0) => Ok(json(StatusCode::OK, &WebsocketStats::of(&app))),
+        (Scope::Instance, _) => Ok(json(StatusCode::OK, &InstanceStats::of(&app, seconds))),
+        (Scope::Cluster, _) => {
+            let Gathered { said, missing } = app.instances.ask(&app, Ask::Stats(seconds)).await;
+            let instances = said.into_iter().filter_map(|said| match said {
+                Said::Stats(stats) => Some(stats),
+                _ => None,
+            });
+            let stats = ClusterStats { instances: instances.collect(), missing };
+            Ok(json(StatusCode::OK, &stats))
+        }
+    }
+}
+
+/// About which instances something is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    Instance,
+    Cluster,
+}
+
+fn wrong(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, detail)
+}
+
+fn scope(query: Option<&str>, default: Scope) -> Result<Scope, Problem> {
+    match parameter(query, "scope") {
+        None => Ok(default),
+        Some("instance") => Ok(Scope::Instance),
+        Some("cluster") => Ok(Scope::Cluster),
+        Some(other) => {
+            Err(wrong(format!("scope is {other:?}; use cluster or instance, or leave it out")))
+        }
+    }
 }
 
 /// How many sessions a page has when nobody says.
 const PAGE: usize = 100;
 
+/// How many bytes may be searched for.
+const MAX_SEARCH: usize = 255;
+
 pub(super) async fn sessions(
     _: Admin,
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
-) -> Response {
+) -> Result<Response, Problem> {
     let query = query.as_deref();
-    let wrong = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail).into_response();
     let limit = match parameter(query, "limit").map(str::parse) {
         None => PAGE,
         Some(Ok(limit)) if (1..=SessionPage::MAX).contains(&limit) => limit,
-        Some(_) => return wrong(format!("limit must be a number from 1 to {}", SessionPage::MAX)),
-    };
-    let after = match parameter(query, "after").map(str::parse::<SessionPlace>).transpose() {
-        Ok(after) => after,
-        Err(error) => return wrong(error.to_string()),
-    };
-    match parameter(query, "scope") {
-        Some("instance") => json(StatusCode::OK, &SessionPage::of(&app, after.as_ref(), limit)),
-        Some("cluster") | None => {
-            json(StatusCode::OK, &app.session_lists.page(&app, after, limit).await)
+        Some(_) => {
+            return Err(wrong(format!("limit must be a number from 1 to {}", SessionPage::MAX)));
         }
-        Some(other) => {
-            wrong(format!("scope is {other:?}; use cluster or instance, or leave it out"))
+    };
+    let after = parameter(query, "after").map(str::parse::<SessionPlace>).transpose();
+    let after = after.map_err(|error| wrong(error.to_string()))?;
+    let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let search = pairs.find(|(name, _)| name == "search").map(|(_, value)| value.into_owned());
+    let search = search.unwrap_or_default();
+    if search.len() > MAX_SEARCH {
+        return Err(wrong(format!("search may have {MAX_SEARCH} bytes")));
+    }
+    let wanted = SessionQuery { after, limit, search };
+    match scope(query, Scope::Cluster)? {
+        Scope::Instance => Ok(json(StatusCode::OK, &SessionPage::of(&app, &wanted))),
+        Scope::Cluster => Ok(json(StatusCode::OK, &app.instances.sessions(&app, wanted).await)),
+    }
+}
+
+/// `GET /api/websocket/sessions/{id}`
+pub(super) async fn session(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Response {
+    let Gathered { said, missing } = app.instances.ask(&app, Ask::Session(id)).await;
+    let found = said.into_iter().find_map(|said| match said {
+        Said::Session(found) => found,
+        _ => None,
+    });
+    match found {
+        Some(found) => json(StatusCode::OK, &found),
+        None if missing.is_empty() => {
+            let detail = "no session is shown by this id; GET /api/websocket/sessions lists them";
+            Problem::new(StatusCode::NOT_FOUND, detail).into_response()
+        }
+        None => {
+            let names = missing.into_iter().collect::<Vec<_>>().join(", ");
+            let detail = format!("the session is nowhere else, and no answer came from {names}");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
         }
     }
+}
+
+/// What is asked to be marked.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MarkText {
+    text: String,
+}
+
+/// A mark, and the instances that have not taken it.
+#[derive(Debug, Serialize)]
+struct Marked {
+    #[serde(flatten)]
+    mark: Mark,
+    missing: BTreeSet<String>,
+}
+
+/// `POST /api/websocket/marks`
+pub(super) async fn mark(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let MarkText { text } = serde_json::from_slice(&body)
+        .map_err(|error| wrong(format!("the body must be {{\"text\": \"...\"}}: {error}")))?;
+    let mark = Mark::now(&text).map_err(|error| wrong(error.to_string()))?;
+    let Gathered { missing, .. } = app.instances.ask(&app, Ask::Mark(mark.clone())).await;
+    Ok(json(StatusCode::CREATED, &Marked { mark, missing }))
 }
 
 pub(super) async fn events_stats(_: Admin, State(app): State<Arc<App>>) -> Response {

@@ -80,7 +80,9 @@ impl Session {
         drop(hub);
         let connection = Arc::clone(&self.connection);
         let since_ms = unix_micros() / 1000;
-        self.app.sessions.enter(&session, Carried { connection, peer: self.peer, since_ms });
+        let subject = identity.subject().cloned();
+        let carried = Carried { connection, peer: self.peer, subject, since_ms };
+        self.app.sessions.enter(&session, carried);
         self.app.stats.welcomed(resumed);
         let producer = hello.producer.into();
         self.member = Some(Member { session, producer, identity, shard, key });

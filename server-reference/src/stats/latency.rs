@@ -21,6 +21,11 @@ pub(crate) struct Recorder(Mutex<Windows>);
 
 #[derive(Default)]
 struct Windows {
+    /// The running second.
+    second: Option<Histogram<u32>>,
+    /// The second before.
+    last_second: Option<Histogram<u32>>,
+    /// All of this window before the running second.
     current: Option<Histogram<u32>>,
     previous: Option<Histogram<u32>>,
     ticks: u32,
@@ -30,17 +35,27 @@ impl Recorder {
     /// Records latencies in microseconds.
     pub(crate) fn record(&self, latencies: impl Iterator<Item = u64>) {
         let mut windows = self.0.lock();
-        if windows.current.is_none() {
-            windows.current = Histogram::new_with_max(MAX_MICROS, DIGITS).ok();
+        if windows.second.is_none() {
+            windows.second = Histogram::new_with_max(MAX_MICROS, DIGITS).ok();
         }
-        if let Some(current) = &mut windows.current {
-            latencies.for_each(|micros| current.saturating_record(micros.min(MAX_MICROS)));
+        if let Some(second) = &mut windows.second {
+            latencies.for_each(|micros| second.saturating_record(micros.min(MAX_MICROS)));
         }
     }
 
     /// A second has passed.
     pub(crate) fn tick(&self) {
         let mut windows = self.0.lock();
+        let second = windows.second.take();
+        match (&mut windows.current, &second) {
+            (Some(current), Some(second)) => {
+                // They have the same bounds, so that it cannot fail.
+                let _ = current.add(second);
+            }
+            (current @ None, second) => current.clone_from(second),
+            (Some(_), None) => {}
+        }
+        windows.last_second = second;
         windows.ticks += 1;
         if windows.ticks >= WINDOW_TICKS {
             windows.ticks = 0;
@@ -49,15 +64,18 @@ impl Recorder {
     }
 
     fn add_to(&self, sum: &mut Histogram<u64>) {
-        let windows = self.0.lock();
-        for histogram in [&windows.current, &windows.previous].into_iter().flatten() {
-            for step in histogram.iter_recorded() {
-                sum.saturating_record_n(
-                    step.value_iterated_to(),
-                    step.count_since_last_iteration(),
-                );
-            }
-        }
+        let Windows { second, current, previous, .. } = &*self.0.lock();
+        [second, current, previous].into_iter().flatten().for_each(|part| add(sum, part));
+    }
+
+    fn add_last_second_to(&self, sum: &mut Histogram<u64>) {
+        self.0.lock().last_second.iter().for_each(|part| add(sum, part));
+    }
+}
+
+fn add(sum: &mut Histogram<u64>, part: &Histogram<u32>) {
+    for step in part.iter_recorded() {
+        sum.saturating_record_n(step.value_iterated_to(), step.count_since_last_iteration());
     }
 }
 
@@ -87,12 +105,19 @@ pub struct Latency {
 impl Latency {
     /// What these recorders hold together.
     pub(crate) fn of<'a>(recorders: impl IntoIterator<Item = &'a Recorder>) -> Self {
+        Self::sum(|sum| recorders.into_iter().for_each(|recorder| recorder.add_to(sum)))
+    }
+
+    /// What these recorders recorded between the last two ticks.
+    pub(crate) fn of_last_second<'a>(recorders: impl IntoIterator<Item = &'a Recorder>) -> Self {
+        Self::sum(|sum| recorders.into_iter().for_each(|recorder| recorder.add_last_second_to(sum)))
+    }
+
+    fn sum(fill: impl FnOnce(&mut Histogram<u64>)) -> Self {
         let Ok(mut sum) = Histogram::<u64>::new_with_max(MAX_MICROS, DIGITS) else {
             return Self::default();
         };
-        for recorder in recorders {
-            recorder.add_to(&mut sum);
-        }
+        fill(&mut sum);
         if sum.is_empty() {
             return Self::default();
         }
@@ -129,7 +154,10 @@ mod tests {
     fn what_is_old_is_forgotten() {
         let recorder = Recorder::default();
         recorder.record([1].into_iter());
-        (0..WINDOW_TICKS).for_each(|_| recorder.tick());
+        recorder.tick();
+        assert_eq!(Latency::of_last_second([&recorder]).count, 1);
+        (1..WINDOW_TICKS).for_each(|_| recorder.tick());
+        assert_eq!(Latency::of_last_second([&recorder]), Latency::default());
         assert_eq!(Latency::of([&recorder]).count, 1, "the last window still counts");
         (0..WINDOW_TICKS).for_each(|_| recorder.tick());
         assert_eq!(Latency::of([&recorder]), Latency::default());

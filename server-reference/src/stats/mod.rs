@@ -7,39 +7,61 @@
 mod count;
 mod latency;
 mod live;
+mod marks;
+mod names;
+mod offered;
 mod rates;
 mod sessions;
 mod snapshot;
+mod timeline;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tidings_core::message::CloseCode;
 use tidings_core::{Lane, Offset};
 
-pub use crate::session_lists::ClusterSessionPage;
 pub(crate) use count::{ByPriority, Counter, Mishaps};
 pub use latency::Latency;
 use latency::Recorder;
 pub(crate) use live::{Live, Totals};
-use rates::History;
+use marks::Marks;
+pub use marks::{BadMark, Mark};
+pub use names::NameRate;
+pub(crate) use offered::{Counted, Offered};
 pub use rates::Rates;
+use rates::Samples;
 pub(crate) use sessions::public_id;
-pub use sessions::{BadPlace, SessionInfo, SessionPage, SessionPlace};
-pub use snapshot::{
-    BusSnapshot, ConnectionStats, Delivered, Dropped, EventsStats, LaneSnapshot, PriorityCounts,
-    Published, QueuedBytes, RecoveryStats, RequestStats, ShardSnapshot, WebsocketStats,
+pub use sessions::{
+    BadPlace, ClusterSessionPage, SessionDetail, SessionInfo, SessionPage, SessionPlace,
+    SessionQuery,
 };
+pub use snapshot::{
+    BusSnapshot, ConnectionStats, Delivered, Dropped, EventsStats, InstanceStats, LaneSnapshot,
+    PriorityCounts, Published, QueuedBytes, RecoveryStats, RequestStats, ShardSnapshot,
+    WebsocketStats,
+};
+pub use timeline::History;
+pub(crate) use timeline::SECONDS;
+use timeline::Timeline;
 
 use crate::app::App;
 use crate::auth::Denied;
 use crate::clock::unix_micros;
+use crate::instances::{Ask, Said};
 use crate::shutdown::Phase;
 
 /// How often rates are sampled, and how long a tick of the latency windows is.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// Looking at all connections may take one part in so many of the time: where there are very many, the
+/// timeline has fewer moments.
+const LOOKING_SHARE: u32 = 100;
+
+/// After how many samples an instance asks the others for the marks they know: they know each other then.
+const ASK_FOR_MARKS_AT: u32 = 3;
 
 /// What the server counts that belongs to no shard.
 #[derive(Debug, Default)]
@@ -52,10 +74,28 @@ pub(crate) struct Stats {
     resumed: Counter,
     closes: Mutex<BTreeMap<u16, u64>>,
     denied: Mutex<BTreeMap<&'static str, u64>>,
-    history: History,
+    samples: Samples,
+    /// What is published here, by whoever.
+    offered: Arc<Offered>,
+    timeline: Timeline,
+    marks: Marks,
 }
 
 impl Stats {
+    pub(crate) fn new(offered: Arc<Offered>) -> Self {
+        Self { offered, ..Self::default() }
+    }
+
+    /// Something happened that is to be found again.
+    pub(crate) fn mark(&self, mark: Mark) {
+        self.marks.add(mark);
+    }
+
+    /// What is to be found again.
+    pub(crate) fn marks(&self) -> Vec<Mark> {
+        self.marks.all()
+    }
+
     /// Somebody was not let in, or not any more.
     pub(crate) fn denied(&self, denied: &Denied) {
         *self.denied.lock().entry(denied.word()).or_default() += 1;
@@ -127,14 +167,43 @@ impl ShardStats {
 
 /// Samples rates and moves latency windows on, until the server stops.
 pub(crate) async fn sample(app: Arc<App>) {
-    let mut ticks = tokio::time::interval(SAMPLE_EVERY);
+    let mut samples: u32 = 0;
+    let mut look_from = Instant::now();
     while app.shutdown.phase() < Phase::Over {
-        ticks.tick().await;
-        app.stats.history.push(rates::Sample::of(&app));
+        tokio::time::sleep(until_next_second()).await;
+        samples = samples.saturating_add(1);
+        app.stats.samples.push(rates::Sample::of(&app));
         let sessions = app.shards.iter().map(|shard| shard.hub.lock().len() as u64).sum();
         app.backplane.tell(sessions, app.connections.counts().open as u64);
+        app.stats.offered.names.tick();
         for shard in app.shard_stats() {
             shard.latency.tick();
+        }
+        if let Some(echo) = &app.echo {
+            echo.say();
+        }
+        let began = Instant::now();
+        if began >= look_from {
+            app.stats.timeline.note(&app);
+            look_from = began + began.elapsed() * LOOKING_SHARE;
+        }
+        if samples == ASK_FOR_MARKS_AT {
+            tokio::spawn(ask_for_marks(Arc::clone(&app)));
+        }
+    }
+}
+
+/// Instances sample at the same moments, so that what they say can be added up.
+fn until_next_second() -> Duration {
+    let second = SAMPLE_EVERY.as_micros() as u64;
+    Duration::from_micros(second - unix_micros() % second)
+}
+
+/// What was marked before this instance was there.
+async fn ask_for_marks(app: Arc<App>) {
+    for said in app.instances.ask(&app, Ask::Marks).await.said {
+        if let Said::Marks(marks) = said {
+            marks.into_iter().for_each(|mark| app.stats.mark(mark));
         }
     }
 }

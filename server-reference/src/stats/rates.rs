@@ -38,9 +38,9 @@ impl Sample {
 
 /// The samples of the last seconds.
 #[derive(Debug, Default)]
-pub(super) struct History(Mutex<VecDeque<Sample>>);
+pub(super) struct Samples(Mutex<VecDeque<Sample>>);
 
-impl History {
+impl Samples {
     pub(super) fn push(&self, sample: Sample) {
         let mut samples = self.0.lock();
         if samples.len() == SAMPLES {
@@ -99,10 +99,10 @@ mod tests {
             delivered: 100 * second,
             received_bytes: 0,
         };
-        let history = History::default();
-        assert_eq!(history.rates(at(0)), Rates::default());
-        (0..=20).for_each(|second| history.push(at(second)));
-        let rates = history.rates(at(21));
+        let samples = Samples::default();
+        assert_eq!(samples.rates(at(0)), Rates::default());
+        (0..=20).for_each(|second| samples.push(at(second)));
+        let rates = samples.rates(at(21));
         assert_eq!((rates.over_s, rates.connections_per_s), (10.0, 1.0));
         assert_eq!((rates.published_per_s, rates.delivered_per_s), (32.0, 100.0));
     }

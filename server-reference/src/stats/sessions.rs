@@ -1,5 +1,6 @@
 //! The sessions that are connected, as they are shown to people.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use sha1::{Digest, Sha1};
 use tidings_core::engineio::Carrier;
 use tidings_core::link::Wire;
 
-use super::Live;
+use super::{Live, Totals};
 use crate::app::App;
 use crate::sessions::Carried;
 
@@ -27,6 +28,9 @@ pub struct SessionInfo {
     pub encoding: String,
     /// Where its client connected from, as IP:PORT; the proxy, if there is one.
     pub address: String,
+    /// Who it is, if it has said so by a token (claim `sub`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
     /// Since when, in milliseconds since the Unix epoch.
     pub since_ms: u64,
     /// How many subscriptions it has.
@@ -41,10 +45,50 @@ pub struct SessionInfo {
     pub gaps: u64,
 }
 
+/// All about a session: what `GET /api/websocket/sessions/{id}` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionDetail {
+    /// What the list says of it.
+    #[serde(flatten)]
+    pub info: SessionInfo,
+    /// The patterns of its subscriptions, the first [`SessionDetail::MAX_PATTERNS`].
+    pub patterns: Vec<String>,
+    /// Events it was read from the log after a reconnect, or because its queue was full.
+    pub recovered: u64,
+    /// How often a lane went on by reading the log because its queue was full.
+    pub fell_behind: u64,
+    /// Bytes that were written to it over this connection.
+    pub written_bytes: u64,
+}
+
+/// Which sessions are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionQuery {
+    /// Those behind this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<SessionPlace>,
+    /// At most so many, and not more than [`SessionPage::MAX`].
+    pub limit: usize,
+    /// Those of which the id, the instance, the transport, the carrier, the encoding, the address or
+    /// the subject has this in it, in any case; all if it is empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub search: String,
+}
+
+/// A page of the sessions of all instances.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ClusterSessionPage {
+    /// The sessions of the instances that have answered.
+    #[serde(flatten)]
+    pub page: SessionPage,
+    /// The instances that have not answered within `timeouts.sessions`.
+    pub missing: BTreeSet<String>,
+}
+
 /// A page of sessions, the longest connected ones first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionPage {
-    /// How many there are in all.
+    /// How many there are in all; how many were found, if something was searched for.
     pub total: u64,
     /// Those of this page.
     pub sessions: Vec<SessionInfo>,
@@ -93,6 +137,7 @@ impl SessionInfo {
             carrier: carrier.to_owned(),
             encoding: encoding.to_owned(),
             address: carried.peer.to_string(),
+            subject: carried.subject.as_deref().map(str::to_owned),
             since_ms: carried.since_ms,
             subscriptions: live.subscriptions,
             queued_bytes: live.queued.iter().sum::<u64>()
@@ -105,27 +150,67 @@ impl SessionInfo {
     }
 }
 
+impl SessionInfo {
+    /// Whether it has `search`, in lower case, in it.
+    fn has(&self, search: &str) -> bool {
+        let Self { id, instance, transport, carrier, encoding, address, subject, .. } = self;
+        [id, instance, transport, carrier, encoding, address]
+            .into_iter()
+            .chain(subject)
+            .any(|text| text.to_lowercase().contains(search))
+    }
+}
+
+impl SessionDetail {
+    /// How many patterns are told.
+    pub const MAX_PATTERNS: usize = 100;
+
+    /// The session of this instance that is shown by this id.
+    pub(crate) fn of(app: &App, id: &str) -> Option<Self> {
+        let (_, carried) = app.sessions.all().into_iter().find(|(own, _)| public_id(own) == id)?;
+        let totals = Totals::of(&carried.connection);
+        let patterns = carried.connection.with_feed(|feed| {
+            let patterns = feed.patterns().take(Self::MAX_PATTERNS);
+            patterns.map(|pattern| pattern.as_str().to_owned()).collect()
+        });
+        Some(Self {
+            info: SessionInfo::of(app, id.to_owned(), &carried),
+            patterns,
+            recovered: totals.recovered,
+            fell_behind: totals.fell_behind,
+            written_bytes: totals.written_bytes,
+        })
+    }
+}
+
 impl SessionPage {
     /// How many sessions a page may have.
     pub const MAX: usize = 1000;
 
-    /// At most `limit` sessions of this instance, those behind `after`.
-    pub(crate) fn of(app: &App, after: Option<&SessionPlace>, limit: usize) -> Self {
-        let all = app.sessions.all();
-        let total = all.len() as u64;
-        let mut places: Vec<_> = all
-            .iter()
+    /// Sessions of this instance.
+    pub(crate) fn of(app: &App, query: &SessionQuery) -> Self {
+        let SessionQuery { after, search, .. } = query;
+        let limit = query.limit.min(Self::MAX);
+        let search = search.to_lowercase();
+        let mut all: Vec<_> = app
+            .sessions
+            .all()
+            .into_iter()
             .map(|(session, carried)| {
-                let place = SessionPlace { since_ms: carried.since_ms, id: public_id(session) };
+                let place = SessionPlace { since_ms: carried.since_ms, id: public_id(&session) };
                 (place, carried)
             })
-            .filter(|(place, _)| after.is_none_or(|after| place > after))
+            .filter(|(place, carried)| {
+                search.is_empty() || SessionInfo::of(app, place.id.clone(), carried).has(&search)
+            })
             .collect();
-        places.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        let more = places.len() > limit;
-        places.truncate(limit);
+        let total = all.len() as u64;
+        all.retain(|(place, _)| after.as_ref().is_none_or(|after| place > after));
+        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let more = all.len() > limit;
+        all.truncate(limit);
         let sessions =
-            places.into_iter().map(|(place, carried)| SessionInfo::of(app, place.id, carried));
+            all.into_iter().map(|(place, carried)| SessionInfo::of(app, place.id, &carried));
         Self::new(total, sessions.collect(), more)
     }
 
@@ -197,6 +282,7 @@ mod tests {
             carrier: String::new(),
             encoding: String::new(),
             address: String::new(),
+            subject: None,
             since_ms: *since_ms,
             subscriptions: 0,
             queued_bytes: 0,

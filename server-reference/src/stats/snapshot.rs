@@ -7,7 +7,7 @@ use tidings_core::bus::BusStats;
 use tidings_core::{EventBus, Priority};
 
 use super::rates::Sample;
-use super::{Latency, Live, Rates, Totals};
+use super::{History, Latency, Live, Mark, NameRate, Rates, Totals};
 use crate::accepted::TransportKind;
 use crate::app::App;
 use crate::backplane::{BackplaneStatus, LaneStatus};
@@ -29,7 +29,7 @@ pub struct PriorityCounts {
 }
 
 impl PriorityCounts {
-    fn new(by_priority: [u64; Priority::COUNT], volatile: u64) -> Self {
+    pub(super) fn new(by_priority: [u64; Priority::COUNT], volatile: u64) -> Self {
         let [low, normal, high, critical] = by_priority;
         Self { low, normal, high, critical, volatile }
     }
@@ -188,6 +188,22 @@ pub struct WebsocketStats {
     pub shards: Vec<ShardSnapshot>,
 }
 
+/// One instance's part of what `GET /api/websocket/stats?scope=cluster` answers.
+#[derive(Debug, Clone, Serialize)]
+pub struct InstanceStats {
+    /// Its clock, in milliseconds since the Unix epoch.
+    pub now_ms: u64,
+    /// How it was when it last looked, within the last second or so.
+    #[serde(flatten)]
+    pub stats: WebsocketStats,
+    /// The names with the most events that were published at it, over the last 10 to 20 seconds.
+    pub names: Vec<NameRate>,
+    /// The marks that it knows.
+    pub marks: Vec<Mark>,
+    /// Its last seconds.
+    pub history: History,
+}
+
 /// What `GET /api/events/stats` answers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EventsStats {
@@ -335,7 +351,7 @@ impl WebsocketStats {
             connections: ConnectionStats::of(app),
             sessions: all.sessions,
             subscriptions: all.subscriptions,
-            rates: app.stats.history.rates(Sample::of(app)),
+            rates: app.stats.samples.rates(Sample::of(app)),
             delivered: Delivered::of(&all.totals),
             dropped: Dropped::of(&all.totals),
             queued_bytes: QueuedBytes::of(&all),
@@ -384,7 +400,7 @@ impl EventsStats {
             },
             delivered: Delivered::of(&all.totals),
             dropped: Dropped::of(&all.totals),
-            rates: app.stats.history.rates(Sample::of(app)),
+            rates: app.stats.samples.rates(Sample::of(app)),
             bus: BusSnapshot::of(&app.bus),
             lanes: app.backplane.lanes().into_iter().map(LaneSnapshot::of).collect(),
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use tidings_harness::redis_cluster::RedisCluster;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::instances::{Gate, Instance, until};
 use super::{BOTH, connect, listen};
@@ -52,8 +53,40 @@ async fn every_instance_lists_the_sessions_of_all() {
             None => break,
         }
     }
-    let ids: Vec<String> = all.sessions.into_iter().map(|session| session.id).collect();
+    let ids: Vec<String> = all.sessions.iter().map(|session| session.id.clone()).collect();
     assert_eq!(listed, ids);
+
+    // Statistics are of all, too, and a mark that is made at one is known to all.
+    let rest = async |method: &str, at: usize, path: &str, body: &str| {
+        let mut stream = tokio::net::TcpStream::connect(instances[at].address).await.unwrap();
+        let head = format!("{method} /api/websocket/{path} HTTP/1.1\r\nHost: test\r\n");
+        let length = body.len();
+        let request = format!("{head}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str::<serde_json::Value>(body).unwrap()
+    };
+    let marked = rest("POST", 0, "marks", r#"{"text": "deploy"}"#).await;
+    assert_eq!(marked["missing"], serde_json::json!([]));
+    let stats = loop {
+        let stats = rest("GET", 2, "stats?scope=cluster&history=600", "").await;
+        let all = stats["instances"].as_array().unwrap().clone();
+        let told = |one: &serde_json::Value| {
+            let echo = &one["history"]["backplane.echo"];
+            let took = echo.as_array().and_then(|took| took.last()).unwrap_or(echo);
+            one["sessions"] == 4 && took.as_u64() > Some(0)
+        };
+        if all.iter().all(told) {
+            break all;
+        }
+    };
+    let told: BTreeSet<&str> = stats.iter().map(|one| one["instance"].as_str().unwrap()).collect();
+    assert_eq!(told, BTreeSet::from(["a", "b", "c"]));
+    assert!(stats.iter().all(|one| one["marks"][0]["text"] == "deploy"));
+    let detail = rest("GET", 1, &format!("sessions/{}", all.sessions[0].id), "").await;
+    assert_eq!(detail["instance"], "a");
 
     // One that was killed is missing until its heartbeats are missed, and then gone.
     let c = instances.pop().unwrap();

@@ -281,6 +281,11 @@ impl Feed {
         self.subscriptions.len()
     }
 
+    /// The patterns of the subscriptions.
+    pub fn patterns(&self) -> impl Iterator<Item = &Pattern> {
+        self.subscriptions.iter().map(|subscription| &subscription.pattern)
+    }
+
     /// Lane `lane` is delivered from `now` on, unless it is delivered already. Returns where it
     /// stands.
     pub fn watch(&mut self, lane: Lane, now: Place) -> Place {
