@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tidings_core::message::Hello;
 use tidings_core::ws::Encoding;
 
+use crate::auth::Identity;
 use crate::connection::Connection;
 use crate::connections::UpgradedPermit;
 use crate::engine_sessions::Entry;
@@ -20,6 +22,8 @@ pub(crate) enum Transport {
     SocketIo(Entry),
     /// Engine.IO alone, and who takes its messages.
     Engine(Entry, engineio::Handler),
+    /// Server-Sent Events: its request says this much.
+    Sse(Hello),
 }
 
 /// Which transport a client chose by the path it connected to.
@@ -29,11 +33,13 @@ pub(crate) enum TransportKind {
     Ws,
     /// Engine.IO and Socket.IO.
     SocketIo,
+    /// Server-Sent Events.
+    Sse,
 }
 
 impl TransportKind {
     /// How many there are.
-    pub(crate) const COUNT: usize = 2;
+    pub(crate) const COUNT: usize = 3;
 }
 
 /// A connection that is to carry a session: its WebSocket handshake is done, or its client polls.
@@ -46,6 +52,8 @@ pub(crate) struct Accepted {
     pub(crate) transport: Transport,
     /// The request it began with, if an application wants to know.
     pub(crate) opening: Option<Arc<Opening>>,
+    /// Who it is, if its request has said so.
+    pub(crate) identity: Option<Identity>,
     /// Where it comes from.
     pub(crate) peer: SocketAddr,
     /// To be kept until the connection is closed.

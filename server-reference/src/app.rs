@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tidings_core::message::{Close, CloseCode};
+use tidings_core::message::{Close, CloseCode, ErrorCode, Refusal};
 use tidings_core::server::FeedConfig;
-use tidings_core::{EventBus, Time};
+use tidings_core::{EventBus, Payload, Time};
 use tokio::time::Instant;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Identity};
 use crate::backplane::{Backplane, Echo, Prepared};
 use crate::collections::Collections;
 use crate::config::Config;
@@ -17,7 +17,9 @@ use crate::connections::Connections;
 use crate::engine_sessions::EngineSessions;
 use crate::engineio::Endpoints;
 use crate::handlers::Handlers;
+use crate::history::History;
 use crate::instances::Instances;
+use crate::rate::Bucket;
 use crate::schemas::EventSchemas;
 use crate::sessions::Sessions;
 use crate::shard::Shard;
@@ -47,6 +49,8 @@ pub(crate) struct App {
     pub(crate) handlers: Handlers,
     pub(crate) collections: Collections,
     pub(crate) event_schemas: Arc<EventSchemas>,
+    /// What the log still has.
+    pub(crate) history: History,
     /// The namespaces of the application.
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) connections: Arc<Connections>,
@@ -82,6 +86,7 @@ impl App {
             namespace: config.tidings_namespace(),
         };
         let channels = backplane.channels();
+        let history = History::new(&*backplane);
         let cluster = Cluster::new(&config, channels.clone());
         let echo = channels.clone().filter(|_| backplane.is_shared());
         let echo = echo.map(|channels| Echo::new(&config.redis.prefix, channels));
@@ -99,6 +104,7 @@ impl App {
             handlers,
             collections,
             event_schemas,
+            history,
             namespaces: Arc::new(Namespaces::new(cluster)),
             connections: Connections::new(config.limits.max_connections),
             stats: Stats::new(offered),
@@ -120,6 +126,13 @@ impl App {
                 }
             });
         }
+        let app = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = app.history.run() => {}
+                () = app.shutdown.reached(Phase::Over) => {}
+            }
+        });
     }
 
     /// The shard for the next connection: each gets as many as the others.
@@ -159,6 +172,36 @@ impl App {
     /// The moment at which the core's `time` comes.
     pub(crate) fn instant(&self, time: Time) -> Instant {
         self.started + time.since_start()
+    }
+
+    /// Refuses a publish that comes too soon after others of its connection.
+    pub(crate) fn check_publish_rate(&self, bucket: &mut Bucket) -> Result<(), Refusal> {
+        if bucket.take(self.now()) {
+            return Ok(());
+        }
+        let rate = self.config.limits.publish_rate;
+        let message = format!("more than {rate} publishes per second (publish_rate)");
+        Err(Refusal::new(ErrorCode::TOO_MANY, message))
+    }
+
+    /// Refuses what somebody may not publish, or what is not what its schema says.
+    pub(crate) fn check_publish(
+        &self,
+        identity: &Identity,
+        name: &str,
+        payload: &Payload,
+    ) -> Result<(), Refusal> {
+        if self.collections.owns(name) {
+            let message = format!(
+                "{name:?} is an event of a collection: ask for the change by \
+                 state.<collection>.mutate"
+            );
+            return Err(Refusal::new(ErrorCode::FORBIDDEN, message));
+        }
+        identity.rights().check_publish(name)?;
+        self.event_schemas
+            .check(name, payload)
+            .map_err(|violation| Refusal::new(ErrorCode::INVALID, violation))
     }
 
     /// Makes the partitions that `patterns` need readable here; `None` if they are. To be waited

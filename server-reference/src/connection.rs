@@ -1,10 +1,12 @@
 //! One connection as the rest of the server sees it: what waits for it, and how it is written.
 
 mod poller;
+mod streamer;
 
 use std::io::{self, IoSlice, Read};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -15,13 +17,14 @@ use tidings_core::link::Wire;
 use tidings_core::log::LoggedEvent;
 use tidings_core::message::{Close, CloseCode, LinkError, Refusal};
 use tidings_core::server::{Feed, FeedConfig, Mark};
-use tidings_core::{Event, Payload, Time};
+use tidings_core::{Cursor, Event, Payload, Time};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
 use self::poller::Poller;
 pub(crate) use self::poller::{Alive, Moved, Posted};
+use self::streamer::Streamer;
 use crate::socketio::{ConnectError, Socket};
 
 /// How many frames one vectored write takes at most.
@@ -77,6 +80,8 @@ struct Outgoing {
     feed: Feed,
     /// What there is instead of a socket.
     poller: Option<Box<Poller>>,
+    /// The same, if it is the body of a response.
+    streamer: Option<Box<Streamer>>,
     /// The socket took less than there was: its task waits until it is writable.
     blocked: bool,
     /// Writing failed: the connection is gone.
@@ -101,18 +106,26 @@ pub(crate) struct WriteState {
 impl Connection {
     /// A connection that is a WebSocket.
     pub(crate) fn over_websocket(stream: TcpStream, config: Arc<FeedConfig>) -> Self {
-        Self::new(OnceLock::from(stream), None, config)
+        Self::new(OnceLock::from(stream), None, None, config)
     }
 
     /// A connection carried by HTTP polling. An answer to a poll is finished once it has
     /// `max_response` bytes.
     pub(crate) fn over_polling(max_response: usize, config: Arc<FeedConfig>) -> Self {
-        Self::new(OnceLock::new(), Some(Box::new(Poller::new(max_response))), config)
+        Self::new(OnceLock::new(), Some(Box::new(Poller::new(max_response))), None, config)
+    }
+
+    /// A connection that is the body of an HTTP response, to a client that has told how far it is.
+    /// `cut` is told when the client does not take what it is sent.
+    pub(crate) fn over_response(cursor: Cursor, cut: Arc<Notify>, config: Arc<FeedConfig>) -> Self {
+        let streamer = Some(Box::new(Streamer::new(cursor, cut)));
+        Self::new(OnceLock::new(), None, streamer, config)
     }
 
     fn new(
         stream: OnceLock<TcpStream>,
         poller: Option<Box<Poller>>,
+        streamer: Option<Box<Streamer>>,
         config: Arc<FeedConfig>,
     ) -> Self {
         // The wire is known for certain once the client has said hello.
@@ -122,6 +135,7 @@ impl Connection {
             outgoing: Mutex::new(Outgoing {
                 feed,
                 poller,
+                streamer,
                 blocked: false,
                 broken: false,
                 overflowed: false,
@@ -147,8 +161,10 @@ impl Connection {
         if let Some(arrived) = self.with_poller(|poller| Arc::clone(&poller.arrived)) {
             // Few sessions poll; the others need not make room for this in their tasks.
             Box::pin(arrived.notified()).await;
+            return Ok(());
         }
-        Ok(())
+        // Nothing comes from whoever reads a response.
+        std::future::pending().await
     }
 
     /// Waits until more of what waits can be written: the socket is writable, or a poll begins.
@@ -303,6 +319,9 @@ impl Connection {
             let written = poller.flush(&mut outgoing.feed);
             self.bytes_written.fetch_add(written as u64, Ordering::Relaxed);
         }
+        if let Some(streamer) = &mut outgoing.streamer {
+            streamer.flush(outgoing.feed.outbox());
+        }
         let stream = self.stream.get();
         while let Some(stream) = stream
             && !outgoing.blocked
@@ -328,8 +347,55 @@ impl Connection {
     }
 }
 
+/// Being the body of a response.
+impl Connection {
+    fn with_streamer<R>(&self, work: impl FnOnce(&mut Streamer, &mut Feed) -> R) -> Option<R> {
+        let mut outgoing = self.outgoing.lock();
+        let Outgoing { feed, streamer, .. } = &mut *outgoing;
+        streamer.as_deref_mut().map(|streamer| work(streamer, feed))
+    }
+
+    /// The next part of the body; `None` at its end.
+    pub(crate) fn poll_body(&self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
+        let polled = self.with_streamer(|streamer, feed| streamer.poll(feed.outbox_mut(), cx));
+        let polled = polled.unwrap_or(Poll::Ready(None));
+        if let Poll::Ready(Some(chunk)) = &polled {
+            self.bytes_written.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            // Its task goes on with what there was no room for.
+            self.wake.notify_one();
+        }
+        polled
+    }
+
+    /// The client has gone before the end of the body.
+    pub(crate) fn body_abandoned(&self) {
+        self.with_streamer(|streamer, _| streamer.abandon());
+        self.command(Command::Lost);
+    }
+
+    /// Whether the body is still taken by somebody.
+    pub(crate) fn is_body_taken(&self) -> bool {
+        self.with_streamer(|streamer, _| streamer.is_taken()) == Some(true)
+    }
+
+    /// Whether nothing of the body was taken since the last call although something waits.
+    pub(crate) fn is_body_stuck(&self) -> bool {
+        self.with_streamer(|streamer, feed| streamer.is_stuck(feed.outbox())) == Some(true)
+    }
+
+    /// Nothing more comes in the body. What was not taken is given up with its connection.
+    pub(crate) fn end_body(&self) {
+        self.with_streamer(|streamer, feed| streamer.end(feed.outbox()));
+    }
+}
+
 /// Polling, and moving from it to a WebSocket.
 impl Connection {
+    /// Whether it is carried by HTTP polling, or was.
+    pub(crate) fn is_polling(&self) -> bool {
+        self.with_poller(|_| ()).is_some()
+    }
+
     fn with_poller<R>(&self, work: impl FnOnce(&mut Poller) -> R) -> Option<R> {
         self.outgoing.lock().poller.as_deref_mut().map(work)
     }

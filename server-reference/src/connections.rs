@@ -136,6 +136,6 @@ mod tests {
         tokio::task::yield_now().await;
         drop(upgraded);
         waiting.await.expect("all are gone");
-        assert_eq!(connections.counts().upgraded, [0, 0]);
+        assert_eq!(connections.counts().upgraded, [0; TransportKind::COUNT]);
     }
 }

@@ -35,8 +35,9 @@ pub(crate) fn is_session_of(session: &str, subject: Option<&str>) -> bool {
     }
 }
 
-fn digest_of(subject: &str) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, subject.as_bytes());
+/// 120 bits of the digest of a text, from which it does not follow.
+pub(crate) fn digest_of(text: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     digest.as_ref()[..20].iter().map(|byte| char::from(ALPHABET[usize::from(byte & 63)])).collect()
 }
 

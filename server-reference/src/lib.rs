@@ -15,6 +15,7 @@ mod connection;
 mod connections;
 mod engine_sessions;
 mod handlers;
+mod history;
 mod http;
 mod ids;
 mod instances;

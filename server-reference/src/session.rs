@@ -17,13 +17,12 @@ use bytes::Bytes;
 use tidings_core::engineio;
 use tidings_core::link::ServerLink;
 use tidings_core::message::{
-    ClientMessage, Close, CloseCode, ErrorCode, Frame, LinkError, Position, Publish, Refusal,
-    ServerMessage,
+    ClientMessage, Close, CloseCode, Frame, LinkError, Position, Publish, Refusal, ServerMessage,
 };
 use tidings_core::server::HubKey;
 use tidings_core::socketio::{self, SocketIds};
 use tidings_core::websocket::{self, Decoder, Incoming, Opcode, Role};
-use tidings_core::{Event, Payload, ws};
+use tidings_core::{Event, Payload, sse, ws};
 use tokio::time::Instant;
 
 use self::held::Held;
@@ -52,22 +51,26 @@ thread_local! {
 
 /// Serves one connection until it ends.
 pub(crate) async fn serve(app: Arc<App>, accepted: Accepted) {
-    let Accepted { connection, leftover, transport, opening, peer, permit } = accepted;
+    let Accepted { connection, leftover, transport, opening, identity, peer, permit } = accepted;
     let link = link(&app, &transport);
     let mut session = Session::new(app, connection, peer, link, permit);
     session.sockets.opening = opening;
+    if let Some(identity) = identity {
+        session.is(identity);
+    }
     if let Transport::Engine(_, handler) = &transport {
         session.engine = Some(Arc::clone(handler));
     }
     // What HTTP read too far is let go with the buffer it is in.
     let step = session.received(&leftover);
     drop(leftover);
-    if step.is_continue() {
+    if step.is_continue() && session.drain().is_continue() {
         session.serve().await;
     }
     session.end_sockets();
     session.leave();
     session.linger().await;
+    session.connection.end_body();
     session.connection.end_commands();
     drop(transport);
     tracing::debug!(%peer, "connection closed");
@@ -94,6 +97,10 @@ fn link(app: &App, transport: &Transport) -> ServerLink {
             let (sid, upgrades) = (engine.sid(), engine.upgrades());
             let link = engineio::ServerLink::new(&config, sid, upgrades, app.now());
             ServerLink::Engine(Box::new(link))
+        }
+        Transport::Sse(hello) => {
+            let every = config.ping_interval;
+            ServerLink::Sse(Box::new(sse::ServerLink::new(hello.clone(), every, app.now())))
         }
     }
 }
@@ -148,7 +155,7 @@ impl Session {
         permit: UpgradedPermit,
     ) -> Self {
         let limits = &app.config.limits;
-        let polls = connection.stream().is_none();
+        let polls = connection.is_polling();
         Self {
             decoder: Decoder::new(Role::Server, limits.max_frame),
             publish_rate: Bucket::new(limits.publish_rate, limits.publish_burst, app.now()),
@@ -393,23 +400,8 @@ impl Session {
         name: &str,
         payload: &Payload,
     ) -> Result<(), Refusal> {
-        if !self.publish_rate.take(self.app.now()) {
-            let rate = self.app.config.limits.publish_rate;
-            let message = format!("more than {rate} publishes per second (publish_rate)");
-            return Err(Refusal::new(ErrorCode::TOO_MANY, message));
-        }
-        if self.app.collections.owns(name) {
-            let message = format!(
-                "{name:?} is an event of a collection: ask for the change by \
-                 state.<collection>.mutate"
-            );
-            return Err(Refusal::new(ErrorCode::FORBIDDEN, message));
-        }
-        identity.rights().check_publish(name)?;
-        self.app
-            .event_schemas
-            .check(name, payload)
-            .map_err(|violation| Refusal::new(ErrorCode::INVALID, violation))
+        self.app.check_publish_rate(&mut self.publish_rate)?;
+        self.app.check_publish(identity, name, payload)
     }
 
     fn published(&mut self, seq: u64, result: Result<Position, Refusal>) {
@@ -437,6 +429,8 @@ impl Session {
                 Command::Request { name, payload, answer } => {
                     let id = self.requests.begin(answer);
                     self.send(&ServerMessage::Request { id, name, payload });
+                    // The link may answer for a client that cannot.
+                    self.drain()?;
                 }
                 Command::Superseded => {
                     self.superseded = Some(Instant::now() + self.app.config.timeouts.superseded)
@@ -474,6 +468,10 @@ impl Session {
         }
         if self.expires.is_some_and(|at| at <= Instant::now()) {
             return self.denied(&Denied::Expired);
+        }
+        if self.connection.is_body_stuck() {
+            let reason = "nothing of what was sent was taken between two heartbeats";
+            return self.fail(&LinkError::new(CloseCode::SLOW, reason));
         }
         if let Err(error) = self.link.handle_timeout(self.app.now()) {
             return self.fail(&error);

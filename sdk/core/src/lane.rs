@@ -1,8 +1,11 @@
 //! Places in the log: partitions, lanes, offsets, epochs, cursors.
 
+mod text;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use self::text::BadCursor;
 use crate::event::Priority;
 
 /// One priority inside a partition: an ordered log of its own.

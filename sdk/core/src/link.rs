@@ -16,6 +16,7 @@ use crate::message::{
 };
 use crate::name::Name;
 use crate::socketio::{self, EventForm, Namespace, Parser, SocketIoConfig};
+use crate::sse;
 use crate::ws::{self, Encoding};
 
 /// How a client's link behaves.
@@ -136,11 +137,13 @@ pub enum Wire {
     SocketIoRecoverable,
     /// As [`SocketIoRecoverable`](Self::SocketIoRecoverable), for clients with the msgpack parser.
     SocketIoRecoverableMsgpack,
+    /// Server-Sent Events, as [`sse::Writer`] takes them.
+    Sse,
 }
 
 impl Wire {
     /// How many there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
 
     /// All of them, by [`Wire::index`].
     pub const ALL: [Self; Self::COUNT] = [
@@ -152,6 +155,7 @@ impl Wire {
         Self::SocketIoTidingsMsgpack,
         Self::SocketIoRecoverable,
         Self::SocketIoRecoverableMsgpack,
+        Self::Sse,
     ];
 
     /// Its number, below [`Wire::COUNT`].
@@ -173,6 +177,7 @@ pub fn encode_event(wire: Wire, namespace: &Namespace, delivery: &Delivery) -> B
         Wire::SocketIoTidingsMsgpack => socketio(Parser::Msgpack, EventForm::Tidings),
         Wire::SocketIoRecoverable => socketio(Parser::Text, EventForm::Recoverable),
         Wire::SocketIoRecoverableMsgpack => socketio(Parser::Msgpack, EventForm::Recoverable),
+        Wire::Sse => sse::encode_event(delivery),
     }
 }
 
@@ -189,6 +194,7 @@ pub fn encode_notice(wire: Wire, namespace: &Namespace, notice: &ServerMessage) 
         Wire::SocketIoTidingsMsgpack => socketio(Parser::Msgpack, EventForm::Tidings),
         Wire::SocketIoRecoverable => socketio(Parser::Text, EventForm::Recoverable),
         Wire::SocketIoRecoverableMsgpack => socketio(Parser::Msgpack, EventForm::Recoverable),
+        Wire::Sse => sse::encode_notice(notice),
     }
 }
 
@@ -277,6 +283,8 @@ pub enum ServerLink {
     SocketIo(Box<socketio::ServerLink>),
     /// Engine.IO and nothing on top of it: there is no session, only messages.
     Engine(Box<engineio::ServerLink>),
+    /// Server-Sent Events.
+    Sse(Box<sse::ServerLink>),
 }
 
 impl ServerLink {
@@ -289,6 +297,8 @@ impl ServerLink {
             Self::Ws(link) => link.receive(now, frame),
             Self::SocketIo(link) => link.receive(now, frame),
             Self::Engine(link) => link.receive(now, frame),
+            // Nothing comes after the request.
+            Self::Sse(_) => Ok(()),
         }
     }
 
@@ -299,6 +309,7 @@ impl ServerLink {
             Self::Ws(link) => link.send(now, message),
             Self::SocketIo(link) => link.send(now, message),
             Self::Engine(_) => {}
+            Self::Sse(link) => link.send(message),
         }
     }
 
@@ -308,6 +319,7 @@ impl ServerLink {
             Self::Ws(link) => link.poll_frame(),
             Self::SocketIo(link) => link.poll_frame(),
             Self::Engine(link) => link.poll_frame(),
+            Self::Sse(link) => link.poll_frame(),
         }
     }
 
@@ -317,6 +329,7 @@ impl ServerLink {
             Self::Ws(link) => link.poll_message(),
             Self::SocketIo(link) => link.poll_message(),
             Self::Engine(_) => None,
+            Self::Sse(link) => link.poll_message(),
         }
     }
 
@@ -326,6 +339,7 @@ impl ServerLink {
             Self::Ws(link) => link.next_timeout(),
             Self::SocketIo(link) => link.next_timeout(),
             Self::Engine(link) => Some(link.next_timeout()),
+            Self::Sse(link) => Some(link.next_timeout()),
         }
     }
 
@@ -338,6 +352,10 @@ impl ServerLink {
             Self::Ws(link) => link.handle_timeout(now),
             Self::SocketIo(link) => link.handle_timeout(now),
             Self::Engine(link) => link.handle_timeout(now),
+            Self::Sse(link) => {
+                link.handle_timeout(now);
+                Ok(())
+            }
         }
     }
 
@@ -345,7 +363,7 @@ impl ServerLink {
     /// a request that belongs to one may come after that and before the host noticed.
     pub const fn dead_at(&self) -> Option<Time> {
         match self {
-            Self::Ws(_) => None,
+            Self::Ws(_) | Self::Sse(_) => None,
             Self::SocketIo(link) => link.dead_at(),
             Self::Engine(link) => link.dead_at(),
         }
@@ -357,7 +375,7 @@ impl ServerLink {
         match self {
             Self::Ws(_) => true,
             Self::SocketIo(link) => link.knows_tidings(),
-            Self::Engine(_) => false,
+            Self::Engine(_) | Self::Sse(_) => false,
         }
     }
 
@@ -368,6 +386,7 @@ impl ServerLink {
             Self::SocketIo(link) => link.wire(),
             // It never has events.
             Self::Engine(_) => Wire::SocketIo,
+            Self::Sse(_) => Wire::Sse,
         }
     }
 }

@@ -232,6 +232,7 @@ impl Config {
             ("limits.max_subscriptions", self.limits.max_subscriptions),
             ("limits.max_in_flight", self.limits.max_in_flight),
             ("limits.max_requests", self.limits.max_requests),
+            ("limits.max_batch", self.limits.max_batch),
             ("limits.publish_rate", self.limits.publish_rate as usize),
             ("limits.publish_burst", self.limits.publish_burst as usize),
             ("polling.max_response", self.polling.max_response),

@@ -239,6 +239,8 @@ settings! {
         max_in_flight: usize = 1024,
         /// How many requests of a connection may be unanswered at once.
         max_requests: usize = 64,
+        /// How many events one request may publish by REST.
+        max_batch: usize = 1000,
         /// How many events a connection may publish per second, in the long run.
         publish_rate: u32 = 10_000,
         /// How many events a connection may publish at once, after a pause.

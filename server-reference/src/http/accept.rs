@@ -12,16 +12,18 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tower::ServiceExt;
 
 use super::problem::{MEDIA_TYPE, Problem};
 use crate::app::App;
 use crate::connections::Permit;
 use crate::demo::Demo;
+use crate::rate::Bucket;
 use crate::shutdown::Phase;
 
 /// How many refused clients may be told so at once; more are just closed.
@@ -38,6 +40,19 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 pub(super) struct Origin {
     pub(super) peer: SocketAddr,
     pub(super) permit: Arc<Permit>,
+    /// Has the connection dropped.
+    pub(super) cut: Arc<Notify>,
+    /// How much may be published on it.
+    pub(super) publish_rate: Arc<Mutex<Bucket>>,
+}
+
+impl Origin {
+    fn new(app: &App, peer: SocketAddr, permit: Permit) -> Self {
+        let limits = &app.config.limits;
+        let bucket = Bucket::new(limits.publish_rate, limits.publish_burst, app.now());
+        let publish_rate = Arc::new(Mutex::new(bucket));
+        Self { peer, permit: Arc::new(permit), cut: Arc::default(), publish_rate }
+    }
 }
 
 /// Accepts connections until it is dropped.
@@ -60,7 +75,7 @@ pub(crate) async fn accept(app: &Arc<App>, listener: &TcpListener, demo: Option<
                     tracing::debug!(%peer, %error, "connection was gone before it began");
                     continue;
                 }
-                let origin = Origin { peer, permit: Arc::new(permit) };
+                let origin = Origin::new(app, peer, permit);
                 tokio::spawn(serve(Arc::clone(app), stream, origin, router.clone()));
             }
             None => {
@@ -85,6 +100,14 @@ fn is_of_connection(error: &io::Error) -> bool {
 
 fn set_options(app: &App, stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    // What is not acknowledged for as long as a heartbeat may take is not: whoever only listens
+    // sends nothing by which it could be told that it is gone.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let heartbeat = &app.config.heartbeat;
+        let patience = heartbeat.ping_interval + heartbeat.ping_timeout;
+        SockRef::from(stream).set_tcp_user_timeout(Some(patience))?;
+    }
     let lowat = app.config.socket.notsent_lowat;
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     if lowat > 0 {
@@ -96,7 +119,7 @@ fn set_options(app: &App, stream: &TcpStream) -> io::Result<()> {
 
 /// Serves HTTP on one connection until it is closed or upgraded.
 async fn serve(app: Arc<App>, stream: TcpStream, origin: Origin, router: Router) {
-    let peer = origin.peer;
+    let (peer, cut) = (origin.peer, Arc::clone(&origin.cut));
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(origin.clone());
@@ -111,10 +134,12 @@ async fn serve(app: Arc<App>, stream: TcpStream, origin: Origin, router: Router)
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
+        () = cut.notified() => return,
         () = app.shutdown.reached(Phase::Draining) => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 result = connection => result,
+                () = cut.notified() => return,
                 () = app.shutdown.reached(Phase::Over) => return,
             }
         }

@@ -10,6 +10,23 @@ use super::problem::Problem;
 use crate::app::App;
 use crate::auth::{Denied, Identity};
 
+/// Whoever makes the request. A handler that asks for one is not called for somebody who is not let
+/// in.
+#[derive(Debug)]
+pub(super) struct Caller(pub(super) Identity);
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        identify(app, &parts.headers).map(Self).map_err(|denied| {
+            app.stats.denied(&denied);
+            Problem::new(StatusCode::UNAUTHORIZED, denied.to_string())
+                .header(header::WWW_AUTHENTICATE, "Bearer")
+        })
+    }
+}
+
 /// Somebody who may see and do what is about the server and all of its clients. A handler that asks
 /// for one is not called for anybody else.
 #[derive(Debug)]
@@ -19,11 +36,7 @@ impl FromRequestParts<Arc<App>> for Admin {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let identity = identify(app, &parts.headers).map_err(|denied| {
-            app.stats.denied(&denied);
-            Problem::new(StatusCode::UNAUTHORIZED, denied.to_string())
-                .header(header::WWW_AUTHENTICATE, "Bearer")
-        })?;
+        let Caller(identity) = Caller::from_request_parts(parts, app).await?;
         if identity.rights().is_admin() {
             return Ok(Self);
         }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::bearer::Admin;
+use super::body::read_json;
 use super::problem::Problem;
 use crate::app::App;
 use crate::auth::Revoked;
@@ -30,18 +31,20 @@ pub(super) async fn end_session(
 }
 
 /// `POST /api/auth/revocations`
-pub(super) async fn revoke(_: Admin, State(app): State<Arc<App>>, body: Bytes) -> Response {
-    match serde_json::from_slice::<Revoked>(&body) {
-        Ok(revoked) => {
-            app.authenticator.revocations().revoke(revoked);
-            app.reconsider_all();
-            StatusCode::NO_CONTENT.into_response()
-        }
-        Err(error) => {
-            let detail = format!(
-                "the body must be {{\"subject\": \"...\"}} or {{\"token_id\": \"...\"}}: {error}"
-            );
-            Problem::new(StatusCode::BAD_REQUEST, detail).into_response()
-        }
-    }
+pub(super) async fn revoke(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    let body = read_json(&app, &headers, body).await?;
+    let revoked: Revoked = serde_json::from_slice(&body).map_err(|error| {
+        let detail = format!(
+            "the body must be {{\"subject\": \"...\"}} or {{\"token_id\": \"...\"}}: {error}"
+        );
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    })?;
+    app.authenticator.revocations().revoke(revoked);
+    app.reconsider_all();
+    Ok(StatusCode::NO_CONTENT)
 }

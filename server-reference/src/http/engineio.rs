@@ -140,6 +140,7 @@ async fn open_polling(
         connection: Arc::clone(&connection),
         leftover: Bytes::new(),
         opening,
+        identity: None,
         peer,
         permit: Arc::new(permit).upgrade(TransportKind::SocketIo),
     };
@@ -198,6 +199,7 @@ fn open_websocket(app: Arc<App>, origin: Origin, request: Request, endpoint: End
             connection,
             leftover,
             opening,
+            identity: None,
             peer,
             permit: permit.upgrade(TransportKind::SocketIo),
         };

@@ -2,11 +2,15 @@
 
 mod accept;
 mod bearer;
+mod body;
 mod cors;
 mod ending;
 mod engineio;
+mod events;
 mod probe;
 mod problem;
+mod publish;
+mod query;
 mod rest;
 mod upgrade;
 
@@ -38,7 +42,11 @@ fn router(app: Arc<App>, demo: Option<&Demo>) -> Router {
         .route("/api/websocket/sessions/{id}", get(rest::session).delete(ending::end_session))
         .route("/api/websocket/marks", post(rest::mark))
         .route("/api/auth/revocations", post(ending::revoke))
+        .route("/api/events", get(events::history).post(publish::publish))
         .route("/api/events/stats", get(rest::events_stats))
+        .route("/api/events/stream", get(events::stream))
+        .route("/api/events/subscriptions", get(events::subscriptions))
+        .route("/api/events/{id}", get(events::event))
         .route(&paths.websocket, any(upgrade::websocket))
         .route(socketio, any(engineio::socketio))
         .route(&format!("{socketio}/"), any(engineio::socketio))

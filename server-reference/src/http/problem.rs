@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tidings_core::message::{ErrorCode, Refusal};
 
 /// An error response: `application/problem+json` with a status and what was wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,13 @@ impl Problem {
         Self { status, detail: detail.into(), headers: Vec::new() }
     }
 
+    /// What is wrong with a part of the request.
+    pub(crate) fn of_part(part: &str, refusal: Refusal) -> Self {
+        let mut problem = Self::from(refusal);
+        problem.detail = format!("{part}: {}", problem.detail);
+        problem
+    }
+
     /// With this response header.
     #[must_use]
     pub(crate) fn header(mut self, name: HeaderName, value: &'static str) -> Self {
@@ -42,6 +50,22 @@ impl Problem {
             detail: &self.detail,
         };
         serde_json::to_string(&body).unwrap_or_default()
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal.code {
+            ErrorCode::FORBIDDEN => StatusCode::FORBIDDEN,
+            ErrorCode::TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorCode::INVALID => StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorCode::TOO_MANY => StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::UNAVAILABLE => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::TIMEOUT => StatusCode::GATEWAY_TIMEOUT,
+            ErrorCode::INTERNAL => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, refusal.message)
     }
 }
 

@@ -42,7 +42,7 @@ struct BackplaneHealth {
     degraded: Option<Trouble>,
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Response {
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => {
             let headers = [

@@ -58,6 +58,7 @@ pub(super) async fn websocket(
                 leftover,
                 transport: Transport::Ws(encoding),
                 opening: None,
+                identity: None,
                 peer,
                 permit: permit.upgrade(TransportKind::Ws),
             };
@@ -227,7 +228,7 @@ where
 }
 
 async fn open(origin: Origin, upgrade: OnUpgrade) -> Option<Opened> {
-    let Origin { peer, permit } = origin;
+    let Origin { peer, permit, .. } = origin;
     match upgrade.await.map(Upgraded::downcast::<TokioIo<TcpStream>>) {
         Ok(Ok(parts)) => {
             let stream = parts.io.into_inner();

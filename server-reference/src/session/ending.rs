@@ -89,7 +89,7 @@ impl Session {
     pub(super) async fn linger(&mut self) {
         let connection = Arc::clone(&self.connection);
         let rest = async {
-            while connection.carrier().is_some()
+            while (connection.carrier().is_some() || connection.is_body_taken())
                 && !connection.with_feed(|feed| feed.outbox().is_empty())
             {
                 if connection.flush().broken || connection.drained().await.is_err() {

@@ -25,6 +25,12 @@ impl Session {
         Ok(identity)
     }
 
+    /// The client is who its request has said.
+    pub(super) fn is(&mut self, identity: Identity) {
+        self.expires = end_of(&identity);
+        self.identity = Some(identity);
+    }
+
     /// Who says hello: over Socket.IO it has presented its token before.
     pub(super) fn known_by(&mut self, token: Option<&str>) -> Result<Identity, Denied> {
         match &self.identity {

@@ -55,7 +55,7 @@ impl Session {
     fn socketio(&mut self) -> Option<&mut socketio::ServerLink> {
         match &mut self.link {
             ServerLink::SocketIo(link) => Some(link),
-            ServerLink::Ws(_) | ServerLink::Engine(_) => None,
+            ServerLink::Ws(_) | ServerLink::Engine(_) | ServerLink::Sse(_) => None,
         }
     }
 

@@ -20,9 +20,9 @@ pub struct SessionInfo {
     pub id: String,
     /// The instance it is connected to.
     pub instance: String,
-    /// `ws` or `socketio`.
+    /// `ws`, `socketio` or `sse`.
     pub transport: String,
-    /// `websocket` or `polling`.
+    /// `websocket`, `polling` or, of `sse`, `http`.
     pub carrier: String,
     /// `json` or `msgpack`.
     pub encoding: String,
@@ -124,9 +124,11 @@ impl SessionInfo {
             Wire::SocketIoMsgpack
             | Wire::SocketIoTidingsMsgpack
             | Wire::SocketIoRecoverableMsgpack => ("socketio", "msgpack"),
+            Wire::Sse => ("sse", "json"),
         };
         let carrier = match connection.carrier() {
             Some(Carrier::Polling) => "polling",
+            None if wire == Wire::Sse => "http",
             Some(Carrier::WebSocket) | None => "websocket",
         };
         let totals = &live.totals;

@@ -50,6 +50,8 @@ pub struct ConnectionStats {
     pub ws: usize,
     /// Of the open ones, those of the `socketio` transport.
     pub socketio: usize,
+    /// Of the open ones, those that read events as Server-Sent Events.
+    pub sse: usize,
     /// Of the open ones, those that carry no session: HTTP requests, handshakes.
     pub http: usize,
     /// Let in since the start.
@@ -324,12 +326,14 @@ impl ConnectionStats {
         let counts = app.connections.counts();
         let ws = counts.upgraded[TransportKind::Ws as usize];
         let socketio = counts.upgraded[TransportKind::SocketIo as usize];
+        let sse = counts.upgraded[TransportKind::Sse as usize];
         Self {
             open: counts.open,
             max: counts.max,
             ws,
             socketio,
-            http: counts.open.saturating_sub(ws + socketio),
+            sse,
+            http: counts.open.saturating_sub(ws + socketio + sse),
             accepted: counts.accepted,
             refused: counts.refused,
             closed: app.stats.closes.lock().clone(),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::raw::{self, Http, Ws};
+use crate::raw::{self, Http, Sse, Ws};
 use crate::tokens::{at, config, token};
 
 async fn hello(address: SocketAddr, token: &str) -> (Ws, Value) {
@@ -16,7 +16,7 @@ async fn hello(address: SocketAddr, token: &str) -> (Ws, Value) {
 
 async fn ask(address: SocketAddr, method: &str, target: &str, body: &Value) -> raw::Answer {
     let admin = token(json!({"sub": "operator", "admin": true}));
-    let headers = format!("Authorization: Bearer {admin}\r\n");
+    let headers = format!("Authorization: Bearer {admin}\r\nContent-Type: application/json\r\n");
     Http::connect(address).await.ask(method, target, &headers, &body.to_string()).await
 }
 
@@ -30,10 +30,14 @@ async fn closed_with(ws: &mut Ws) -> Value {
 async fn what_is_revoked_is_over_at_once_and_lets_nobody_in() {
     let server = raw::start(config()).await;
     let address = server.address;
-    let [stolen, other] = ["stolen", "other"].map(|id| token(json!({"jti": id, "iat": at(-60)})));
+    let [stolen, other] =
+        ["stolen", "other"].map(|id| token(json!({"jti": id, "iat": at(-60), "subscribe": ["a"]})));
     let ben = token(json!({"sub": "ben", "admin": true}));
     let (mut thief, _) = hello(address, &stolen).await;
     let (mut ann, _) = hello(address, &other).await;
+    let bearer = format!("Authorization: Bearer {stolen}\r\n");
+    let (mut stream, _) =
+        Sse::open(address, "/api/events/stream?pattern=a", &bearer).await.expect("a stream");
     let mut socket =
         Ws::connect(address, "/socket.io/?EIO=4&transport=websocket").await.expect("a WebSocket");
     socket.next_text().await;
@@ -43,6 +47,8 @@ async fn what_is_revoked_is_over_at_once_and_lets_nobody_in() {
     let revoke = json!({"token_id": "stolen"});
     assert_eq!(ask(address, "POST", "/api/auth/revocations", &revoke).await.status, 204);
     assert_eq!(closed_with(&mut thief).await, 4301);
+    assert_eq!(stream.next().await.expect("it is told").json()["code"], 4301);
+    assert_eq!(stream.next().await, None);
     let told = socket.next_packet().await;
     assert!(told.contains("tidings:close") && told.contains("4301"), "{told}");
     assert_eq!(hello(address, &stolen).await.1[1], 4301);

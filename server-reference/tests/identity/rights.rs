@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tidings_server::{Config, Server, reply};
 
-use crate::raw::{self, Running, Ws};
+use crate::raw::{self, Http, Running, Sse, Ws};
 use crate::tokens::{at, config, token};
 
 /// A client of the plain WebSocket.
@@ -212,5 +212,41 @@ async fn a_session_ends_with_its_token_and_goes_on_with_a_fresh_one() {
     let (mut reader, again) = Client::say_hello(&server, back(json!({"subscribe": ["a"]}))).await;
     assert_eq!((&again["resumed"], &again["session"]), (&json!(true), &welcome["session"]));
     assert_eq!(reader.events_until("a").await, ["a"], "nothing was lost");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_and_history_give_what_is_allowed_until_the_token_ends() {
+    let server = start(config()).await;
+    let headers = |claims| format!("Authorization: Bearer {}\r\n", token(claims));
+    let narrow = headers(json!({"subscribe": ["orders.*", "end"], "exp": at(3)}));
+    let stream = "/api/events/stream?pattern=**";
+    let (mut reader, open) =
+        Sse::open(server.address, stream, &narrow).await.expect("a part of it is allowed");
+    assert!(open.json()["expires_in"].as_u64().is_some_and(|left| left <= 3000), "{open:?}");
+    let writer = headers(json!({"sub": "writer", "publish": ["**"]}));
+    let writer = format!("{writer}Content-Type: application/json\r\n");
+    let names = ["users.ann", "orders.eu", "orders.eu.x", "end"];
+    let body: Vec<_> = names.iter().map(|name| json!({"name": name, "payload": null})).collect();
+    let mut http = Http::connect(server.address).await;
+    let published = http.ask("POST", "/api/events", &writer, &json!(body).to_string()).await;
+    let published: Value = serde_json::from_str(&published.body).expect("JSON");
+    let mut got = [reader.event().await.1, reader.event().await.1];
+    got.sort_by_key(|event| event["name"].to_string());
+    assert_eq!((&got[0]["name"], &got[1]["name"]), (&json!("end"), &json!("orders.eu")));
+    let mut get = async |target: &str| {
+        let answer = http.ask("GET", target, &narrow, "").await;
+        (answer.status, serde_json::from_str::<Value>(&answer.body).expect("JSON"))
+    };
+    let (_, page) = get("/api/events?pattern=**&order=oldest").await;
+    let listed = page["events"].as_array().expect("events").iter().map(|event| &event["name"]);
+    assert_eq!(listed.collect::<Vec<_>>(), ["orders.eu", "end"]);
+    for (receipt, status) in published.as_array().expect("receipts").iter().zip([404, 200, 404]) {
+        let target = format!("/api/events/{}", receipt["id"].as_str().expect("an id"));
+        assert_eq!(get(&target).await.0, status, "{receipt}");
+    }
+    let close = reader.next().await.expect("it is told");
+    assert_eq!((close.event.as_str(), &close.json()["code"]), ("tidings.close", &json!(4300)));
+    assert_eq!(reader.next().await, None, "it ends");
     server.stop().await;
 }

@@ -14,21 +14,22 @@ use crate::tokens::{at, config, signed, token};
 /// - `ws`: hello over the plain WebSocket; `socketio`: CONNECT over a WebSocket; `polling`: the same
 ///   over HTTP; `chat`: CONNECT to a namespace of an application
 /// - `fresh ws`, `fresh sio`: a fresh token on a connection that was let in with another one of ann
-/// - `stats`, `sessions`, `events`: REST
+/// - `stats`, `sessions`, `events`, `subscriptions`: REST for operators
+/// - `publish`, `stream`, `history`, `event`: REST, of orders
 const OUTCOMES: &str = "
-    identity         ws   socketio polling chat fresh-ws fresh-sio stats sessions events
-    none             4502 4502     4502    4502 -        -         401   401      401
-    not-a-token      4502 4502     4502    4502 310      310       401   401      401
-    wrong-signature  4502 4502     4502    4502 310      310       401   401      401
-    wrong-algorithm  4502 4502     4502    4502 310      310       401   401      401
-    alg-none         4502 4502     4502    4502 310      310       401   401      401
-    expired          4300 4300     4300    4300 200      200       401   401      401
-    not-yet-valid    4502 4502     4502    4502 310      310       401   401      401
-    wrong-audience   4502 4502     4502    4502 310      310       401   401      401
-    broken-claim     4502 4502     4502    4502 310      310       401   401      401
-    another-subject  in   in       in      in   310      310       403   403      403
-    narrow           in   in       in      in   in       in        403   403      403
-    admin            in   in       in      in   in       in        200   200      200
+    identity         ws   socketio polling chat fresh-ws fresh-sio stats sessions events publish stream history event subscriptions
+    none             4502 4502     4502    4502 -        -         401   401      401    401     401    401     401   401
+    not-a-token      4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401
+    wrong-signature  4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401
+    wrong-algorithm  4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401
+    alg-none         4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401
+    expired          4300 4300     4300    4300 200      200       401   401      401    401     401    401     401   401
+    not-yet-valid    4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401
+    wrong-audience   4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401
+    broken-claim     4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401
+    another-subject  in   in       in      in   310      310       403   403      403    403     403    403     404   403
+    narrow           in   in       in      in   in       in        403   403      403    200     200    200     404   403
+    admin            in   in       in      in   in       in        200   200      200    403     403    403     404   200
 ";
 
 fn identities() -> BTreeMap<&'static str, Option<String>> {
@@ -46,7 +47,7 @@ fn identities() -> BTreeMap<&'static str, Option<String>> {
         ("wrong-audience", Some(token(json!({"aud": "others"})))),
         ("broken-claim", Some(token(json!({"subscribe": "everything"})))),
         ("another-subject", Some(token(json!({"sub": "ben"})))),
-        ("narrow", Some(token(json!({"subscribe": ["orders.*"]})))),
+        ("narrow", Some(token(json!({"subscribe": ["orders.*"], "publish": ["orders.*"]})))),
         ("admin", Some(token(json!({"admin": true})))),
     ])
 }
@@ -122,6 +123,11 @@ async fn enter(address: SocketAddr, entrance: &str, token: Option<&str>) -> Stri
         "stats" => rest(address, "/api/websocket/stats", token).await,
         "sessions" => rest(address, "/api/websocket/sessions", token).await,
         "events" => rest(address, "/api/events/stats", token).await,
+        "publish" => publish(address, token).await,
+        "stream" => rest(address, "/api/events/stream?pattern=orders.**", token).await,
+        "history" => rest(address, "/api/events?pattern=orders.**", token).await,
+        "event" => rest(address, "/api/events/17-4", token).await,
+        "subscriptions" => rest(address, "/api/events/subscriptions", token).await,
         other => panic!("no entrance {other}"),
     }
 }
@@ -165,10 +171,19 @@ fn connect_outcome(packet: &str) -> String {
     error["data"]["code"].to_string()
 }
 
+async fn publish(address: SocketAddr, token: Option<&str>) -> String {
+    let headers = format!("{}Content-Type: application/json\r\n", bearer(token));
+    let body = r#"{"name": "orders.eu", "payload": null}"#;
+    let mut http = Http::connect(address).await;
+    http.ask("POST", "/api/events", &headers, body).await.status.to_string()
+}
+
+fn bearer(token: Option<&str>) -> String {
+    token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default()
+}
+
 async fn rest(address: SocketAddr, target: &str, token: Option<&str>) -> String {
-    let headers =
-        token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-    let answer = Http::connect(address).await.ask("GET", target, &headers, "").await;
+    let answer = Http::connect(address).await.ask("GET", target, &bearer(token), "").await;
     if answer.status == 401 {
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
     }

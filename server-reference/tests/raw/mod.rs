@@ -137,6 +137,112 @@ pub(crate) async fn http(address: SocketAddr, method: &str, target: &str, body: 
     Http::connect(address).await.ask(method, target, "", body).await
 }
 
+/// Server-Sent Events.
+pub(crate) struct Sse {
+    http: Http,
+    /// What has come of a block that is not over.
+    text: String,
+}
+
+/// One block of Server-Sent Events.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Block {
+    pub(crate) id: Option<String>,
+    /// Empty for an event of Tidings.
+    pub(crate) event: String,
+    /// Empty if there is none.
+    pub(crate) data: String,
+}
+
+impl Block {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.data).expect("JSON")
+    }
+}
+
+impl Sse {
+    /// Opens a stream, which begins with `tidings.open`. An error is the answer of a server that
+    /// refuses.
+    pub(crate) async fn open(
+        address: SocketAddr,
+        target: &str,
+        headers: &str,
+    ) -> Result<(Self, Block), Answer> {
+        Self::over(Http::connect(address).await, target, headers).await
+    }
+
+    pub(crate) async fn over(
+        mut http: Http,
+        target: &str,
+        headers: &str,
+    ) -> Result<(Self, Block), Answer> {
+        http.begin("GET", target, headers, "").await;
+        let answer = http.answer().await.expect("an answer");
+        if answer.status != 200 {
+            return Err(answer);
+        }
+        assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+        assert_eq!(answer.header("transfer-encoding"), Some("chunked"));
+        let mut stream = Self { http, text: String::new() };
+        let open = stream.next().await.expect("a block");
+        assert_eq!(open.event, "tidings.open", "{open:?}");
+        Ok((stream, open))
+    }
+
+    /// The next block that says something; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<Block> {
+        loop {
+            while let Some((block, rest)) = self.text.split_once("\n\n") {
+                let block = block_of(block);
+                self.text = rest.to_owned();
+                if block != Block::default() {
+                    return Some(block);
+                }
+            }
+            let chunk = timeout(HANGS, self.chunk()).await.expect("something in time")?;
+            self.text.push_str(&chunk);
+        }
+    }
+
+    /// The next event of Tidings.
+    pub(crate) async fn event(&mut self) -> (String, Value) {
+        loop {
+            let block = self.next().await.expect("it goes on");
+            if !block.data.is_empty() {
+                assert_eq!(block.event, "", "{block:?}");
+                return (block.id.clone().unwrap_or_default(), block.json());
+            }
+        }
+    }
+
+    async fn chunk(&mut self) -> Option<String> {
+        let mut size = Vec::new();
+        while !size.ends_with(b"\r\n") {
+            size.push(self.http.0.read_u8().await.ok()?);
+        }
+        let size = std::str::from_utf8(&size).expect("text").trim();
+        let size = usize::from_str_radix(size, 16).expect("a length");
+        let mut chunk = vec![0; size + 2];
+        self.http.0.read_exact(&mut chunk).await.ok()?;
+        chunk.truncate(size);
+        (size > 0).then(|| String::from_utf8(chunk).expect("UTF-8"))
+    }
+}
+
+fn block_of(text: &str) -> Block {
+    let mut block = Block::default();
+    for (field, value) in text.lines().filter_map(|line| line.split_once(": ")) {
+        match field {
+            "id" => block.id = Some(value.to_owned()),
+            "event" => block.event = value.to_owned(),
+            "data" => block.data.push_str(value),
+            "retry" | "" => {}
+            other => panic!("no field {other}"),
+        }
+    }
+    block
+}
+
 /// A session over HTTP polling, as its client has it.
 #[derive(Debug, Clone)]
 pub(crate) struct Polling {

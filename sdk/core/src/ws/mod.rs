@@ -10,7 +10,7 @@ mod fields;
 mod from_client;
 mod from_server;
 mod msgpack;
-mod payload;
+pub(crate) mod payload;
 mod server_link;
 mod write;
 

@@ -16,7 +16,7 @@ const BINARY: &str = "$bin";
 const ESCAPE: &str = "$esc";
 
 /// How many bytes [`write`] takes.
-pub(super) fn written_len(payload: &Payload) -> usize {
+pub(crate) fn written_len(payload: &Payload) -> usize {
     match payload {
         Payload::Binary(bytes) => r#"{"$bin":""}"#.len() + base64::encoded_len(bytes.len()),
         Payload::Json(text) if must_escape(text) => r#"{"$esc":}"#.len() + text.len(),
@@ -26,14 +26,14 @@ pub(super) fn written_len(payload: &Payload) -> usize {
 
 /// Where a message's payload goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Style {
+pub(crate) enum Style {
     /// Into the JSON text.
     Inline,
     /// Elsewhere; `null` holds its place.
     Apart,
 }
 
-pub(super) fn write(w: &mut Writer<'_>, payload: &Payload, style: Style) {
+pub(crate) fn write(w: &mut Writer<'_>, payload: &Payload, style: Style) {
     match payload {
         _ if style == Style::Apart => w.null(),
         Payload::Binary(bytes) => w.begin_object().key(BINARY).base64(bytes).end_object(),
@@ -45,7 +45,7 @@ pub(super) fn write(w: &mut Writer<'_>, payload: &Payload, style: Style) {
 }
 
 /// The payload that `value`, a piece of `frame`, stands for.
-pub(super) fn read(frame: &Bytes, value: Value<'_>) -> Result<Payload, Refusal> {
+pub(crate) fn read(frame: &Bytes, value: Value<'_>) -> Result<Payload, Refusal> {
     match marker(value.raw().as_bytes(), || Some(value)) {
         Some((key, content)) if key == BINARY => {
             let bytes = content.as_str().and_then(|text| base64::decode(text.as_bytes()));

@@ -1,5 +1,9 @@
 //! The HTTP side of the server, byte for byte.
 
+mod events;
+#[path = "../raw/mod.rs"]
+mod raw;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -1,0 +1,292 @@
+//! Events of the past: what the log still has.
+//!
+//! [`read`] is the one place where history is read. It reads the log of all instances from what this
+//! one holds of it in memory, as connections that catch up do.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::ControlFlow;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use tidings_core::lane::{Lane, Offset, Place};
+use tidings_core::log::{LoggedEvent, Read};
+use tidings_core::message::{ErrorCode, Refusal};
+use tidings_core::{Pattern, Priority};
+use tokio::sync::watch;
+
+use crate::app::App;
+use crate::auth::Identity;
+use crate::backplane::{Backplane, Signal};
+
+/// How many events are looked at before others have their turn.
+const CHUNK: usize = 256;
+
+/// What is asked of history.
+#[derive(Debug, Clone)]
+pub(crate) struct Query {
+    /// Events whose names one of these matches.
+    pub(crate) patterns: Vec<Pattern>,
+    /// Those of these priorities.
+    pub(crate) priorities: Vec<Priority>,
+    /// Not before this, in milliseconds since the Unix epoch.
+    pub(crate) since: u64,
+    /// Not after this.
+    pub(crate) until: u64,
+    /// Beyond this event, in the order asked for.
+    pub(crate) after: Option<EventPlace>,
+    /// Whether the oldest come first.
+    pub(crate) oldest_first: bool,
+    /// At most so many.
+    pub(crate) limit: usize,
+    /// Those of this id alone.
+    pub(crate) id: Option<String>,
+}
+
+impl Query {
+    /// All that there is of this id.
+    pub(crate) fn by_id(id: String, everything: Pattern) -> Self {
+        Self {
+            patterns: vec![everything],
+            priorities: Priority::URGENT_FIRST.to_vec(),
+            since: 0,
+            until: u64::MAX,
+            after: None,
+            oldest_first: true,
+            limit: 1,
+            id: Some(id),
+        }
+    }
+}
+
+/// The place of an event among those of all lanes: offsets are times. Written `OFFSET.LANE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct EventPlace {
+    offset: Offset,
+    lane: Lane,
+}
+
+impl EventPlace {
+    fn of(logged: &LoggedEvent) -> Self {
+        Self { offset: logged.offset(), lane: logged.lane() }
+    }
+}
+
+impl fmt::Display for EventPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.offset.0, self.lane.number())
+    }
+}
+
+/// No place of an event is written like this.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no place of an event: use what `next` says, or leave it out")]
+pub(crate) struct BadEventPlace(String);
+
+impl FromStr for EventPlace {
+    type Err = BadEventPlace;
+
+    fn from_str(text: &str) -> Result<Self, BadEventPlace> {
+        let place = || {
+            let (offset, lane) = text.split_once('.')?;
+            let offset = offset.parse().ok().filter(|offset| *offset < 1 << 53)?;
+            Some(Self { offset: Offset(offset), lane: Lane::from_number(lane.parse().ok()?)? })
+        };
+        place().ok_or_else(|| BadEventPlace(text.to_owned()))
+    }
+}
+
+/// Some of what was asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    /// In the order asked for.
+    pub(crate) events: Vec<Arc<LoggedEvent>>,
+    /// Beyond which event the next page begins; `None` if this is the last one.
+    pub(crate) next: Option<EventPlace>,
+    /// Whether all that ever was in the time asked for was there to be read.
+    pub(crate) complete: bool,
+}
+
+/// Notices when what is not in memory has come there.
+pub(crate) struct History {
+    signal: Arc<Signal>,
+    loaded: watch::Sender<()>,
+}
+
+impl History {
+    pub(crate) fn new(backplane: &dyn Backplane) -> Self {
+        let signal = Arc::new(Signal::new(backplane.partitioning(), 1));
+        backplane.attach(Arc::clone(&signal));
+        Self { signal, loaded: watch::Sender::new(()) }
+    }
+
+    /// Tells those who wait, for as long as the server lives.
+    pub(crate) async fn run(&self) {
+        let mut lanes = Vec::new();
+        loop {
+            self.signal.raised().await;
+            self.signal.take_loaded(&mut lanes);
+            if !lanes.is_empty() {
+                self.loaded.send_replace(());
+            }
+        }
+    }
+}
+
+/// Reads history, as far as somebody may: events whose names they may not receive are not there for
+/// them.
+pub(crate) async fn read(app: &App, identity: &Identity, query: &Query) -> Result<Page, Refusal> {
+    let patience = app.config.timeouts.request;
+    let reading = async {
+        if let Some(prepared) = app.prepare(query.patterns.iter().map(Pattern::as_str)) {
+            prepared.await;
+        }
+        let hidden = app.collections.hidden_from(&Arc::from(""), identity);
+        let mut found = Found { events: BTreeMap::new(), query, complete: true };
+        for lane in lanes(app, query) {
+            let wanted = |logged: &LoggedEvent| {
+                let event = logged.event();
+                query.patterns.iter().any(|pattern| pattern.matches(&event.name))
+                    && query.id.as_deref().is_none_or(|id| *id == *event.id)
+                    && identity.rights().may_receive(&event.name)
+                    && !hidden.iter().any(|prefix| event.name.starts_with(&**prefix))
+            };
+            read_lane(app, lane, &mut found, wanted).await;
+        }
+        found.page()
+    };
+    tokio::time::timeout(patience, reading).await.map_err(|_elapsed| {
+        let message = format!("the log could not be read within {patience:?}; try again later");
+        Refusal::new(ErrorCode::UNAVAILABLE, message)
+    })
+}
+
+/// The lanes in which there may be something of what is asked for.
+fn lanes(app: &App, query: &Query) -> Vec<Lane> {
+    let partitioning = app.backplane.partitioning();
+    let mut partitions: Vec<u16> = query
+        .patterns
+        .iter()
+        .flat_map(|pattern| match partitioning.of_pattern(pattern.as_str()) {
+            Some(partition) => partition..partition + 1,
+            None => 0..partitioning.count(),
+        })
+        .collect();
+    partitions.sort_unstable();
+    partitions.dedup();
+    let lanes = partitions.into_iter().flat_map(|partition| {
+        query.priorities.iter().map(move |priority| Lane::new(partition, *priority))
+    });
+    lanes.collect()
+}
+
+async fn read_lane(
+    app: &App,
+    lane: Lane,
+    found: &mut Found<'_>,
+    wanted: impl Fn(&LoggedEvent) -> bool,
+) {
+    let mut place = found.begin(app.backplane.head(lane));
+    let mut loaded = app.history.loaded.subscribe();
+    let mut events = Vec::with_capacity(CHUNK);
+    loop {
+        loaded.mark_unchanged();
+        match app.backplane.read(lane, place, CHUNK, &mut events) {
+            Read::Done(None) => {}
+            Read::Done(Some(gap)) => {
+                found.complete = false;
+                place = Place { epoch: gap.epoch, offset: gap.to };
+            }
+            Read::Later => {
+                // It ends only with the server.
+                let _ = loaded.changed().await;
+                continue;
+            }
+        }
+        if events.is_empty() {
+            return;
+        }
+        for logged in events.drain(..) {
+            place.offset = logged.offset();
+            if wanted(&logged) && found.take(logged).is_break() {
+                return;
+            }
+        }
+        tokio::task::consume_budget().await;
+    }
+}
+
+/// The events that come first in the order asked for, of those that were looked at.
+struct Found<'a> {
+    events: BTreeMap<EventPlace, Arc<LoggedEvent>>,
+    query: &'a Query,
+    complete: bool,
+}
+
+impl Found<'_> {
+    /// From where a lane is read whose head is there.
+    fn begin(&self, head: Place) -> Place {
+        let since = self.query.since.saturating_mul(1000);
+        let after = self.query.after.filter(|_| self.query.oldest_first);
+        let first = after.map_or(since, |after| since.max(after.offset.0));
+        Place { epoch: head.epoch, offset: Offset(first.saturating_sub(1)) }
+    }
+
+    /// Takes an event; breaks off when none after it in its lane is asked for.
+    fn take(&mut self, logged: Arc<LoggedEvent>) -> ControlFlow<()> {
+        let (query, place) = (self.query, EventPlace::of(&logged));
+        if logged.offset().0 / 1000 > query.until {
+            return ControlFlow::Break(());
+        }
+        let beyond = query.after.is_none_or(|after| match query.oldest_first {
+            true => place > after,
+            false => place < after,
+        });
+        if !beyond {
+            return if query.oldest_first {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            };
+        }
+        self.events.insert(place, logged);
+        // One more than asked for tells that there is another page.
+        if self.events.len() > query.limit + 1 {
+            let gone = match query.oldest_first {
+                true => self.events.pop_last(),
+                false => self.events.pop_first(),
+            };
+            if query.oldest_first && gone.is_some_and(|(gone, _)| gone == place) {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn page(self) -> Page {
+        let mut events: Vec<_> = self.events.into_values().collect();
+        if !self.query.oldest_first {
+            events.sort_by_key(|logged| Reverse(EventPlace::of(logged)));
+        }
+        let more = events.len() > self.query.limit;
+        events.truncate(self.query.limit);
+        let next = events.last().filter(|_| more).map(|logged| EventPlace::of(logged));
+        Page { events, next, complete: self.complete }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_written_and_read() {
+        let lane = Lane::from_number(7).expect("a lane");
+        let place = EventPlace { offset: Offset(1 << 50), lane };
+        assert_eq!(place.to_string().parse(), Ok(place));
+        for wrong in ["", "1", "x.1", "1.x", "9007199254740992.1", "1.99999999"] {
+            assert!(wrong.parse::<EventPlace>().is_err(), "{wrong}");
+        }
+    }
+}
