@@ -20,6 +20,8 @@ module.exports = {
       TIDINGS_LISTEN: `127.0.0.1:${firstPort + n}`,
       TIDINGS_INSTANCE: `${os.hostname()}-${n}`,
       TIDINGS_REDIS: redis,
+      // Without a key nobody is authenticated, and only pages of this machine may connect: list yours.
+      TIDINGS_PAGES_ORIGINS: process.env.TIDINGS_PAGES_ORIGINS ?? "*",
     },
     // PM2 sends SIGINT, on which the server moves its clients elsewhere, and kills after so many
     // milliseconds: more than timeouts.drain.

@@ -1,5 +1,6 @@
 //! What all connections of a server share.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,7 +9,7 @@ use tidings_core::server::FeedConfig;
 use tidings_core::{EventBus, Payload, Time};
 use tokio::time::Instant;
 
-use crate::auth::{Authenticator, Identity};
+use crate::auth::{Authenticator, Denied, Identity};
 use crate::backplane::{Backplane, Echo, Prepared};
 use crate::collections::Collections;
 use crate::config::Config;
@@ -16,9 +17,11 @@ use crate::connection::{Command, Connection};
 use crate::connections::Connections;
 use crate::engine_sessions::EngineSessions;
 use crate::engineio::Endpoints;
+use crate::front::Front;
 use crate::handlers::Handlers;
 use crate::history::History;
 use crate::instances::Instances;
+use crate::quota::{Addresses, Subjects};
 use crate::rate::Bucket;
 use crate::schemas::EventSchemas;
 use crate::sessions::Sessions;
@@ -54,6 +57,10 @@ pub(crate) struct App {
     /// The namespaces of the application.
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) connections: Arc<Connections>,
+    /// What is between the server and its clients.
+    pub(crate) front: Front,
+    pub(crate) addresses: Arc<Addresses>,
+    pub(crate) subjects: Subjects,
     pub(crate) stats: Stats,
     pub(crate) shutdown: Shutdown,
     next_shard: AtomicUsize,
@@ -107,6 +114,9 @@ impl App {
             history,
             namespaces: Arc::new(Namespaces::new(cluster)),
             connections: Connections::new(config.limits.max_connections),
+            front: Front::new(&config),
+            addresses: Addresses::new(&config.limits),
+            subjects: Subjects::new(&config.limits),
             stats: Stats::new(offered),
             shutdown: Shutdown::new(config.timeouts.drain_spread),
             next_shard: AtomicUsize::new(0),
@@ -133,6 +143,22 @@ impl App {
                 () = app.shutdown.reached(Phase::Over) => {}
             }
         });
+    }
+
+    /// Who presents this token from there. Whoever is wrong too often is not listened to for a while.
+    ///
+    /// # Errors
+    /// When the token does not tell, or is not looked at.
+    pub(crate) fn identify(&self, token: Option<&str>, from: IpAddr) -> Result<Identity, Denied> {
+        let guards = token.is_some() && !self.front.is_proxy(from);
+        if guards && !self.addresses.may_present(self.now(), from) {
+            return Err(Denied::TooManyWrong);
+        }
+        let identity = self.authenticator.identify(token);
+        if guards && identity.as_ref().is_err_and(Denied::is_wrong) {
+            self.addresses.presented_wrong(self.now(), from);
+        }
+        identity
     }
 
     /// The shard for the next connection: each gets as many as the others.

@@ -2,10 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use serde_json::Map;
+use tidings_core::Pattern;
 
-use crate::config::{Config, ConfigError, Layers, Secret};
+use crate::auth;
+use crate::config::{Auth, Config, ConfigError, Layers, Secret, parse_duration};
 use crate::demo;
 
 const AFTER_HELP: &str = "\
@@ -31,6 +35,8 @@ Examples:
       a file to start from
   tidings-server schema --ts --config tidings.toml > tidings.ts
       the types of all events and collections, for front ends
+  tidings-server token ann --subscribe 'orders.**' --set auth.secret_file=secret
+      a token to try it with
   curl http://127.0.0.1:9000/api/websocket/health
       answers when the server is up
 
@@ -50,7 +56,7 @@ pub struct Cli {
 }
 
 /// What else than serving the program can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Print the effective configuration as TOML and stop.
     Config,
@@ -61,6 +67,90 @@ pub enum Command {
         #[arg(long)]
         ts: bool,
     },
+    /// Make a token to try the server out with, signed with its secret, print it and stop.
+    Token(Token),
+}
+
+/// What a token to be made says.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Token {
+    /// Whose it is: the claim sub.
+    #[arg(value_name = "SUBJECT")]
+    pub subject: String,
+
+    /// A pattern of events that may be received, such as 'orders.**'; may be given several times.
+    #[arg(long, value_name = "PATTERN")]
+    pub subscribe: Vec<String>,
+
+    /// A pattern of events that may be published, and of requests that may be made.
+    #[arg(long, value_name = "PATTERN")]
+    pub publish: Vec<String>,
+
+    /// A pattern of records that may be changed, such as 'state.todos.*'.
+    #[arg(long, value_name = "PATTERN")]
+    pub mutate: Vec<String>,
+
+    /// It may see and do what is about the server and all of its clients: statistics, sessions.
+    #[arg(long)]
+    pub admin: bool,
+
+    /// How long it is good.
+    #[arg(long, value_name = "DURATION", default_value = "1 h", value_parser = good_for)]
+    pub good_for: Duration,
+}
+
+fn good_for(text: &str) -> Result<Duration, String> {
+    parse_duration(text)
+}
+
+impl Token {
+    /// The token, signed with the secret that the server of this configuration knows.
+    ///
+    /// # Errors
+    /// When there is no secret, or a claim is not what it should be: what is wrong, for people.
+    pub fn issue(&self, auth: &Auth) -> Result<String, String> {
+        let secret = match (&auth.secret, &auth.secret_file) {
+            (secret, _) if !secret.is_empty() => secret.reveal().to_owned(),
+            (_, file) if !file.is_empty() => {
+                let text = std::fs::read_to_string(file).map_err(|error| {
+                    format!("auth.secret_file {file:?} cannot be read: {error}")
+                })?;
+                let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+                lines
+                    .next_back()
+                    .ok_or(format!("auth.secret_file {file:?} has no secret"))?
+                    .to_owned()
+            }
+            _ => {
+                let message = "there is no secret to sign with: name the server's by --set \
+                               auth.secret_file=FILE, or --auth-secret; keys of auth.jwks are \
+                               public, and only their owner signs with them";
+                return Err(message.to_owned());
+            }
+        };
+        let mut claims = Map::new();
+        for (claim, patterns) in
+            [("subscribe", &self.subscribe), ("publish", &self.publish), ("mutate", &self.mutate)]
+        {
+            for pattern in patterns {
+                Pattern::new(pattern.as_str())
+                    .map_err(|error| format!("--{claim} {pattern:?}: {error}"))?;
+            }
+            if !patterns.is_empty() {
+                claims.insert(claim.to_owned(), patterns.clone().into());
+            }
+        }
+        if self.admin {
+            claims.insert("admin".to_owned(), true.into());
+        }
+        for (claim, values) in [("aud", &auth.audience), ("iss", &auth.issuer)] {
+            if let Some(value) = values.first() {
+                claims.insert(claim.to_owned(), value.clone().into());
+            }
+        }
+        auth::issue(&secret, &self.subject, self.good_for, claims)
+            .map_err(|error| error.to_string())
+    }
 }
 
 /// Flags that set something.

@@ -1,11 +1,12 @@
 //! How many connections there are, and room for one more.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
 use crate::accepted::TransportKind;
+use crate::quota::AddressPermit;
 
 /// Counts the open connections and keeps their number bounded.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Connections {
             return None;
         }
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        Some(Permit { connections: Arc::clone(self) })
+        Some(Permit { connections: Arc::clone(self), address: OnceLock::new() })
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -82,9 +83,17 @@ impl Connections {
 #[derive(Debug)]
 pub(crate) struct Permit {
     connections: Arc<Connections>,
+    /// Whose it is, once that is known and counts.
+    address: OnceLock<AddressPermit>,
 }
 
 impl Permit {
+    /// Whose the connection is: counted as such as long as it is there.
+    pub(crate) fn is_of(&self, address: AddressPermit) {
+        // A connection that a proxy has made is one client's from its upgrade on.
+        let _ = self.address.set(address);
+    }
+
     /// The connection now carries a session: counted as such until the result is dropped.
     pub(crate) fn upgrade(self: Arc<Self>, kind: TransportKind) -> UpgradedPermit {
         self.connections.upgraded[kind as usize].fetch_add(1, Ordering::Relaxed);

@@ -24,6 +24,10 @@ async fn main() -> ExitCode {
     match cli.command {
         Some(Command::Config) => print(&config.to_toml()),
         Some(Command::Schema { ts }) => print_schemas(config, ts),
+        Some(Command::Token(token)) => match token.issue(&config.auth) {
+            Ok(token) => print(&(token + "\n")),
+            Err(message) => fail(USAGE, &message),
+        },
         None => serve(config, cli.options.demo.as_deref()).await,
     }
 }

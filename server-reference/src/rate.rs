@@ -19,14 +19,24 @@ impl Bucket {
 
     /// Takes one token, if there is one.
     pub(crate) fn take(&mut self, now: Time) -> bool {
-        let refill = now.saturating_since(self.filled).as_secs_f64() * f64::from(self.rate);
-        self.tokens = (self.tokens + refill).min(f64::from(self.burst));
-        self.filled = now;
-        let taken = self.tokens >= 1.0;
+        let taken = self.has(now);
         if taken {
             self.tokens -= 1.0;
         }
         taken
+    }
+
+    /// Whether there is a token.
+    pub(crate) fn has(&mut self, now: Time) -> bool {
+        let refill = now.saturating_since(self.filled).as_secs_f64() * f64::from(self.rate);
+        self.tokens = (self.tokens + refill).min(f64::from(self.burst));
+        self.filled = now;
+        self.tokens >= 1.0
+    }
+
+    /// Whether nothing was taken lately.
+    pub(crate) fn is_full(&mut self, now: Time) -> bool {
+        self.has(now) && self.tokens >= f64::from(self.burst)
     }
 }
 

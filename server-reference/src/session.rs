@@ -37,6 +37,7 @@ use crate::connection::{Command, Connection, Moved, WriteState};
 use crate::connections::UpgradedPermit;
 use crate::handlers::Request;
 use crate::ids::random_id;
+use crate::quota::Share;
 use crate::rate::Bucket;
 use crate::shard::Shard;
 use crate::shutdown::Phase;
@@ -55,14 +56,15 @@ pub(crate) async fn serve(app: Arc<App>, accepted: Accepted) {
     let link = link(&app, &transport);
     let mut session = Session::new(app, connection, peer, link, permit);
     session.sockets.opening = opening;
-    if let Some(identity) = identity {
-        session.is(identity);
-    }
+    let let_in = identity.map_or(Ok(()), |identity| session.is(identity));
     if let Transport::Engine(_, handler) = &transport {
         session.engine = Some(Arc::clone(handler));
     }
     // What HTTP read too far is let go with the buffer it is in.
-    let step = session.received(&leftover);
+    let step = match let_in {
+        Ok(()) => session.received(&leftover),
+        Err(denied) => session.denied(&denied),
+    };
     drop(leftover);
     if step.is_continue() && session.drain().is_continue() {
         session.serve().await;
@@ -123,6 +125,8 @@ struct Session {
     sockets: Sockets,
     held: Held,
     publish_rate: Bucket,
+    /// What it has of what its subject may have, if it has one.
+    share: Option<Share>,
     /// Who takes the messages of a client that speaks Engine.IO alone.
     engine: Option<crate::engineio::Handler>,
     /// When it is closed because another connection has taken over.
@@ -159,6 +163,7 @@ impl Session {
         Self {
             decoder: Decoder::new(Role::Server, limits.max_frame),
             publish_rate: Bucket::new(limits.publish_rate, limits.publish_burst, app.now()),
+            share: None,
             requests: Requests::new(limits.max_requests),
             sockets: Sockets::default(),
             engine: None,
@@ -348,11 +353,15 @@ impl Session {
                 let request = Request { session, identity, name, payload };
                 let asked =
                     allowed.and_then(|()| self.requests.ask(&self.app.handlers, id, request));
+                self.tell_share();
                 if let Err(refused) = asked {
                     self.send(&ServerMessage::Reply { id, result: Err(refused) });
                 }
             }
-            ClientMessage::Cancel(id) => self.requests.cancel(id),
+            ClientMessage::Cancel(id) => {
+                self.requests.cancel(id);
+                self.tell_share();
+            }
             ClientMessage::Reply { id, result } => self.requests.replied(id, result),
             ClientMessage::Token(token) => self.fresh_token(&token),
             ClientMessage::Bye => {
@@ -401,6 +410,9 @@ impl Session {
         payload: &Payload,
     ) -> Result<(), Refusal> {
         self.app.check_publish_rate(&mut self.publish_rate)?;
+        if let Some(share) = &self.share {
+            share.publish(self.app.now())?;
+        }
         self.app.check_publish(identity, name, payload)
     }
 
@@ -414,7 +426,10 @@ impl Session {
 
     fn answer(&mut self, answer: Answer) -> ControlFlow<()> {
         match answer {
-            Answer::Reply(id, result) => self.send(&ServerMessage::Reply { id, result }),
+            Answer::Reply(id, result) => {
+                self.tell_share();
+                self.send(&ServerMessage::Reply { id, result });
+            }
             Answer::Published(seq, result) => self.published(seq, result),
             Answer::Prepared => return self.prepared(),
             Answer::None => {}

@@ -56,6 +56,35 @@ fn config_prints_what_is_in_effect_and_can_be_read_back() {
 }
 
 #[test]
+fn a_token_that_it_makes_lets_in() {
+    let secret = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("secret-of-tokens");
+    std::fs::write(
+        &secret,
+        "an older secret, not used any more\na secret of 32 bytes, or longer.\n",
+    )
+    .expect("written");
+    let set = format!("auth.secret_file={}", secret.display());
+    let made = run(&["token", "ann", "--admin", "--subscribe", "orders.**", "--set", &set], &[]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let token = String::from_utf8(made.stdout).expect("text");
+    let (mut child, address, _log) = start(&["--set", &set]);
+    let ask = |token: &str| {
+        get_with(&address, "/api/websocket/stats", &format!("Authorization: Bearer {token}\r\n"))
+    };
+    assert!(ask(token.trim()).starts_with("HTTP/1.1 200"));
+    assert!(ask("nonsense").starts_with("HTTP/1.1 401"));
+    signal(&child, "TERM");
+    child.wait().expect("it ends");
+
+    let says = refused(&["token", "ann"], &[]);
+    assert!(says.contains("auth.secret_file=FILE"), "{says}");
+    let says = refused(&["token", "ann", "--publish", "", "--set", &set], &[]);
+    assert!(says.contains("--publish \"\""), "{says}");
+    let says = refused(&["token", "ann", "--good-for", "soon"], &[]);
+    assert!(says.contains("\"5 min\""), "{says}");
+}
+
+#[test]
 fn help_teaches() {
     let output = run(&["--help"], &[]);
     assert!(output.status.success());
@@ -148,8 +177,14 @@ fn an_address_in_use_ends_with_1() {
 
 /// What it answers to a GET, header and body.
 fn get(address: &str, path: &str) -> String {
+    get_with(address, path, "")
+}
+
+/// The same with further headers.
+fn get_with(address: &str, path: &str, headers: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).expect("written");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");

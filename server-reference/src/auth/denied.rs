@@ -54,6 +54,15 @@ pub enum Denied {
     /// The connection, or the session, is another subject's.
     #[error("the token is another subject's (claim `sub`): connect anew to be somebody else")]
     OtherSubject,
+    /// Too many tokens from the same address were wrong.
+    #[error(
+        "too many wrong tokens came from this address: none is looked at for some seconds \
+             (limits.wrong_tokens_rate)"
+    )]
+    TooManyWrong,
+    /// Its subject has as many connections as it may.
+    #[error("one subject may have {0} connections at an instance (limits.connections_per_subject)")]
+    TooManyConnections(usize),
 }
 
 impl Denied {
@@ -73,6 +82,8 @@ impl Denied {
             Self::Issuer => "issuer",
             Self::Revoked => "revoked",
             Self::OtherSubject => "other_subject",
+            Self::TooManyWrong => "too_many_wrong",
+            Self::TooManyConnections(_) => "too_many_connections",
         }
     }
 
@@ -81,11 +92,39 @@ impl Denied {
         matches!(self, Self::Expired | Self::Revoked)
     }
 
+    /// Whether it may pass by itself, so that the same token is worth another try.
+    pub const fn passes(&self) -> bool {
+        matches!(self, Self::TooManyWrong | Self::TooManyConnections(_))
+    }
+
+    /// Whether the token was none that this server, or its issuers, would make: a guess, maybe.
+    pub(crate) const fn is_wrong(&self) -> bool {
+        match self {
+            Self::Malformed
+            | Self::Algorithm
+            | Self::Critical
+            | Self::UnknownKey
+            | Self::Signature
+            | Self::Audience
+            | Self::Issuer => true,
+            Self::NoToken
+            | Self::Missing(_)
+            | Self::Claim { .. }
+            | Self::Expired
+            | Self::NotYet
+            | Self::Revoked
+            | Self::OtherSubject
+            | Self::TooManyWrong
+            | Self::TooManyConnections(_) => false,
+        }
+    }
+
     /// How a connection ends because of it.
     pub(crate) fn close(&self) -> Close {
         let code = match self {
             Self::Expired => CloseCode::TOKEN_EXPIRED,
             Self::Revoked => CloseCode::TOKEN_REVOKED,
+            Self::TooManyWrong | Self::TooManyConnections(_) => CloseCode::TOO_MANY,
             _ => CloseCode::UNAUTHORIZED,
         };
         Close::new(code, self.to_string())
@@ -95,6 +134,8 @@ impl Denied {
     pub(crate) fn refusal(&self) -> Refusal {
         let code = if self.wants_fresh_token() {
             ErrorCode::TOKEN_EXPIRED
+        } else if self.passes() {
+            ErrorCode::TOO_MANY
         } else {
             ErrorCode::UNAUTHORIZED
         };

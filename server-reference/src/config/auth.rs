@@ -48,6 +48,13 @@ settings! {
     }
 }
 
+impl Auth {
+    /// Whether nobody is authenticated: no key is named.
+    pub fn is_open(&self) -> bool {
+        self.secret.is_empty() && self.secret_file.is_empty() && self.jwks.is_empty()
+    }
+}
+
 /// What is shown of a secret.
 const STARS: &str = "***";
 

@@ -1,8 +1,10 @@
 //! What the types of settings cannot say: ranges, and settings that contradict each other.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, Uri};
+use ipnet::IpNet;
 use tidings_core::json::MAX_DEPTH;
 use tidings_core::socketio::Namespace;
 
@@ -28,6 +30,7 @@ impl Config {
         self.check_cookie()?;
         self.check_partitions()?;
         self.check_limits()?;
+        self.check_front()?;
         self.check_redis()?;
         self.check_node_adapter()?;
         self.check_ranges()
@@ -45,10 +48,7 @@ impl Config {
     }
 
     fn check_listen(&self) -> Checked {
-        let auth = &self.auth;
-        let authenticates =
-            !(auth.secret.is_empty() && auth.secret_file.is_empty() && auth.jwks.is_empty());
-        if authenticates || self.insecure || self.listen.ip().is_loopback() {
+        if !self.auth.is_open() || self.insecure || self.listen.ip().is_loopback() {
             return Ok(());
         }
         let message = format!(
@@ -101,19 +101,8 @@ impl Config {
 
     fn check_cors(&self) -> Checked {
         let cors = &self.cors;
-        for origin in &cors.origins {
-            if origin != "*" && !is_origin(origin) {
-                let message = format!(
-                    "{origin:?} is no origin: write scheme, host and port, as in \
-                     \"https://example.com\" or \"http://localhost:3000\", or \"*\" for all"
-                );
-                return invalid("cors.origins", message);
-            }
-        }
+        check_origins("cors.origins", &cors.origins)?;
         let all = cors.origins.iter().any(|origin| origin == "*");
-        if all && cors.origins.len() > 1 {
-            return invalid("cors.origins", "\"*\" means all origins: write it alone");
-        }
         if all && cors.credentials {
             let message = "browsers send credentials to named origins only: list them in \
                            cors.origins instead of \"*\"";
@@ -209,6 +198,23 @@ impl Config {
         Ok(())
     }
 
+    fn check_front(&self) -> Checked {
+        for network in &self.proxies.trusted {
+            if network_of(network).is_none() {
+                let message = format!(
+                    "{network:?} is no address: write one such as \"10.0.0.7\", or a network such \
+                     as \"10.0.0.0/8\""
+                );
+                return invalid("proxies.trusted", message);
+            }
+        }
+        if !self.proxies.header.is_empty() && !is_token(&self.proxies.header) {
+            let message = "must be the name of a header, such as \"x-forwarded-for\"";
+            return invalid("proxies.header", message);
+        }
+        check_origins("pages.origins", &self.pages.origins)
+    }
+
     fn check_ranges(&self) -> Checked {
         let at_least_one = [
             ("shards", self.shards),
@@ -235,6 +241,13 @@ impl Config {
             ("limits.max_batch", self.limits.max_batch),
             ("limits.publish_rate", self.limits.publish_rate as usize),
             ("limits.publish_burst", self.limits.publish_burst as usize),
+            ("limits.wrong_tokens_rate", self.limits.wrong_tokens_rate as usize),
+            ("limits.wrong_tokens_burst", self.limits.wrong_tokens_burst as usize),
+            ("limits.connections_per_subject", self.limits.connections_per_subject),
+            ("limits.subscriptions_per_subject", self.limits.subscriptions_per_subject),
+            ("limits.requests_per_subject", self.limits.requests_per_subject),
+            ("limits.publish_rate_per_subject", self.limits.publish_rate_per_subject as usize),
+            ("limits.publish_burst_per_subject", self.limits.publish_burst_per_subject as usize),
             ("polling.max_response", self.polling.max_response),
             ("namespaces.max_pending_events", self.namespaces.max_pending_events),
             ("recovery.max_packets", self.recovery.max_packets),
@@ -276,6 +289,25 @@ impl Config {
 
 /// Whether this is what browsers send as `Origin`: scheme, host and perhaps a port. `null` is
 /// what sandboxed pages and files send.
+fn check_origins(key: &'static str, origins: &[String]) -> Checked {
+    if let Some(origin) = origins.iter().find(|origin| *origin != "*" && !is_origin(origin)) {
+        let message = format!(
+            "{origin:?} is no origin: write scheme, host and port, as in \"https://example.com\" or \
+             \"http://localhost:3000\", or \"*\" for all"
+        );
+        return invalid(key, message);
+    }
+    if origins.len() > 1 && origins.iter().any(|origin| origin == "*") {
+        return invalid(key, "\"*\" means all origins: write it alone");
+    }
+    Ok(())
+}
+
+/// The network that this names: an address is one of its own.
+pub(crate) fn network_of(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
 fn is_origin(text: &str) -> bool {
     let plain = |uri: &Uri| {
         uri.scheme().is_some()

@@ -7,14 +7,14 @@ use toml::{Table, Value};
 
 use super::{
     Auth, Collection, Config, ConfigError, Cookie, Cors, EngineIo, EventSchema, Heartbeat, Limits,
-    Namespaces, NodeAdapter, Partitions, Paths, Polling, Producers, Queues, Recovery, Redis,
-    Retention, Socket, Timeouts,
+    Namespaces, NodeAdapter, Pages, Partitions, Paths, Polling, Producers, Proxies, Queues,
+    Recovery, Redis, Retention, Socket, Timeouts,
 };
 
 /// A table of settings: its name, and the names and comments of its fields.
 type Section = (&'static str, &'static [(&'static str, &'static [&'static str])]);
 
-const SECTIONS: [Section; 18] = [
+const SECTIONS: [Section; 20] = [
     ("auth", Auth::FIELDS),
     ("paths", Paths::FIELDS),
     ("partitions", Partitions::FIELDS),
@@ -22,6 +22,8 @@ const SECTIONS: [Section; 18] = [
     ("producers", Producers::FIELDS),
     ("queues", Queues::FIELDS),
     ("limits", Limits::FIELDS),
+    ("proxies", Proxies::FIELDS),
+    ("pages", Pages::FIELDS),
     ("heartbeat", Heartbeat::FIELDS),
     ("engineio", EngineIo::FIELDS),
     ("polling", Polling::FIELDS),

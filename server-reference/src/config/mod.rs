@@ -20,7 +20,9 @@ use tidings_core::log;
 use tidings_core::socketio::{Namespace, SocketIoConfig};
 use tidings_core::state::wire::ROOT;
 
+pub(crate) use check::network_of;
 pub use layers::{Layers, environment_name};
+pub(crate) use units::parse_duration;
 use units::{duration, size};
 
 const KIB: usize = 1 << 10;
@@ -56,6 +58,7 @@ macro_rules! settings {
 mod auth;
 mod collections;
 mod events;
+mod front;
 mod node_adapter;
 mod redis;
 
@@ -64,6 +67,7 @@ pub use self::collections::Collection;
 use self::collections::Collections;
 pub use self::events::EventSchema;
 use self::events::Events;
+pub use self::front::{Pages, Proxies};
 pub use self::node_adapter::{NodeAdapter, NodeAdapterKind, NodeAdapterMode};
 pub(crate) use self::redis::without_password;
 pub use self::redis::{Redis, RedisUrls};
@@ -103,6 +107,11 @@ settings! {
         queues: Queues = Queues::default(),
         /// What one client may do.
         limits: Limits = Limits::default(),
+        /// Proxies in front of the server, which say for whom they connect.
+        proxies: Proxies = Proxies::default(),
+        /// Which web pages may connect. Browsers say of which origin a page is; programs say
+        /// nothing, and are not asked.
+        pages: Pages = Pages::default(),
         /// How dead connections are noticed.
         heartbeat: Heartbeat = Heartbeat::default(),
         /// Engine.IO, which carries Socket.IO.
@@ -245,6 +254,25 @@ settings! {
         publish_rate: u32 = 10_000,
         /// How many events a connection may publish at once, after a pause.
         publish_burst: u32 = 20_000,
+        /// How many connections one address may have, or a /64 network of IPv6; further ones are
+        /// answered with 429. Connections of proxies.trusted count for the address that they name,
+        /// or not at all if they name none. 0: any number.
+        connections_per_address: usize = 1000,
+        /// How many wrong tokens are looked at per second from one address, in the long run.
+        /// While there were more, none from there is looked at.
+        wrong_tokens_rate: u32 = 1,
+        /// How many wrong tokens from one address are looked at at once.
+        wrong_tokens_burst: u32 = 20,
+        /// How many connections the tokens of one subject (claim sub) may have at an instance.
+        connections_per_subject: usize = 1000,
+        /// How many subscriptions those may have together.
+        subscriptions_per_subject: usize = 10_000,
+        /// How many requests of those may be unanswered at once.
+        requests_per_subject: usize = 1000,
+        /// How many events those may publish per second together, in the long run.
+        publish_rate_per_subject: u32 = 20_000,
+        /// How many events those may publish at once, after a pause.
+        publish_burst_per_subject: u32 = 40_000,
     }
 }
 

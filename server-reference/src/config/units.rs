@@ -41,7 +41,7 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
         })
 }
 
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     split(text)
         .and_then(|(number, unit)| {
             let (_, factor) = DURATIONS.iter().find(|(name, _)| *name == unit)?;

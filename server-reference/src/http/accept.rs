@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, StatusCode};
+use axum::http::{HeaderMap, Request, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 use tower::ServiceExt;
 
-use super::problem::{MEDIA_TYPE, Problem};
+use super::problem::Problem;
 use crate::app::App;
 use crate::connections::Permit;
 use crate::demo::Demo;
@@ -69,8 +69,8 @@ pub(crate) async fn accept(app: &Arc<App>, listener: &TcpListener, demo: Option<
                 continue;
             }
         };
-        match app.connections.admit() {
-            Some(permit) => {
+        match admit(app, peer) {
+            Ok(permit) => {
                 if let Err(error) = set_options(app, &stream) {
                     tracing::debug!(%peer, %error, "connection was gone before it began");
                     continue;
@@ -78,17 +78,65 @@ pub(crate) async fn accept(app: &Arc<App>, listener: &TcpListener, demo: Option<
                 let origin = Origin::new(app, peer, permit);
                 tokio::spawn(serve(Arc::clone(app), stream, origin, router.clone()));
             }
-            None => {
+            Err(problem) => {
                 if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
-                    let max = app.config.limits.max_connections;
                     tokio::spawn(async move {
                         // Whoever does not listen in time is not told.
-                        let _ = tokio::time::timeout(REFUSAL_TIME, refuse(stream, max)).await;
+                        let _ = tokio::time::timeout(REFUSAL_TIME, refuse(stream, problem)).await;
                         drop(turn);
                     });
                 }
             }
         }
+    }
+}
+
+/// Lets a connection in, if there is room for it.
+fn admit(app: &App, peer: SocketAddr) -> Result<Permit, Problem> {
+    let permit = app.connections.admit().ok_or_else(|| {
+        let max = app.config.limits.max_connections;
+        let detail = format!("all {max} connections of this server are taken; try again later");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).header(header::RETRY_AFTER, "1")
+    })?;
+    count(app, &permit, peer)?;
+    Ok(permit)
+}
+
+/// Counts a connection for the address of its client, unless that is not known.
+fn count(app: &App, permit: &Permit, client: SocketAddr) -> Result<(), Problem> {
+    if app.front.is_proxy(client.ip()) {
+        return Ok(());
+    }
+    let address = app.addresses.admit(app.now(), client.ip()).ok_or_else(|| {
+        let detail = format!(
+            "this address has {} connections, as many as it may (limits.connections_per_address); \
+             if it is a proxy, name it in proxies.trusted",
+            app.addresses.max()
+        );
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).header(header::RETRY_AFTER, "10")
+    })?;
+    permit.is_of(address);
+    Ok(())
+}
+
+impl Origin {
+    /// Where the connection that this request opens comes from. It counts there if a proxy has made
+    /// it.
+    pub(super) fn of_client(self, app: &App, headers: &HeaderMap) -> Result<Self, Problem> {
+        app.front.check_page(headers)?;
+        let client = app.front.client(self.peer, headers);
+        if client.ip() != self.peer.ip() {
+            count(app, &self.permit, client)?;
+        }
+        Ok(Self { peer: client, ..self })
+    }
+
+    /// Where a session comes from that this request opens, and room for it: it lasts longer than the
+    /// connection.
+    pub(super) fn of_session(&self, app: &App, headers: &HeaderMap) -> Result<Self, Problem> {
+        app.front.check_page(headers)?;
+        let peer = app.front.client(self.peer, headers);
+        Ok(Self::new(app, peer, admit(app, peer)?))
     }
 }
 
@@ -149,15 +197,9 @@ async fn serve(app: Arc<App>, stream: TcpStream, origin: Origin, router: Router)
     }
 }
 
-/// Answers 503 to a connection there is no room for.
-async fn refuse(mut stream: TcpStream, max: usize) {
-    let detail = format!("all {max} connections of this server are taken; try again later");
-    let body = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).body();
-    let response = format!(
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {}\r\n\
-         Retry-After: 1\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    );
+/// Answers a connection that is not let in.
+async fn refuse(mut stream: TcpStream, problem: Problem) {
+    let response = problem.as_last_answer();
     // A fresh socket has room for this much; if not, the client is just closed.
     if stream.writable().await.is_ok() && stream.try_write(response.as_bytes()).is_ok() {
         let _ = SockRef::from(&stream).shutdown(std::net::Shutdown::Write);

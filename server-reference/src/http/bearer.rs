@@ -1,11 +1,13 @@
 //! Who makes a request: the token in `Authorization: Bearer`.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 
+use super::accept::Origin;
 use super::problem::Problem;
 use crate::app::App;
 use crate::auth::{Denied, Identity};
@@ -19,8 +21,12 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        identify(app, &parts.headers).map(Self).map_err(|denied| {
+        identify(app, parts).map(Self).map_err(|denied| {
             app.stats.denied(&denied);
+            if denied.passes() {
+                return Problem::new(StatusCode::TOO_MANY_REQUESTS, denied.to_string())
+                    .header(header::RETRY_AFTER, "10");
+            }
             Problem::new(StatusCode::UNAUTHORIZED, denied.to_string())
                 .header(header::WWW_AUTHENTICATE, "Bearer")
         })
@@ -45,7 +51,12 @@ impl FromRequestParts<Arc<App>> for Admin {
     }
 }
 
-fn identify(app: &App, headers: &HeaderMap) -> Result<Identity, Denied> {
+fn identify(app: &App, parts: &Parts) -> Result<Identity, Denied> {
+    let headers = &parts.headers;
+    let origin = parts.extensions.get::<Origin>();
+    let from = origin.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |origin| {
+        app.front.client(origin.peer, headers).ip()
+    });
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         return app.authenticator.identify(None);
     };
@@ -55,7 +66,7 @@ fn identify(app: &App, headers: &HeaderMap) -> Result<Identity, Denied> {
     });
     match token {
         Some(token) if token.len() <= app.config.limits.max_token => {
-            app.authenticator.identify(Some(token))
+            app.identify(Some(token), from)
         }
         // Without authentication nobody looks at it.
         _ if app.authenticator.is_open() => app.authenticator.identify(None),

@@ -73,8 +73,12 @@ async fn answer(app: Arc<App>, origin: Origin, request: Request, endpoint: Endpo
     match request::check(method, upgrade, &query, carrier, app.config.served()) {
         Ok(asked) => match (asked, session) {
             (Asked::Open(Carrier::Polling), _) => {
+                let origin = match origin.of_session(&app, request.headers()) {
+                    Ok(origin) => origin,
+                    Err(problem) => return problem.into_response(),
+                };
                 let opening = opening(&app, &request, origin.peer);
-                open_polling(app, origin.peer, opening, &endpoint).await
+                open_polling(app, origin, opening, &endpoint).await
             }
             (Asked::Open(Carrier::WebSocket), _) => open_websocket(app, origin, request, endpoint),
             (Asked::Poll, Some(session)) => poll(&app, &session).await,
@@ -116,17 +120,10 @@ fn transport(handler: Option<engineio::Handler>, engine: Entry) -> Transport {
 /// A new session that begins with a poll: its answer is the open packet.
 async fn open_polling(
     app: Arc<App>,
-    peer: SocketAddr,
+    origin: Origin,
     opening: Option<Arc<Opening>>,
     endpoint: &Endpoint,
 ) -> Response {
-    let Some(permit) = app.connections.admit() else {
-        let max = app.config.limits.max_connections;
-        let detail = format!("all {max} connections of this server are taken; try again later");
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-            .header(header::RETRY_AFTER, "1")
-            .into_response();
-    };
     let max_response = app.config.polling.max_response;
     let connection = Arc::new(Connection::over_polling(max_response, Arc::clone(&app.feed_config)));
     let Ok(answer) = connection.poll(app.now()) else { return refused(RequestError::UnknownSid) };
@@ -141,8 +138,8 @@ async fn open_polling(
         leftover: Bytes::new(),
         opening,
         identity: None,
-        peer,
-        permit: Arc::new(permit).upgrade(TransportKind::SocketIo),
+        peer: origin.peer,
+        permit: origin.permit.upgrade(TransportKind::SocketIo),
     };
     tokio::spawn(async move {
         tokio::select! {
@@ -185,8 +182,10 @@ fn session_cookie(config: &config::Cookie, sid: &str) -> Option<HeaderValue> {
 
 /// A new session on a WebSocket.
 fn open_websocket(app: Arc<App>, origin: Origin, request: Request, endpoint: Endpoint) -> Response {
-    let agreed = match agree(&request) {
-        Ok(agreed) => agreed,
+    let opened =
+        agree(&request).and_then(|agreed| Ok((agreed, origin.of_client(&app, request.headers())?)));
+    let (agreed, origin) = match opened {
+        Ok(opened) => opened,
         Err(problem) => return problem.into_response(),
     };
     let opening = opening(&app, &request, origin.peer);

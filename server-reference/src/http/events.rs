@@ -60,7 +60,7 @@ pub(super) async fn stream(
             })?
         }
     };
-    let Origin { peer, permit, cut, .. } = origin;
+    let Origin { peer, permit, cut, .. } = origin.of_client(&app, &headers)?;
     let connection = Connection::over_response(cursor.clone(), cut, Arc::clone(&app.feed_config));
     let connection = Arc::new(connection);
     let subscribe = |(index, pattern): (usize, Pattern)| Subscribe {

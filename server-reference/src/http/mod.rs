@@ -24,6 +24,7 @@ use crate::app::App;
 use crate::demo::Demo;
 
 pub(crate) use accept::accept;
+pub(crate) use problem::Problem;
 
 fn router(app: Arc<App>, demo: Option<&Demo>) -> Router {
     let paths = app.config.paths.clone();

@@ -41,8 +41,18 @@ impl Problem {
         self
     }
 
+    /// The whole response, for a connection that is closed then.
+    pub(crate) fn as_last_answer(&self) -> String {
+        let body = self.body();
+        let mut answer = format!("HTTP/1.1 {}\r\nContent-Type: {MEDIA_TYPE}\r\n", self.status);
+        for (name, value) in &self.headers {
+            answer += &format!("{name}: {value}\r\n");
+        }
+        answer + &format!("Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    }
+
     /// The JSON text.
-    pub(crate) fn body(&self) -> String {
+    fn body(&self) -> String {
         let body = Body {
             r#type: "about:blank",
             title: self.status.canonical_reason().unwrap_or("Error"),

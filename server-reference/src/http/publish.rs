@@ -109,6 +109,10 @@ fn judge(
     value: Value<'_>,
 ) -> Result<Asked, Refusal> {
     app.check_publish_rate(&mut origin.publish_rate.lock())
+        .and_then(|()| match identity.subject() {
+            Some(subject) => app.subjects.publish(app.now(), subject),
+            None => Ok(()),
+        })
         .and_then(|()| event_json::read(&app.config.link(), text, value))
         .and_then(|asked| {
             app.check_publish(identity, &asked.publish.name, &asked.publish.payload)?;

@@ -32,6 +32,10 @@ pub(super) async fn websocket(
     Extension(origin): Extension<Origin>,
     request: Request,
 ) -> Response {
+    let origin = match origin.of_client(&app, request.headers()) {
+        Ok(origin) => origin,
+        Err(problem) => return problem.into_response(),
+    };
     let handshake = Handshake::check(&request).and_then(|Handshake { accept, subprotocols }| {
         if subprotocols.is_empty() {
             return Ok((Agreed { accept, subprotocol: None }, Encoding::Json));

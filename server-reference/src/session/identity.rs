@@ -16,19 +16,32 @@ impl Session {
         if let (None, Some(known)) = (token, &self.identity) {
             return Ok(known.clone());
         }
-        let identity = self.app.authenticator.identify(token)?;
+        let identity = self.app.identify(token, self.peer.ip())?;
         if self.identity.as_ref().is_some_and(|known| !known.is_same_subject(&identity)) {
             return Err(Denied::OtherSubject);
         }
+        self.take_share(&identity)?;
         self.expires = [self.expires, end_of(&identity)].into_iter().flatten().min();
         self.identity = Some(identity.clone());
         Ok(identity)
     }
 
     /// The client is who its request has said.
-    pub(super) fn is(&mut self, identity: Identity) {
+    pub(super) fn is(&mut self, identity: Identity) -> Result<(), Denied> {
+        self.take_share(&identity)?;
         self.expires = end_of(&identity);
         self.identity = Some(identity);
+        Ok(())
+    }
+
+    /// Has its part of what its subject may have.
+    fn take_share(&mut self, identity: &Identity) -> Result<(), Denied> {
+        if let (None, Some(subject)) = (&self.share, identity.subject()) {
+            let max = self.app.config.limits.connections_per_subject;
+            let share = self.app.subjects.enter(self.app.now(), subject);
+            self.share = Some(share.ok_or(Denied::TooManyConnections(max))?);
+        }
+        Ok(())
     }
 
     /// Who says hello: over Socket.IO it has presented its token before.
@@ -94,8 +107,19 @@ impl Session {
         queue_frames(&mut self.link, &self.connection);
     }
 
+    /// Tells what this connection has of what its subject may have.
+    pub(super) fn tell_share(&self) {
+        if let Some(share) = &self.share {
+            let subscriptions = self.connection.with_feed(|feed| feed.subscriptions());
+            share.has(subscriptions, self.requests.unanswered());
+        }
+    }
+
     /// Refuses a request that the client may not make. Collections judge those to them by themselves.
     pub(super) fn may_ask(&self, identity: &Identity, name: &str) -> Result<(), Refusal> {
+        if let Some(share) = &self.share {
+            share.request(self.requests.unanswered())?;
+        }
         if self.app.collections.owns(name) {
             return Ok(());
         }

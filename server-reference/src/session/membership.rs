@@ -86,15 +86,20 @@ impl Session {
         self.app.stats.welcomed(resumed);
         let producer = hello.producer.into();
         self.member = Some(Member { session, producer, identity, shard, key });
+        self.tell_share();
         ControlFlow::Continue(())
     }
 
     /// The subscription's pattern, if it is one, could get something, and there may be one more.
     fn admit(&self, identity: &Identity, subscribe: &Subscribe) -> Result<Pattern, Refusal> {
         let max = self.app.config.limits.max_subscriptions;
-        if self.connection.with_feed(|feed| feed.subscriptions()) >= max {
+        let subscriptions = self.connection.with_feed(|feed| feed.subscriptions());
+        if subscriptions >= max {
             let message = format!("a session may have {max} subscriptions (max_subscriptions)");
             return Err(Refusal::new(ErrorCode::TOO_MANY_SUBSCRIPTIONS, message));
+        }
+        if let Some(share) = &self.share {
+            share.subscribe(subscriptions)?;
         }
         let pattern = Pattern::new(subscribe.pattern.as_str())
             .map_err(|error| Refusal::new(ErrorCode::BAD_NAME, error.to_string()))?;
@@ -125,6 +130,8 @@ impl Session {
         });
         self.link.send(self.app.now(), &ServerMessage::Subscribed { id, cursor });
         queue_frames(&mut self.link, &self.connection);
+        drop(hub);
+        self.tell_share();
     }
 
     pub(super) fn unsubscribe(&mut self, id: SubId) {
@@ -137,6 +144,7 @@ impl Session {
                 feed.retain_lanes(|lane| hub.needs(member.key, lane));
             });
         }
+        self.tell_share();
         self.send(&ServerMessage::Unsubscribed(id));
     }
 }

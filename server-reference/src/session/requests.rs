@@ -86,6 +86,11 @@ impl Requests {
         Ok(())
     }
 
+    /// How many requests of the client are unanswered.
+    pub(super) fn unanswered(&self) -> usize {
+        self.running.as_ref().map_or(0, |running| running.asked.len())
+    }
+
     /// The client does not wait for the answer any more.
     pub(super) fn cancel(&mut self, id: RequestId) {
         if let Some(abort) = self.running.as_mut().and_then(|running| running.asked.remove(&id)) {

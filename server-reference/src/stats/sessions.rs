@@ -1,6 +1,7 @@
 //! The sessions that are connected, as they are shown to people.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -138,7 +139,7 @@ impl SessionInfo {
             transport: transport.to_owned(),
             carrier: carrier.to_owned(),
             encoding: encoding.to_owned(),
-            address: carried.peer.to_string(),
+            address: shown(carried.peer),
             subject: carried.subject.as_deref().map(str::to_owned),
             since_ms: carried.since_ms,
             subscriptions: live.subscriptions,
@@ -270,6 +271,14 @@ impl From<SessionPlace> for String {
 pub(crate) fn public_id(session: &str) -> String {
     let digest = Sha1::digest(session.as_bytes());
     digest[..10].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An address as it is shown: proxies do not tell from which port.
+fn shown(peer: SocketAddr) -> String {
+    match peer.port() {
+        0 => peer.ip().to_string(),
+        _ => peer.to_string(),
+    }
 }
 
 #[cfg(test)]

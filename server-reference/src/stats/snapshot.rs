@@ -58,6 +58,8 @@ pub struct ConnectionStats {
     pub accepted: u64,
     /// Turned away since the start because there were too many.
     pub refused: u64,
+    /// Turned away since the start because their address had too many.
+    pub refused_by_address: u64,
     /// Closed by the server since the start because of what the client did or left out, by close
     /// code.
     pub closed: BTreeMap<u16, u64>,
@@ -336,6 +338,7 @@ impl ConnectionStats {
             http: counts.open.saturating_sub(ws + socketio + sse),
             accepted: counts.accepted,
             refused: counts.refused,
+            refused_by_address: app.addresses.refused(),
             closed: app.stats.closes.lock().clone(),
             denied: app.stats.denials(),
         }

@@ -3,6 +3,7 @@
 #[path = "../raw/mod.rs"]
 mod raw;
 
+mod limits;
 mod revocation;
 mod rights;
 mod secrecy;

@@ -317,10 +317,19 @@ pub(crate) struct Ws(TcpStream);
 impl Ws {
     /// Opens one. An error is the answer to a handshake that is refused.
     pub(crate) async fn connect(address: SocketAddr, target: &str) -> Result<Self, Answer> {
+        Self::connect_with(address, target, "").await
+    }
+
+    /// Opens one with further headers.
+    pub(crate) async fn connect_with(
+        address: SocketAddr,
+        target: &str,
+        headers: &str,
+    ) -> Result<Self, Answer> {
         let mut http = Http::connect(address).await;
         let request = format!(
             "GET {target} HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
         );
         http.0.write_all(request.as_bytes()).await.expect("written");
         let answer = http.answer().await.expect("an answer");

@@ -1,0 +1,205 @@
+//! What one address may take: connections, and attempts to guess a token.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tidings_core::Time;
+
+use crate::config::Limits;
+use crate::rate::Bucket;
+
+/// With how many entries those that say nothing any more are looked for the first time.
+const SWEEP: usize = 1024;
+
+/// What each address has taken. One that has nothing open and did nothing wrong lately is not in it.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    max: usize,
+    guess_rate: u32,
+    guess_burst: u32,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug)]
+struct Table {
+    entries: HashMap<IpAddr, Entry>,
+    sweep_at: usize,
+    refused: u64,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    open: usize,
+    /// How often it may still be wrong; full without.
+    guesses: Option<Bucket>,
+}
+
+impl Addresses {
+    pub(crate) fn new(limits: &Limits) -> Arc<Self> {
+        Arc::new(Self {
+            max: limits.connections_per_address,
+            guess_rate: limits.wrong_tokens_rate,
+            guess_burst: limits.wrong_tokens_burst,
+            table: Mutex::new(Table { entries: HashMap::new(), sweep_at: SWEEP, refused: 0 }),
+        })
+    }
+
+    /// The most connections of one address; 0: any number.
+    pub(crate) const fn max(&self) -> usize {
+        self.max
+    }
+
+    /// How many connections were turned away since the start.
+    pub(crate) fn refused(&self) -> u64 {
+        self.table.lock().refused
+    }
+
+    /// Lets one more connection of this address in, unless it has too many.
+    pub(crate) fn admit(self: &Arc<Self>, now: Time, address: IpAddr) -> Option<AddressPermit> {
+        let address = network_of(address);
+        let mut table = self.table.lock();
+        let entry = table.entry(now, address);
+        if self.max > 0 && entry.open >= self.max {
+            table.refused += 1;
+            return None;
+        }
+        entry.open += 1;
+        Some(AddressPermit { addresses: Arc::clone(self), address })
+    }
+
+    /// Whether a token from there is looked at: not while too many were wrong.
+    pub(crate) fn may_present(&self, now: Time, address: IpAddr) -> bool {
+        let mut table = self.table.lock();
+        let guesses = table.entries.get_mut(&network_of(address)).and_then(|e| e.guesses.as_mut());
+        guesses.is_none_or(|bucket| bucket.has(now))
+    }
+
+    /// A token from there was wrong.
+    pub(crate) fn presented_wrong(&self, now: Time, address: IpAddr) {
+        let mut table = self.table.lock();
+        let entry = table.entry(now, network_of(address));
+        let full = || Bucket::new(self.guess_rate, self.guess_burst, now);
+        entry.guesses.get_or_insert_with(full).take(now);
+    }
+
+    fn leave(&self, address: IpAddr) {
+        let mut table = self.table.lock();
+        if let Some(entry) = table.entries.get_mut(&address) {
+            entry.open -= 1;
+            if entry.open == 0 && entry.guesses.is_none() {
+                table.entries.remove(&address);
+            }
+        }
+    }
+}
+
+impl Table {
+    fn entry(&mut self, now: Time, address: IpAddr) -> &mut Entry {
+        if self.entries.len() >= self.sweep_at {
+            self.entries.retain(|_, entry| {
+                entry.guesses.take_if(|bucket| bucket.is_full(now));
+                entry.open > 0 || entry.guesses.is_some()
+            });
+            self.sweep_at = (self.entries.len() * 2).max(SWEEP);
+        }
+        self.entries.entry(address).or_default()
+    }
+}
+
+/// Whose address it is: who has one of IPv6 has the 2^64 beside it, too (RFC 6177).
+fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address => address,
+    }
+}
+
+/// Room for one connection of an address, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct AddressPermit {
+    addresses: Arc<Addresses>,
+    address: IpAddr,
+}
+
+impl Drop for AddressPermit {
+    fn drop(&mut self) {
+        self.addresses.leave(self.address);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Time {
+        Time::from_start(Duration::from_secs(seconds))
+    }
+
+    fn addresses() -> Arc<Addresses> {
+        Addresses::new(&Limits {
+            connections_per_address: 2,
+            wrong_tokens_rate: 1,
+            wrong_tokens_burst: 3,
+            ..Limits::default()
+        })
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn each_address_has_its_own_room_and_gets_it_back() {
+        let addresses = addresses();
+        let mut held: Vec<_> =
+            (0..2).map(|_| addresses.admit(at(0), ip("10.0.0.1")).expect("room")).collect();
+        assert!(addresses.admit(at(0), ip("10.0.0.1")).is_none());
+        assert!(addresses.admit(at(0), ip("::ffff:10.0.0.1")).is_none(), "the same one");
+        let _other = addresses.admit(at(0), ip("10.0.0.2")).expect("room of its own");
+        assert_eq!(addresses.refused(), 2);
+        held.pop();
+        held.push(addresses.admit(at(0), ip("10.0.0.1")).expect("room again"));
+        drop(held);
+        assert_eq!(addresses.table.lock().entries.len(), 1, "who has gone is forgotten");
+    }
+
+    #[test]
+    fn one_network_of_ipv6_is_one_address() {
+        let addresses = addresses();
+        let _held = ["2001:db8::1", "2001:db8::ffff:1"]
+            .map(|text| addresses.admit(at(0), ip(text)).expect("room"));
+        assert!(addresses.admit(at(0), ip("2001:db8:0:0:1::")).is_none());
+        assert!(addresses.admit(at(0), ip("2001:db8:0:1::1")).is_some());
+    }
+
+    #[test]
+    fn who_guesses_is_not_listened_to_for_a_while_and_forgotten_then() {
+        let addresses = addresses();
+        let (guesser, other) = (ip("10.0.0.1"), ip("10.0.0.2"));
+        for _ in 0..3 {
+            assert!(addresses.may_present(at(0), guesser));
+            addresses.presented_wrong(at(0), guesser);
+        }
+        assert!(!addresses.may_present(at(0), guesser));
+        assert!(addresses.may_present(at(0), other));
+        assert!(addresses.may_present(at(1), guesser));
+        addresses.presented_wrong(at(1), guesser);
+        assert!(!addresses.may_present(at(1), guesser));
+        for n in 0..2 * SWEEP as u32 {
+            addresses.presented_wrong(at(2), IpAddr::V4((0x0a01_0000 + n).into()));
+        }
+        assert!(addresses.table.lock().entries.len() > SWEEP);
+        for n in 0..2 * SWEEP as u32 {
+            addresses.presented_wrong(at(60), IpAddr::V4((0x0a02_0000 + n).into()));
+        }
+        let (table, first) = (addresses.table.lock(), IpAddr::V4(0x0a01_0000.into()));
+        assert!(!table.entries.contains_key(&guesser) && !table.entries.contains_key(&first));
+    }
+}
