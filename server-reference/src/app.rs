@@ -29,6 +29,7 @@ use crate::shard::Shard;
 use crate::shutdown::{Phase, Shutdown};
 use crate::socketio::{Cluster, Namespaces};
 use crate::stats::{Live, Offered, ShardStats, Stats, public_id};
+use crate::store::Store;
 
 /// What all connections of a server share.
 pub(crate) struct App {
@@ -62,6 +63,8 @@ pub(crate) struct App {
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) subjects: Subjects,
     pub(crate) stats: Stats,
+    /// What keeps events and sessions in a database, if that is wanted.
+    pub(crate) store: Option<Arc<Store>>,
     pub(crate) shutdown: Shutdown,
     next_shard: AtomicUsize,
     /// When the server was made.
@@ -118,6 +121,7 @@ impl App {
             addresses: Addresses::new(&config.limits),
             subjects: Subjects::new(&config.limits),
             stats: Stats::new(offered),
+            store: None,
             shutdown: Shutdown::new(config.timeouts.drain_spread),
             next_shard: AtomicUsize::new(0),
             started: Instant::now(),

@@ -31,6 +31,8 @@ Examples:
       one of many instances that share their events
   tidings-server --redis redis://10.0.0.1:6379 --node-adapter classic
       the same, and a member of the cluster that Node's Socket.IO servers form there
+  tidings-server --database sqlite:tidings.db --set store.events=true
+      keeps what was published, and who was connected, in a file
   tidings-server config > tidings.toml
       a file to start from
   tidings-server schema --ts --config tidings.toml > tidings.ts
@@ -196,8 +198,9 @@ pub struct Options {
           default_missing_value = "bindings/js/dist", global = true)]
     pub demo: Option<PathBuf>,
 
-    /// Not supported by this version.
-    #[arg(long, value_name = "URL", hide = true, global = true)]
+    /// Keep who was connected, and with --set store.events=true what was published, in a database:
+    /// sqlite:PATH or postgres://USER@HOST/DATABASE [default: nothing is kept beyond the log].
+    #[arg(long, value_name = "URL", global = true)]
     pub database: Option<String>,
 
     /// Let in only clients with a token (JWT) signed with this secret. Others on this machine can
@@ -300,8 +303,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_supported_yet_is_refused_by_name() {
+    fn what_is_no_database_is_refused_by_name() {
         let text = resolve(&["--database", "x"], &[]).expect_err("refused").to_string();
-        assert!(text.starts_with("--database is not supported"), "{text}");
+        assert!(text.starts_with("store.database: "), "{text}");
     }
 }

@@ -39,6 +39,7 @@ pub mod engineio;
 pub mod schemas;
 pub mod socketio;
 pub mod stats;
+pub mod store;
 
 pub use config::{Config, ConfigError};
 pub use handlers::{Request, reply};

@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tidings_core::message::{ErrorCode, Refusal};
 use tidings_core::{EventBus, Payload, TypedEvent, socketio};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::auth::{self, Authenticator, Revoked};
@@ -30,6 +31,12 @@ use crate::socketio::{Namespace, NamespacePattern};
 use crate::stats::{
     ClusterSessionPage, Counted, EventsStats, Offered, SessionPlace, SessionQuery, WebsocketStats,
 };
+use crate::store::{
+    EventPage, EventQuery, KeptEvent, KeptSessionPage, KeptSessionQuery, Store, StoreError,
+};
+
+/// How long the database has for what is left, even if clients have taken all of `timeouts.drain`.
+const LAST: Duration = Duration::from_secs(1);
 
 /// The server could not be started, or not go on.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +52,9 @@ pub enum ServerError {
         /// Why.
         source: io::Error,
     },
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// No namespace can have this path.
@@ -179,8 +189,11 @@ impl Builder {
             Arc::clone(&schemas),
             config.queues.volatile_events,
         );
+        let store = Store::open(&config, &backplane).await?;
         let collections = Collections::new(declared, &backplane, &config)?;
-        let app = App::new(config, authenticator, bus, backplane, offered, collections, schemas);
+        let mut app =
+            App::new(config, authenticator, bus, backplane, offered, collections, schemas);
+        app.store = store;
         let app = Arc::new(app);
         let is_member = app.config.node_adapter.kind != NodeAdapterKind::Off;
         if app.config.recovery.max_age > Duration::ZERO || is_member {
@@ -326,6 +339,9 @@ impl Server {
         }
         app.start_forwarding();
         app.instances.listen(&app);
+        if let Some(store) = &app.store {
+            store.begin(&app);
+        }
         app.authenticator.revocations().listen(&app);
         Collections::keep_presence(&app);
         let sampler = tokio::spawn(crate::stats::sample(Arc::clone(&app)));
@@ -346,7 +362,8 @@ impl Server {
             connection.command(Command::Close(app.shutdown.close()));
         }
         let limit = app.config.timeouts.drain;
-        if tokio::time::timeout(limit, app.connections.empty()).await.is_err() {
+        let deadline = Instant::now() + limit;
+        if tokio::time::timeout_at(deadline, app.connections.empty()).await.is_err() {
             let left = app.connections.counts().open;
             tracing::warn!(connections = left, "cut what was still open after {limit:?}");
         }
@@ -354,6 +371,9 @@ impl Server {
         app.namespaces.leave();
         sampler.abort();
         bridge.abort();
+        if let Some(store) = &app.store {
+            store.finish(deadline.max(Instant::now() + LAST)).await;
+        }
     }
 }
 
@@ -438,6 +458,38 @@ impl Remote {
     /// other instance that could have it.
     pub fn end_session(&self, id: &str) -> bool {
         self.app.end_session(id) || self.app.authenticator.revocations().tell_end(id)
+    }
+
+    /// A page of the events that are kept in the database (`store.events`), all names included: of one
+    /// that is shared, those of all instances.
+    ///
+    /// # Errors
+    /// If none are kept, or the database does not answer.
+    pub async fn kept_events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        self.store("events")?.events(query, |_| true).await
+    }
+
+    /// The event that is kept in the database with this id.
+    ///
+    /// # Errors
+    /// As [`kept_events`](Self::kept_events).
+    pub async fn kept_event(&self, id: &str) -> Result<Option<KeptEvent>, StoreError> {
+        self.store("events")?.event(id).await
+    }
+
+    /// A page of the sessions that are kept in the database (`store.sessions`), the latest first.
+    ///
+    /// # Errors
+    /// As [`kept_events`](Self::kept_events).
+    pub async fn kept_sessions(
+        &self,
+        query: &KeptSessionQuery,
+    ) -> Result<KeptSessionPage, StoreError> {
+        self.store("sessions")?.sessions(query).await
+    }
+
+    fn store(&self, kept: &'static str) -> Result<&Store, StoreError> {
+        self.app.store.as_deref().ok_or(StoreError::NotKept(kept))
     }
 
     /// What `GET /api/websocket/stats` answers.

@@ -135,6 +135,8 @@ struct Session {
     closing: bool,
     /// Whether the client wanted it to end.
     ended_by_client: bool,
+    /// What it is closed with, if somebody said so.
+    close: Option<Close>,
     /// Whether it is carried by HTTP polling.
     polls: bool,
     /// Counts it as what carries it now.
@@ -144,6 +146,8 @@ struct Session {
 /// What is known once the client has said hello.
 struct Member {
     session: Arc<str>,
+    /// Since when this connection carries it, in milliseconds since the Unix epoch.
+    since_ms: u64,
     producer: Arc<str>,
     identity: Identity,
     shard: Arc<Shard>,
@@ -178,6 +182,7 @@ impl Session {
             superseded: None,
             closing: false,
             ended_by_client: false,
+            close: None,
             polls,
             permit,
         }

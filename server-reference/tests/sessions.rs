@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tidings_core::message::{ErrorCode, Refusal};
-use tidings_core::{EventBus, Payload};
+use tidings_core::{EventBus, Pattern, Payload};
+use tidings_server::store::EventQuery;
 use tidings_server::{Config, Request, Server, reply};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
@@ -525,4 +526,44 @@ async fn clients_are_told_to_go_before_the_server_does() {
     let mut delays = told.await.expect("they were told");
     delays.dedup();
     assert_eq!(delays.len(), 5, "{delays:?}");
+}
+
+#[tokio::test]
+async fn who_was_connected_is_kept_in_a_database_and_health_tells_how_that_is() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite:{}", directory.path().join("tidings.db").display());
+    let config = Config::default().with(|c| {
+        c.store.database = url.as_str().into();
+        c.store.events = true;
+        c.store.interval = Duration::from_millis(10);
+    });
+    let running = start(config.clone()).await;
+    let health = running.stats("/api/websocket/health").await;
+    assert_eq!((&health["status"], &health["store"]["kind"]), (&json!("ok"), &json!("sqlite")));
+    let mut client = running.hello(json!({})).await;
+    client.publish(1, "orders.1", json!({ "total": 17 })).await;
+    let shown = running.stats("/api/websocket/sessions").await["sessions"][0].clone();
+    client.send(json!(["bye"])).await;
+    let ended = loop {
+        let page = running.stats("/api/websocket/sessions?ended=true").await;
+        if let [ended] = page["sessions"].as_array().expect("a page").as_slice() {
+            break ended.clone();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    for member in ["id", "since_ms", "address", "instance", "transport"] {
+        assert_eq!(ended[member], shown[member], "{member}");
+    }
+    assert_eq!((&ended["code"], &ended["reason"]), (&json!(1000), &json!("goodbye")));
+    running.stop().await;
+
+    // What was published is there after a restart, although the log is not.
+    let server = bind(config).await;
+    let remote = server.remote();
+    let running = serve(server);
+    let query = EventQuery::new(Pattern::new("orders.*").expect("a pattern"));
+    let page = remote.kept_events(&query).await.expect("an answer");
+    assert_eq!(page.events.len(), 1);
+    assert_eq!(&page.events[0].event.payload.bytes()[..], br#"{"total":17}"#);
+    running.stop().await;
 }

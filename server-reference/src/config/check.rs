@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, Uri};
 use ipnet::IpNet;
+use tidings_core::Pattern;
 use tidings_core::json::MAX_DEPTH;
 use tidings_core::socketio::Namespace;
 
@@ -33,6 +34,7 @@ impl Config {
         self.check_front()?;
         self.check_redis()?;
         self.check_node_adapter()?;
+        self.check_store()?;
         self.check_ranges()
     }
 
@@ -182,6 +184,44 @@ impl Config {
         Ok(())
     }
 
+    fn check_store(&self) -> Checked {
+        let store = &self.store;
+        let url = store.database.reveal();
+        let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
+        let is_one = match scheme {
+            "sqlite" => !rest.trim_start_matches('/').is_empty(),
+            "postgres" | "postgresql" => rest.starts_with("//"),
+            _ => url.is_empty(),
+        };
+        if !is_one {
+            let message = format!(
+                "{:?} is no database: write sqlite:tidings.db (a file), sqlite::memory: or \
+                 postgres://USER@HOST/DATABASE",
+                store.database.to_string()
+            );
+            return invalid("store.database", message);
+        }
+        if url.contains(":***@") || url.contains("password=***") {
+            let message = "has what is shown instead of a password: write the password itself, or \
+                           leave it out and set PGPASSWORD or PGPASSFILE";
+            return invalid("store.database", message);
+        }
+        if store.events && url.is_empty() {
+            let message = "needs a database to keep them in: set store.database (--database) to \
+                           sqlite:tidings.db or postgres://USER@HOST/DATABASE";
+            return invalid("store.events", message);
+        }
+        if store.interval > store.heartbeat {
+            return invalid("store.interval", "must be at most store.heartbeat");
+        }
+        for pattern in &store.keep {
+            if let Err(error) = Pattern::new(pattern.as_str()) {
+                return invalid("store.keep", format!("{pattern:?}: {error}"));
+            }
+        }
+        Ok(())
+    }
+
     fn check_limits(&self) -> Checked {
         if self.limits.max_frame < self.limits.max_payload {
             return invalid("limits.max_frame", "must be at least limits.max_payload");
@@ -256,11 +296,16 @@ impl Config {
             ("recovery.max_sent", self.recovery.max_sent),
             ("socket.backlog", self.socket.backlog as usize),
             ("redis.buffer", self.redis.buffer),
+            ("store.max_bytes", self.store.max_bytes),
+            ("store.queue", self.store.queue),
+            ("store.session_queue", self.store.session_queue),
+            ("store.connections", self.store.connections),
+            ("store.max_looked_at", self.store.max_looked_at),
         ];
         if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
             return invalid(key, "must be at least 1");
         }
-        let more_than_zero: [(&'static str, Duration); 18] = [
+        let more_than_zero: [(&'static str, Duration); 25] = [
             ("auth.revocations_kept", self.auth.revocations_kept),
             ("auth.revocation_check", self.auth.revocation_check),
             ("auth.reload", self.auth.reload),
@@ -279,6 +324,13 @@ impl Config {
             ("redis.check_interval", self.redis.check_interval),
             ("redis.heartbeat", self.redis.heartbeat),
             ("node_adapter.request_timeout", self.node_adapter.request_timeout),
+            ("store.max_age", self.store.max_age),
+            ("store.sessions_max_age", self.store.sessions_max_age),
+            ("store.sweep_interval", self.store.sweep_interval),
+            ("store.interval", self.store.interval),
+            ("store.timeout", self.store.timeout),
+            ("store.retry", self.store.retry),
+            ("store.heartbeat", self.store.heartbeat),
         ];
         if let Some((key, _)) = more_than_zero.iter().find(|(_, value)| value.is_zero()) {
             return invalid(key, "must be longer than zero");

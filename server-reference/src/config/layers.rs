@@ -8,13 +8,13 @@ use toml::{Table, Value};
 use super::{
     Auth, Collection, Config, ConfigError, Cookie, Cors, EngineIo, EventSchema, Heartbeat, Limits,
     Namespaces, NodeAdapter, Pages, Partitions, Paths, Polling, Producers, Proxies, Queues,
-    Recovery, Redis, Retention, Socket, Timeouts,
+    Recovery, Redis, Retention, Socket, Store, Timeouts,
 };
 
 /// A table of settings: its name, and the names and comments of its fields.
 type Section = (&'static str, &'static [(&'static str, &'static [&'static str])]);
 
-const SECTIONS: [Section; 20] = [
+const SECTIONS: [Section; 21] = [
     ("auth", Auth::FIELDS),
     ("paths", Paths::FIELDS),
     ("partitions", Partitions::FIELDS),
@@ -35,19 +35,17 @@ const SECTIONS: [Section; 20] = [
     ("socket", Socket::FIELDS),
     ("redis", Redis::FIELDS),
     ("node_adapter", NodeAdapter::FIELDS),
+    ("store", Store::FIELDS),
 ];
 
 /// Other names of settings, as flags and variables.
-const ALIASES: [(&str, &str); 4] = [
+const ALIASES: [(&str, &str); 5] = [
     ("redis", "redis.urls"),
+    ("database", "store.database"),
     ("node_adapter", "node_adapter.kind"),
     ("auth_secret", "auth.secret"),
     ("auth_jwks", "auth.jwks"),
 ];
-
-/// What is planned and refused until then, with what this version does instead.
-const NOT_SUPPORTED: [(&str, &str); 1] =
-    [("database", "it stores nothing beyond the log in memory")];
 
 const PREFIX: &str = "TIDINGS_";
 
@@ -97,9 +95,6 @@ impl Layers {
             message: error.to_string().trim_end().to_owned(),
         };
         let table: Table = toml::from_str(text).map_err(wrong)?;
-        if let Some((key, _)) = NOT_SUPPORTED.iter().find(|(key, _)| table.contains_key(*key)) {
-            return Err(not_supported(key, format!("{key} in {origin}")));
-        }
         toml::from_str::<Config>(text).map_err(wrong)?;
         merge(&mut self.table, table);
         Ok(self)
@@ -120,10 +115,8 @@ impl Layers {
             }
             let lower = rest.to_ascii_lowercase();
             let alias = ALIASES.iter().any(|(alias, _)| *alias == lower);
-            let planned = NOT_SUPPORTED.iter().any(|(key, _)| *key == lower);
-            let planned = (alias || planned).then_some(lower);
             let known = keys().into_iter().find(|key| environment_name(key) == name);
-            self = match known.or(planned) {
+            self = match known.or(alias.then_some(lower)) {
                 Some(key) => self.set(&key, &value, &name)?,
                 None => {
                     let known = keys().iter().map(|key| environment_name(key)).collect();
@@ -138,9 +131,6 @@ impl Layers {
     /// and durations are written as in the file; maps as `rooms=2,users=2`, lists as `a,b`.
     pub fn set(mut self, key: &str, value: &str, origin: &str) -> Result<Self, ConfigError> {
         let key = ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, name)| name);
-        if NOT_SUPPORTED.iter().any(|(planned, _)| *planned == key) {
-            return Err(not_supported(key, origin.to_owned()));
-        }
         let (section, field) = match key.split_once('.') {
             Some((section, field)) => (Some(section), field),
             None => (None, key),
@@ -204,10 +194,11 @@ impl Config {
 
 fn write_fields(out: &mut String, fields: &[(&str, &'static [&'static str])], table: &Table) {
     for (field, comment) in fields {
-        if SECTIONS.iter().any(|(section, _)| section == field) {
-            continue;
-        }
-        let value = table.get(*field).filter(|value| !has_tables(value));
+        // A setting may be called as a section is.
+        let is_section = |value: &Value| {
+            value.is_table() && SECTIONS.iter().any(|(section, _)| section == field)
+        };
+        let value = table.get(*field).filter(|value| !is_section(value) && !has_tables(value));
         if let Some(value) = value {
             write_comment(out, comment);
             out.push_str(&format!("{field} = {value}\n"));
@@ -293,11 +284,6 @@ fn merge(into: &mut Table, from: Table) {
             (_, value) => drop(into.insert(key, value)),
         }
     }
-}
-
-fn not_supported(key: &str, origin: String) -> ConfigError {
-    let found = NOT_SUPPORTED.iter().find(|(name, _)| *name == key);
-    ConfigError::NotSupported { origin, instead: found.map_or("", |(_, instead)| instead) }
 }
 
 /// Whether a variable (without the prefix) is one of those that Kubernetes sets in every pod for
@@ -461,13 +447,9 @@ mod tests {
     }
 
     #[test]
-    fn what_later_versions_will_do_is_refused_not_ignored() {
-        let text = environment("TIDINGS_DATABASE", "sqlite::memory:").expect_err("refused");
-        let text = text.to_string();
-        assert!(text.contains("TIDINGS_DATABASE") && text.contains("not supported"), "{text}");
-        let text =
-            Layers::new().text("database = \"x\"", "a.toml").expect_err("refused").to_string();
-        assert!(text.contains("database in a.toml is not supported"), "{text}");
+    fn the_database_has_a_short_name() {
+        let config = environment("TIDINGS_DATABASE", "sqlite::memory:").and_then(Layers::finish);
+        assert_eq!(config.expect("a configuration").store.database.reveal(), "sqlite::memory:");
     }
 
     #[test]

@@ -61,6 +61,7 @@ mod events;
 mod front;
 mod node_adapter;
 mod redis;
+mod store;
 
 pub use self::auth::{Auth, Secret};
 pub use self::collections::Collection;
@@ -71,6 +72,7 @@ pub use self::front::{Pages, Proxies};
 pub use self::node_adapter::{NodeAdapter, NodeAdapterKind, NodeAdapterMode};
 pub(crate) use self::redis::without_password;
 pub use self::redis::{Redis, RedisUrls};
+pub use self::store::{DatabaseUrl, Store};
 
 settings! {
     /// Everything the server can be told. [`Config::default`] is what it does when told nothing.
@@ -134,6 +136,8 @@ settings! {
         redis: Redis = Redis::default(),
         /// What instances tell each other for applications of Socket.IO.
         node_adapter: NodeAdapter = NodeAdapter::default(),
+        /// What is kept in a database, SQLite or PostgreSQL; see docs/operating.md.
+        store: Store = Store::default(),
     }
 }
 
@@ -479,14 +483,6 @@ pub enum ConfigError {
         key: &'static str,
         /// What is wrong and what would be right.
         message: String,
-    },
-    /// This version cannot do it yet.
-    #[error("{origin} is not supported by this version of the server: {instead}")]
-    NotSupported {
-        /// The key, environment variable or flag.
-        origin: String,
-        /// What it does do.
-        instead: &'static str,
     },
 }
 

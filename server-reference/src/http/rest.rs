@@ -20,6 +20,7 @@ use crate::stats::{
     EventsStats, InstanceStats, Mark, SECONDS, SessionPage, SessionPlace, SessionQuery,
     WebsocketStats,
 };
+use crate::store::{KeptSessionQuery, StoreError, StoreStatus};
 
 /// What `GET /api/websocket/health` answers.
 #[derive(Debug, Serialize)]
@@ -31,6 +32,18 @@ struct Health<'a> {
     version: &'static str,
     uptime_s: u64,
     backplane: BackplaneHealth,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<StoreHealth>,
+}
+
+/// How the database is.
+#[derive(Debug, Serialize)]
+struct StoreHealth {
+    kind: &'static str,
+    /// `ok`, or `degraded`: then events reach clients, and may be missing from the history.
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<Trouble>,
 }
 
 /// How the log is.
@@ -75,12 +88,18 @@ pub(super) async fn health(State(app): State<Arc<App>>, RawQuery(query): RawQuer
             return Problem::new(StatusCode::BAD_REQUEST, detail).into_response();
         }
     };
+    let store = app.store.as_ref().map(|store| {
+        let StoreStatus { kind, degraded, .. } = store.status();
+        let status = if degraded.is_some() { "degraded" } else { "ok" };
+        StoreHealth { kind, status, degraded }
+    });
+    let store_is_degraded = store.as_ref().is_some_and(|store| store.degraded.is_some());
     let health = Health {
         status: match &backplane.trouble {
             _ if !running => "draining",
             _ if !ready => "starting",
-            Some(_) => "degraded",
-            None => "ok",
+            None if !store_is_degraded => "ok",
+            _ => "degraded",
         },
         live: true,
         ready,
@@ -92,6 +111,7 @@ pub(super) async fn health(State(app): State<Arc<App>>, RawQuery(query): RawQuer
             ready: backplane.ready,
             degraded: backplane.trouble,
         },
+        store,
     };
     json(if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &health)
 }
@@ -172,6 +192,11 @@ pub(super) async fn sessions(
     };
     let after = parameter(query, "after").map(str::parse::<SessionPlace>).transpose();
     let after = after.map_err(|error| wrong(error.to_string()))?;
+    match parameter(query, "ended") {
+        None | Some("false") => {}
+        Some("true") => return ended_sessions(&app, after, limit).await,
+        Some(other) => return Err(wrong(format!("ended is {other:?}; use true or false"))),
+    }
     let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     let search = pairs.find(|(name, _)| name == "search").map(|(_, value)| value.into_owned());
     let search = search.unwrap_or_default();
@@ -207,6 +232,30 @@ pub(super) async fn session(
             let detail = format!("the session is nowhere else, and no answer came from {names}");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
         }
+    }
+}
+
+/// Those that are not connected any more, the latest first, from the database.
+async fn ended_sessions(
+    app: &App,
+    after: Option<SessionPlace>,
+    limit: usize,
+) -> Result<Response, Problem> {
+    let query = KeptSessionQuery { ended: Some(true), after, limit, ..KeptSessionQuery::default() };
+    let page = match &app.store {
+        Some(store) => store.sessions(&query).await,
+        None => Err(StoreError::NotKept("sessions")),
+    };
+    Ok(json(StatusCode::OK, &page?))
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let status = match error {
+            StoreError::NotKept(_) => StatusCode::NOT_FOUND,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.to_string())
     }
 }
 

@@ -19,6 +19,7 @@ impl Session {
     pub(super) fn fail(&mut self, error: &LinkError) -> ControlFlow<()> {
         self.sockets.reason.get_or_insert(DisconnectReason::of_close(error.close.code));
         self.ended_by_client = error.close.code == CloseCode::NORMAL;
+        self.close.get_or_insert_with(|| error.close.clone());
         if self.ended_by_client && self.connection.carrier() == Some(Carrier::Polling) {
             // It has said so itself: there is nothing to tell.
             self.connection.with_feed(|feed| *feed.outbox_mut() = Outbox::new());
@@ -40,6 +41,7 @@ impl Session {
     /// Tells the client that and why the connection ends.
     pub(super) fn begin_close(&mut self, close: Close) {
         self.sockets.reason.get_or_insert(DisconnectReason::of_close(close.code));
+        self.close.get_or_insert_with(|| close.clone());
         let payload = websocket::close_payload(close.code, &close.reason);
         let frame = encode(Opcode::Close, &payload);
         self.send(&ServerMessage::Close(close));
@@ -74,6 +76,9 @@ impl Session {
             drop(hub);
 
             self.app.sessions.leave(&member.session, &self.connection);
+            if let Some(store) = &self.app.store {
+                store.session_ended(&member.session, member.since_ms, self.close.as_ref());
+            }
             // Another connection may carry it by now: then the client has only left this one.
             if self.ended_by_client && self.app.sessions.find(&member.session).is_none() {
                 self.app.collections.session_ended(&member.session);

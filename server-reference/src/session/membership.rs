@@ -11,6 +11,7 @@ use crate::auth::Identity;
 use crate::clock::unix_micros;
 use crate::ids::{is_session_of, session_id};
 use crate::sessions::Carried;
+use crate::stats::{SessionInfo, public_id};
 
 impl Session {
     /// Takes the session up: from now on the connection gets what its subscriptions match, and
@@ -82,10 +83,13 @@ impl Session {
         let since_ms = unix_micros() / 1000;
         let subject = identity.subject().cloned();
         let carried = Carried { connection, peer: self.peer, subject, since_ms };
+        if let Some(store) = &self.app.store {
+            store.session_began(|| SessionInfo::of(&self.app, public_id(&session), &carried));
+        }
         self.app.sessions.enter(&session, carried);
         self.app.stats.welcomed(resumed);
         let producer = hello.producer.into();
-        self.member = Some(Member { session, producer, identity, shard, key });
+        self.member = Some(Member { session, since_ms, producer, identity, shard, key });
         self.tell_share();
         ControlFlow::Continue(())
     }

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::sessions::Carried;
 
 /// A session that is connected.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionInfo {
     /// What it is called here. Derived from the session's own id, which its client takes it up with
     /// again and which therefore nobody else is shown; it stays the same at all instances.
@@ -112,7 +112,7 @@ pub struct SessionPlace {
 pub struct BadPlace(String);
 
 impl SessionInfo {
-    fn of(app: &App, id: String, carried: &Carried) -> Self {
+    pub(crate) fn of(app: &App, id: String, carried: &Carried) -> Self {
         let connection = &carried.connection;
         let live = Live::of(connection);
         let wire = connection.with_feed(|feed| feed.wire());
@@ -238,6 +238,18 @@ impl SessionPage {
 }
 
 impl SessionPlace {
+    pub(crate) const fn new(since_ms: u64, id: String) -> Self {
+        Self { since_ms, id }
+    }
+
+    pub(crate) const fn since_ms(&self) -> u64 {
+        self.since_ms
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
     fn of(session: &SessionInfo) -> Self {
         Self { since_ms: session.since_ms, id: session.id.clone() }
     }

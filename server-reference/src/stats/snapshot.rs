@@ -12,6 +12,7 @@ use crate::accepted::TransportKind;
 use crate::app::App;
 use crate::backplane::{BackplaneStatus, LaneStatus};
 use crate::socketio::MembersStats;
+use crate::store::StoreStatus;
 
 /// One number for each priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -227,6 +228,9 @@ pub struct EventsStats {
     pub bus: BusSnapshot,
     /// The lanes that have had events.
     pub lanes: Vec<LaneSnapshot>,
+    /// What keeps events and sessions in a database, if something does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreStatus>,
 }
 
 /// The event bus of the services, since the start.
@@ -410,6 +414,7 @@ impl EventsStats {
             rates: app.stats.samples.rates(Sample::of(app)),
             bus: BusSnapshot::of(&app.bus),
             lanes: app.backplane.lanes().into_iter().map(LaneSnapshot::of).collect(),
+            store: app.store.as_ref().map(|store| store.status()),
         }
     }
 }
