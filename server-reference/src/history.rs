@@ -1,24 +1,25 @@
-//! Events of the past: what the log still has.
+//! Events of the past: what the log still has, and what was kept in a database.
 //!
 //! [`read`] is the one place where history is read. It reads the log of all instances from what this
 //! one holds of it in memory, as connections that catch up do.
 
+mod merge;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::ControlFlow;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use tidings_core::lane::{Lane, Offset, Place};
 use tidings_core::log::{LoggedEvent, Read};
-use tidings_core::message::{ErrorCode, Refusal};
+use tidings_core::message::{ErrorCode, Position, Refusal};
 use tidings_core::{Pattern, Priority};
 use tokio::sync::watch;
 
 use crate::app::App;
 use crate::auth::Identity;
 use crate::backplane::{Backplane, Signal};
+use crate::store::{EventPlace, EventQuery, KeptEvent};
 
 /// How many events are looked at before others have their turn.
 const CHUNK: usize = 256;
@@ -45,6 +46,19 @@ pub(crate) struct Query {
 }
 
 impl Query {
+    /// What the database is asked.
+    fn of_kept(&self) -> EventQuery {
+        EventQuery {
+            patterns: self.patterns.clone(),
+            priorities: self.priorities.clone(),
+            since: self.since,
+            until: self.until,
+            after: self.after,
+            oldest_first: self.oldest_first,
+            limit: self.limit,
+        }
+    }
+
     /// All that there is of this id.
     pub(crate) fn by_id(id: String, everything: Pattern) -> Self {
         Self {
@@ -60,48 +74,15 @@ impl Query {
     }
 }
 
-/// The place of an event among those of all lanes: offsets are times. Written `OFFSET.LANE`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct EventPlace {
-    offset: Offset,
-    lane: Lane,
-}
-
-impl EventPlace {
-    fn of(logged: &LoggedEvent) -> Self {
-        Self { offset: logged.offset(), lane: logged.lane() }
-    }
-}
-
-impl fmt::Display for EventPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.offset.0, self.lane.number())
-    }
-}
-
-/// No place of an event is written like this.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no place of an event: use what `next` says, or leave it out")]
-pub(crate) struct BadEventPlace(String);
-
-impl FromStr for EventPlace {
-    type Err = BadEventPlace;
-
-    fn from_str(text: &str) -> Result<Self, BadEventPlace> {
-        let place = || {
-            let (offset, lane) = text.split_once('.')?;
-            let offset = offset.parse().ok().filter(|offset| *offset < 1 << 53)?;
-            Some(Self { offset: Offset(offset), lane: Lane::from_number(lane.parse().ok()?)? })
-        };
-        place().ok_or_else(|| BadEventPlace(text.to_owned()))
-    }
+fn place_of(logged: &LoggedEvent) -> EventPlace {
+    EventPlace { offset: logged.offset(), lane: logged.lane() }
 }
 
 /// Some of what was asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
     /// In the order asked for.
-    pub(crate) events: Vec<Arc<LoggedEvent>>,
+    pub(crate) events: Vec<KeptEvent>,
     /// Beyond which event the next page begins; `None` if this is the last one.
     pub(crate) next: Option<EventPlace>,
     /// Whether all that ever was in the time asked for was there to be read.
@@ -137,20 +118,43 @@ impl History {
 /// Reads history, as far as somebody may: events whose names they may not receive are not there for
 /// them.
 pub(crate) async fn read(app: &App, identity: &Identity, query: &Query) -> Result<Page, Refusal> {
+    let hidden = app.collections.hidden_from(&Arc::from(""), identity);
+    let may_see = |name: &str| {
+        identity.rights().may_receive(name)
+            && !hidden.iter().any(|prefix| name.starts_with(&**prefix))
+    };
+    let page = read_log(app, query, &may_see).await?;
+    let Some(store) = app.store.as_deref().filter(|store| store.keeps_events()) else {
+        return Ok(page);
+    };
+    match &query.id {
+        None => merge::with_kept(page, query, store.events(&query.of_kept(), may_see).await),
+        Some(id) if page.events.is_empty() => {
+            let kept = store.event(id).await.map_err(merge::unavailable)?;
+            let events = kept.into_iter().filter(|kept| may_see(&kept.event.name)).collect();
+            Ok(Page { events, ..page })
+        }
+        Some(_) => Ok(page),
+    }
+}
+
+async fn read_log(
+    app: &App,
+    query: &Query,
+    may_see: impl Fn(&str) -> bool,
+) -> Result<Page, Refusal> {
     let patience = app.config.timeouts.request;
     let reading = async {
         if let Some(prepared) = app.prepare(query.patterns.iter().map(Pattern::as_str)) {
             prepared.await;
         }
-        let hidden = app.collections.hidden_from(&Arc::from(""), identity);
         let mut found = Found { events: BTreeMap::new(), query, complete: true };
         for lane in lanes(app, query) {
             let wanted = |logged: &LoggedEvent| {
                 let event = logged.event();
                 query.patterns.iter().any(|pattern| pattern.matches(&event.name))
                     && query.id.as_deref().is_none_or(|id| *id == *event.id)
-                    && identity.rights().may_receive(&event.name)
-                    && !hidden.iter().any(|prefix| event.name.starts_with(&**prefix))
+                    && may_see(&event.name)
             };
             read_lane(app, lane, &mut found, wanted).await;
         }
@@ -235,7 +239,7 @@ impl Found<'_> {
 
     /// Takes an event; breaks off when none after it in its lane is asked for.
     fn take(&mut self, logged: Arc<LoggedEvent>) -> ControlFlow<()> {
-        let (query, place) = (self.query, EventPlace::of(&logged));
+        let (query, place) = (self.query, place_of(&logged));
         if logged.offset().0 / 1000 > query.until {
             return ControlFlow::Break(());
         }
@@ -265,28 +269,16 @@ impl Found<'_> {
     }
 
     fn page(self) -> Page {
-        let mut events: Vec<_> = self.events.into_values().collect();
+        let mut events: Vec<_> = self.events.into_iter().collect();
         if !self.query.oldest_first {
-            events.sort_by_key(|logged| Reverse(EventPlace::of(logged)));
+            events.sort_by_key(|(place, _)| Reverse(*place));
         }
         let more = events.len() > self.query.limit;
         events.truncate(self.query.limit);
-        let next = events.last().filter(|_| more).map(|logged| EventPlace::of(logged));
-        Page { events, next, complete: self.complete }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_written_and_read() {
-        let lane = Lane::from_number(7).expect("a lane");
-        let place = EventPlace { offset: Offset(1 << 50), lane };
-        assert_eq!(place.to_string().parse(), Ok(place));
-        for wrong in ["", "1", "x.1", "1.x", "9007199254740992.1", "1.99999999"] {
-            assert!(wrong.parse::<EventPlace>().is_err(), "{wrong}");
-        }
+        let next = events.last().filter(|_| more).map(|(place, _)| *place);
+        let kept = |(EventPlace { offset, lane }, logged): (EventPlace, Arc<LoggedEvent>)| {
+            KeptEvent { event: logged.event().clone(), position: Position { lane, offset } }
+        };
+        Page { events: events.into_iter().map(kept).collect(), next, complete: self.complete }
     }
 }

@@ -23,10 +23,11 @@ use super::rest::json;
 use crate::accepted::{Accepted, Transport, TransportKind};
 use crate::app::App;
 use crate::connection::Connection;
-use crate::history::{self, EventPlace, Query};
+use crate::history::{self, Query};
 use crate::ids::random_id;
 use crate::session;
 use crate::shutdown::Phase;
+use crate::store::EventPlace;
 
 /// How many events a page has when nobody says, and at most.
 const PAGE: usize = 100;
@@ -148,11 +149,11 @@ pub(super) async fn history(
     }
     let page = history::read(&app, &identity, &query).await?;
     let mut body = br#"{"events":["#.to_vec();
-    for (index, logged) in page.events.iter().enumerate() {
+    for (index, kept) in page.events.iter().enumerate() {
         if index > 0 {
             body.push(b',');
         }
-        event_json::write(&mut body, logged.event(), logged.delivery().position);
+        event_json::write(&mut body, &kept.event, Some(kept.position));
     }
     let next = page.next.map(|next| format!(r#","next":"{next}""#)).unwrap_or_default();
     body.extend_from_slice(format!(r#"],"complete":{}{next}}}"#, page.complete).as_bytes());
@@ -185,12 +186,12 @@ pub(super) async fn event(
     let everything = Pattern::new("**")
         .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let page = history::read(&app, &identity, &Query::by_id(id, everything)).await?;
-    let Some(logged) = page.events.first() else {
+    let Some(kept) = page.events.first() else {
         let detail = "no event of this id is kept, or none that this token may receive";
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     };
     let mut body = Vec::new();
-    event_json::write(&mut body, logged.event(), logged.delivery().position);
+    event_json::write(&mut body, &kept.event, Some(kept.position));
     Ok(json_text(body))
 }
 

@@ -236,6 +236,11 @@ impl Store {
         }
     }
 
+    /// Whether events are kept.
+    pub(crate) const fn keeps_events(&self) -> bool {
+        self.follower.is_some()
+    }
+
     /// How it is.
     pub(crate) fn status(&self) -> StoreStatus {
         let queue = self.queue.lock();

@@ -280,3 +280,51 @@ async fn who_takes_nothing_is_given_up() {
     drop(stuck);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_reaches_beyond_the_log_with_a_database() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite:{}", directory.path().join("tidings.db").display());
+    let config = Config::default().with(|c| {
+        c.store.database = url.as_str().into();
+        c.store.events = true;
+        c.store.interval = Duration::from_millis(10);
+        // The log has the last three of a lane.
+        c.retention.max_events = 3;
+    });
+    let server = raw::start(config.clone()).await;
+    let mut expected = Vec::new();
+    for number in 0..20 {
+        let name = format!("orders.{number}");
+        let receipt = publish(server.address, json!({"name": name, "payload": number})).await;
+        expected.push((receipt["id"].clone(), json!(number)));
+    }
+    let all = async |address, order: &str| {
+        let (mut found, mut after) = (Vec::new(), String::new());
+        loop {
+            let target = format!("/api/events?pattern=orders.*&limit=7&order={order}{after}");
+            let page = get(address, &target).await;
+            for event in page["events"].as_array().expect("events") {
+                found.push((event["id"].clone(), event["payload"].clone()));
+            }
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => return found,
+            }
+        }
+    };
+    until("what the log has let go is kept", async || {
+        all(server.address, "oldest").await.len() == 20
+    })
+    .await;
+    assert_eq!(all(server.address, "oldest").await, expected);
+    expected.reverse();
+    assert_eq!(all(server.address, "newest").await, expected);
+    server.stop().await;
+
+    let server = raw::start(config).await;
+    let first = expected[19].0.as_str().expect("an id");
+    let event = get(server.address, &format!("/api/events/{first}")).await;
+    assert_eq!(event["payload"], 0, "also after a restart");
+    server.stop().await;
+}
