@@ -13,6 +13,7 @@ mod bridge;
 mod clock;
 mod connection;
 mod connections;
+mod dashboards;
 mod engine_sessions;
 mod front;
 mod handlers;

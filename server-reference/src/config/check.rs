@@ -73,8 +73,12 @@ impl Config {
             if !path.starts_with('/') || path.len() < 2 || !path.chars().all(plain) {
                 return invalid(key, "must be a path such as \"/ws\", of letters, digits, /-_.~");
             }
-            if path.starts_with("/api/") || path == "/api" {
-                return invalid(key, "must not begin with /api/, which is taken");
+            let is_in = |taken| {
+                path.strip_prefix(taken)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            if ["/api", "/admin"].into_iter().any(is_in) {
+                return invalid(key, "must not begin with /api/ or /admin/, which are taken");
             }
             if path.contains("//") {
                 return invalid(key, "must not have two slashes in a row");

@@ -90,6 +90,8 @@ settings! {
         /// What is logged: a level (error, warn, info, debug, trace) or directives such as
         /// "info,tidings_server=debug". Empty: RUST_LOG, or "info" without it.
         log: String = String::new(),
+        /// Whether the dashboards are served at /admin/. They show nothing to whoever has no token.
+        dashboards: bool = true,
         /// Collections of records, by name; see docs/state.md.
         collections: Collections = Collections::new(),
         /// What events must carry, by name or pattern; see docs/schemas.md.

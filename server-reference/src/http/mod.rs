@@ -21,6 +21,7 @@ use axum::extract::{Extension, State};
 use axum::routing::{any, get, post};
 
 use crate::app::App;
+use crate::dashboards;
 use crate::demo::Demo;
 
 pub(crate) use accept::accept;
@@ -35,7 +36,9 @@ fn router(app: Arc<App>, demo: Option<&Demo>) -> Router {
         };
         router.route(&path, any(serve))
     });
+    let dashboards = if app.config.dashboards { dashboards::routes() } else { Router::new() };
     engines
+        .merge(dashboards)
         .merge(demo.map(Demo::routes).unwrap_or_default())
         .route("/api/websocket/health", get(rest::health))
         .route("/api/websocket/stats", get(rest::websocket_stats))

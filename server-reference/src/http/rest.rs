@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::bearer::Admin;
+use super::body::read_json;
 use super::problem::Problem;
 use crate::app::App;
 use crate::backplane::Trouble;
@@ -278,8 +279,10 @@ struct Marked {
 pub(super) async fn mark(
     _: Admin,
     State(app): State<Arc<App>>,
-    body: Bytes,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Problem> {
+    let body = read_json(&app, &headers, body).await?;
     let MarkText { text } = serde_json::from_slice(&body)
         .map_err(|error| wrong(format!("the body must be {{\"text\": \"...\"}}: {error}")))?;
     let mark = Mark::now(&text).map_err(|error| wrong(error.to_string()))?;

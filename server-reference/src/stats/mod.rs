@@ -60,6 +60,9 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// timeline has fewer moments.
 const LOOKING_SHARE: u32 = 100;
 
+/// How far apart moments of the timeline are at most.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
+
 /// After how many samples an instance asks the others for the marks they know: they know each other then.
 const ASK_FOR_MARKS_AT: u32 = 3;
 
@@ -185,7 +188,7 @@ pub(crate) async fn sample(app: Arc<App>) {
         let began = Instant::now();
         if began >= look_from {
             app.stats.timeline.note(&app);
-            look_from = began + began.elapsed() * LOOKING_SHARE;
+            look_from = began + (began.elapsed() * LOOKING_SHARE).min(LOOK_WITHIN);
         }
         if samples == ASK_FOR_MARKS_AT {
             tokio::spawn(ask_for_marks(Arc::clone(&app)));

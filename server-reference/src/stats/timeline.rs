@@ -73,6 +73,7 @@ fn measured(app: &App, stats: &WebsocketStats) -> Named {
         ("queued.control", stats.queued_bytes.control),
         ("connections.ws", stats.connections.ws as u64),
         ("connections.socketio", stats.connections.socketio as u64),
+        ("connections.sse", stats.connections.sse as u64),
         ("connections.http", stats.connections.http as u64),
         ("sessions", stats.sessions),
         ("subscriptions", stats.subscriptions),

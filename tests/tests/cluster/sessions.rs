@@ -59,7 +59,9 @@ async fn every_instance_lists_the_sessions_of_all() {
     // Statistics are of all, too, and a mark that is made at one is known to all.
     let rest = async |method: &str, at: usize, path: &str, body: &str| {
         let mut stream = tokio::net::TcpStream::connect(instances[at].address).await.unwrap();
-        let head = format!("{method} /api/websocket/{path} HTTP/1.1\r\nHost: test\r\n");
+        let head = format!(
+            "{method} /api/websocket/{path} HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+        );
         let length = body.len();
         let request = format!("{head}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}");
         stream.write_all(request.as_bytes()).await.unwrap();

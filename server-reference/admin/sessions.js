@@ -1,0 +1,176 @@
+// The sessions of all instances: searched, looked at, ended.
+import { call } from "./api.js";
+import { byId, make, write } from "./element.js";
+import { bytes, duration, full, moment } from "./format.js";
+import { signOut } from "./shell.js";
+
+const PAGE = 50;
+
+// How often the list is asked for while somebody looks at it.
+const EVERY = 3000;
+
+// How long somebody writes before it is searched for.
+const PATIENCE = 250;
+
+const WORDS = { socketio: "Socket.IO", sse: "SSE" };
+
+const transportOf = ({ transport, carrier, encoding }) =>
+  [WORDS[transport] ?? transport, carrier === "polling" && "polling", encoding === "msgpack" && "msgpack"]
+    .filter(Boolean)
+    .join(", ");
+
+const since = (ms) => duration(Math.max((Date.now() - ms) / 1000, 0));
+
+export class Sessions {
+  #body = byId("sessions").tBodies[0];
+  #search = byId("search-text");
+  #after;
+  #next;
+  #round = 0;
+  #timer;
+  #chosen;
+
+  constructor() {
+    byId("search").addEventListener("submit", (event) => event.preventDefault());
+    let typing;
+    this.#search.addEventListener("input", () => {
+      clearTimeout(typing);
+      typing = setTimeout(() => this.#go(undefined), PATIENCE);
+    });
+    byId("first-page").addEventListener("click", () => this.#go(undefined));
+    byId("next-page").addEventListener("click", () => this.#go(this.#next));
+    byId("session-close").addEventListener("click", () => byId("session").close());
+    byId("disconnect").addEventListener("click", () => this.#ask(true));
+    byId("keep").addEventListener("click", () => this.#ask(false));
+    byId("confirm-disconnect").addEventListener("click", () => void this.#disconnect());
+    void this.#load();
+  }
+
+  #go(after) {
+    this.#after = after;
+    void this.#load();
+  }
+
+  async #load() {
+    clearTimeout(this.#timer);
+    this.#round += 1;
+    const round = this.#round;
+    const query = { limit: PAGE, after: this.#after, search: this.#search.value.trim() };
+    try {
+      const page = await call("websocket/sessions", { query });
+      if (round === this.#round) this.#show(page, query);
+    } catch (error) {
+      if (error.status === 401) return signOut(`You were signed out: ${error.message}`);
+      if (round === this.#round) write(byId("sessions-error"), error.message);
+    }
+    if (round !== this.#round) return;
+    this.#timer = setTimeout(() => (document.hidden ? this.#later() : this.#load()), EVERY);
+  }
+
+  #later() {
+    document.addEventListener("visibilitychange", () => void this.#load(), { once: true });
+  }
+
+  #show({ total, sessions, next, missing }, { search }) {
+    this.#next = next;
+    const what = total === 1 ? "1 session" : `${full(total)} sessions`;
+    write(byId("session-count"), search ? `${what} found` : what);
+    write(byId("sessions-error"), missing.length > 0 ? `Not in the list: those of ${missing.join(", ")}` : "");
+    byId("next-page").hidden = next === undefined;
+    byId("first-page").hidden = this.#after === undefined;
+    while (this.#body.rows.length > sessions.length) this.#body.lastElementChild.remove();
+    sessions.forEach((session, at) => this.#row(session, at));
+    if (sessions.length > 0) return;
+    const cell = make("td", { colspan: 10, class: "none" }, search ? "Nobody like this is connected." : "Nobody is connected.");
+    this.#body.replaceChildren(make("tr", {}, cell));
+  }
+
+  // Rows are used again: what is focused or selected stays so.
+  #row(session, at) {
+    let row = this.#body.rows[at];
+    if (!row || row.cells.length < 10) {
+      const button = make("button", { type: "button", class: "link", onclick: () => this.#open(button.dataset.id) });
+      const fresh = make("tr", {}, make("th", { scope: "row" }, button), ...Array.from({ length: 9 }, () => make("td")));
+      if (row) row.replaceWith(fresh);
+      else this.#body.append(fresh);
+      row = fresh;
+    }
+    const button = row.cells[0].firstElementChild;
+    button.dataset.id = session.id;
+    write(button, session.id.slice(0, 10));
+    button.title = session.id;
+    const texts = [
+      session.subject ?? "–",
+      session.instance,
+      transportOf(session),
+      session.address,
+      since(session.since_ms),
+      full(session.subscriptions),
+      full(session.delivered),
+      bytes(session.queued_bytes),
+      full(session.dropped),
+    ];
+    texts.forEach((text, cell) => write(row.cells[cell + 1], text));
+  }
+
+  async #open(id) {
+    this.#chosen = undefined;
+    try {
+      const session = await call(`websocket/sessions/${encodeURIComponent(id)}`);
+      this.#chosen = session;
+      this.#detail(session);
+    } catch (error) {
+      const gone = error.status === 404;
+      write(byId("sessions-error"), gone ? "This session is not connected any more." : error.message);
+      if (gone) void this.#load();
+    }
+  }
+
+  #detail(session) {
+    const facts = [
+      ["Session", session.id],
+      ["Subject", session.subject ?? "unknown: no token"],
+      ["Instance", session.instance],
+      ["Transport", transportOf(session)],
+      ["Address", session.address],
+      ["Connected since", `${moment(session.since_ms)} (${since(session.since_ms)})`],
+      ["Delivered", `${full(session.delivered)} events, ${bytes(session.written_bytes)}`],
+      ["Recovered", `${full(session.recovered)} events`],
+      ["Fell behind", session.fell_behind === 1 ? "once" : `${full(session.fell_behind)} times`],
+      ["Queued", bytes(session.queued_bytes)],
+      ["Dropped", `${full(session.dropped)} events, ${full(session.gaps)} gaps told`],
+    ];
+    const entries = facts.map(([term, fact]) => make("div", {}, make("dt", {}, term), make("dd", {}, fact)));
+    byId("session-facts").replaceChildren(...entries);
+    const patterns = session.patterns.map((pattern) => make("li", {}, make("code", {}, pattern)));
+    const more = session.subscriptions - patterns.length;
+    if (more > 0) patterns.push(make("li", {}, `and ${full(more)} more`));
+    if (patterns.length === 0) patterns.push(make("li", {}, "none"));
+    byId("session-patterns").replaceChildren(...patterns);
+    write(byId("session-error"), "");
+    this.#ask(false);
+    if (!byId("session").open) byId("session").showModal();
+  }
+
+  #ask(asks) {
+    byId("confirm").hidden = !asks;
+    byId("disconnect").hidden = asks;
+    if (!asks) return byId("disconnect").focus();
+    const { subject, instance } = this.#chosen;
+    const who = subject ? `${subject}’s session` : "this session";
+    write(byId("confirm-text"), `End ${who} at ${instance}? A Tidings client does not come back by itself. Its token stays good.`);
+    byId("keep").focus();
+  }
+
+  async #disconnect() {
+    const { id } = this.#chosen;
+    try {
+      await call(`websocket/sessions/${encodeURIComponent(id)}`, { method: "DELETE" });
+      byId("session").close();
+      void this.#load();
+    } catch (error) {
+      write(byId("session-error"), error.message);
+      this.#ask(false);
+    }
+  }
+}
