@@ -1,6 +1,6 @@
 //! The desk of a client's task: who waits for what, and who gets what.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Context;
@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use tidings_core::client::{
     Asked, Command, Notice, Recipients, RequestError, State, Stats, Status, Ticket,
 };
+use tidings_core::map::Map;
 use tidings_core::message::{Close, CloseCode, Delivery, ErrorCode, Gap, Position, Refusal, SubId};
 use tidings_core::{Cursor, Payload, client};
 use tokio::sync::oneshot;
@@ -24,8 +25,8 @@ pub(crate) struct Desk {
     shared: Arc<Shared>,
     runtime: Runtime,
     orders: VecDeque<Order>,
-    sinks: BTreeMap<SubId, Sink>,
-    handlers: HashMap<Arc<str>, Handler>,
+    sinks: Map<SubId, Sink>,
+    handlers: Map<Arc<str>, Handler>,
     next_ticket: u64,
     waiting: Waiting,
 }
@@ -45,10 +46,10 @@ pub(crate) enum Errand {
 /// Who waits for what.
 #[derive(Default)]
 struct Waiting {
-    subscribes: BTreeMap<SubId, oneshot::Sender<Result<(), SubscribeError>>>,
-    publishes: HashMap<Ticket, oneshot::Sender<Result<Option<Position>, client::PublishError>>>,
-    requests: HashMap<Ticket, oneshot::Sender<Result<Payload, RequestError>>>,
-    switches: HashMap<Ticket, oneshot::Sender<Result<client::Transport, client::SwitchError>>>,
+    subscribes: Map<SubId, oneshot::Sender<Result<(), SubscribeError>>>,
+    publishes: Map<Ticket, oneshot::Sender<Result<Option<Position>, client::PublishError>>>,
+    requests: Map<Ticket, oneshot::Sender<Result<Payload, RequestError>>>,
+    switches: Map<Ticket, oneshot::Sender<Result<client::Transport, client::SwitchError>>>,
     refreshes: Vec<oneshot::Sender<Result<(), Refusal>>>,
 }
 
@@ -58,8 +59,8 @@ impl Desk {
             shared,
             runtime,
             orders: VecDeque::new(),
-            sinks: BTreeMap::new(),
-            handlers: HashMap::new(),
+            sinks: Map::new(),
+            handlers: Map::new(),
             next_ticket: 0,
             waiting: Waiting::default(),
         }

@@ -2,11 +2,11 @@
 
 mod text;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 pub use self::text::BadCursor;
 use crate::event::Priority;
+use crate::map::Map;
 
 /// One priority inside a partition: an ordered log of its own.
 ///
@@ -82,12 +82,12 @@ pub struct Place {
 ///
 /// The client holds it; no server needs to remember it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Cursor(BTreeMap<Lane, Place>);
+pub struct Cursor(Map<Lane, Place>);
 
 impl Cursor {
     /// A cursor that knows no lane.
     pub const fn new() -> Self {
-        Self(BTreeMap::new())
+        Self(Map::new())
     }
 
     /// The place reached in `lane`.

@@ -18,6 +18,7 @@ pub mod json;
 pub mod lane;
 pub mod link;
 pub mod log;
+pub mod map;
 pub mod message;
 pub mod msgpack;
 pub mod name;

@@ -4,12 +4,12 @@
 //! handed out without copying it.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Bound, Range, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures_signals::signal_vec::VecDiff;
+use tidings_core::map::Map;
 use tidings_core::state::Key;
 
 use super::follow::Queue;
@@ -97,7 +97,7 @@ pub(super) struct Lines<T> {
 pub(super) struct Followed<T> {
     entries: List<Entry<T>>,
     /// The records that are in `entries`.
-    keys: BTreeMap<Key, Entry<T>>,
+    keys: Map<Key, Entry<T>>,
     queues: Vec<Weak<Queue<T>>>,
 }
 
@@ -117,7 +117,7 @@ impl<T> Lines<T> {
     where
         T: 'a,
     {
-        let list = Followed { entries: List::default(), keys: BTreeMap::new(), queues: Vec::new() };
+        let list = Followed { entries: List::default(), keys: Map::new(), queues: Vec::new() };
         let lines = Self { filter, order, list: Mutex::new(list) };
         let chosen: Vec<_> = all.filter(|entry| (lines.filter)(entry)).cloned().collect();
         let mut list = lines.lock();

@@ -2,13 +2,13 @@
 //! connection too: lines of JSON, of which more are written at the end until it pays to write all
 //! anew.
 
-use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::select;
 use tidings_core::json::Writer;
+use tidings_core::map::Map;
 use tidings_core::state::wire::{read_change, write_change};
 use tidings_core::state::{Change, Key, Record, Unsaved, Version};
 
@@ -29,7 +29,7 @@ const GATHER: Duration = Duration::from_millis(500);
 pub(super) struct Loaded {
     /// Everything up to this version is there.
     pub(super) version: Version,
-    pub(super) records: BTreeMap<Key, Record>,
+    pub(super) records: Map<Key, Record>,
     /// How many bytes it had, if more may be written behind them.
     pub(super) bytes: Option<usize>,
 }

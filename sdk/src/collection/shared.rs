@@ -1,9 +1,9 @@
 //! What the handles of a collection and its tasks share.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures_signals::signal::Mutable;
+use tidings_core::map::Map;
 use tidings_core::state::{Conflict, Document, Key, MutateError, Notice, Reason, Store};
 use tokio::sync::{Notify, broadcast, watch};
 
@@ -72,11 +72,11 @@ pub(super) type Read<T> = fn(&Document) -> Result<T, String>;
 pub(super) struct Inner<T> {
     pub(super) store: Store,
     read: Read<T>,
-    shown: BTreeMap<Key, (Document, Entry<T>)>,
-    misfits: BTreeMap<Key, String>,
-    writes: BTreeMap<u64, Mutable<Progress>>,
+    shown: Map<Key, (Document, Entry<T>)>,
+    misfits: Map<Key, String>,
+    writes: Map<u64, Mutable<Progress>>,
     views: Vec<Weak<Lines<T>>>,
-    watched: BTreeMap<Key, Weak<Mutable<Option<Entry<T>>>>>,
+    watched: Map<Key, Weak<Mutable<Option<Entry<T>>>>>,
     followers: Vec<Follower<T>>,
     /// Changes may have been missed.
     pub(super) must_load: bool,
@@ -97,11 +97,11 @@ impl<T> Shared<T> {
         let inner = Inner {
             store,
             read,
-            shown: BTreeMap::new(),
-            misfits: BTreeMap::new(),
-            writes: BTreeMap::new(),
+            shown: Map::new(),
+            misfits: Map::new(),
+            writes: Map::new(),
             views: Vec::new(),
-            watched: BTreeMap::new(),
+            watched: Map::new(),
             followers: Vec::new(),
             must_load: true,
             dirty: false,
@@ -155,7 +155,7 @@ impl<T> Shared<T> {
     pub(super) fn stored(&self, seq: u64) {
         let mut inner = self.lock();
         inner.store.stored(seq);
-        for (_, progress) in inner.writes.range(..=seq) {
+        for (_, progress) in inner.writes.iter().take_while(|(other, _)| **other <= seq) {
             if !progress.lock_ref().stored {
                 progress.lock_mut().stored = true;
             }
@@ -329,7 +329,7 @@ impl<T> Inner<T> {
     }
 
     /// Why records are not values of the collection's type.
-    pub(super) const fn misfits(&self) -> &BTreeMap<Key, String> {
+    pub(super) const fn misfits(&self) -> &Map<Key, String> {
         &self.misfits
     }
 

@@ -4,10 +4,11 @@
 //! again, after a reconnect or a passing refusal: whichever copies arrive, late ones from an old
 //! connection included, the server recognises them and lets one have an effect.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::event::Priority;
+use crate::map::Map;
 use crate::message::{Advice, Close, Publish, Refusal};
 use crate::time::Time;
 
@@ -25,9 +26,9 @@ pub(super) struct Publishing {
     /// Never sent, by priority.
     queues: [VecDeque<Pending>; Priority::COUNT],
     /// Sent on a connection that is gone, or refused in passing: to be sent again before others.
-    resend: BTreeMap<u64, Sent>,
+    resend: Map<u64, Sent>,
     /// Sent on the connection that is used now.
-    sent: BTreeMap<u64, Sent>,
+    sent: Map<u64, Sent>,
     held: [Held; Priority::COUNT],
     next_seq: u64,
     /// How often one was sent again.
@@ -74,8 +75,8 @@ impl Publishing {
         Self {
             limits,
             queues: Default::default(),
-            resend: BTreeMap::new(),
-            sent: BTreeMap::new(),
+            resend: Map::new(),
+            sent: Map::new(),
             held: Default::default(),
             next_seq: 1,
             resent: 0,
@@ -128,7 +129,7 @@ impl Publishing {
             }
             (seq, pending)
         };
-        let sent = self.sent.entry(seq).or_insert(Sent { pending, at: now });
+        let sent = self.sent.get_or_insert_with(seq, || Sent { pending, at: now });
         Some(&sent.pending.publish)
     }
 
@@ -139,7 +140,7 @@ impl Publishing {
 
     /// What was sent has to be sent again, on another connection.
     pub(super) fn connection_lost(&mut self) {
-        self.resend.append(&mut self.sent);
+        self.resend.extend(std::mem::take(&mut self.sent));
     }
 
     /// The server has it. Returns whose it was, and how long after it was last sent.

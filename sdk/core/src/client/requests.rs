@@ -1,11 +1,11 @@
 //! Requests that wait for their replies.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Payload;
 use crate::io::IoId;
+use crate::map::Map;
 use crate::message::{Close, RequestId};
 use crate::time::Time;
 
@@ -17,7 +17,7 @@ use super::io::Ticket;
 #[derive(Debug)]
 pub(super) struct Requests {
     limit: usize,
-    waiting: BTreeMap<RequestId, Waiting>,
+    waiting: Map<RequestId, Waiting>,
     next_id: u32,
     /// No deadline is earlier than this; when it has passed all are looked at.
     check_at: Option<Time>,
@@ -37,7 +37,7 @@ struct Waiting {
 
 impl Requests {
     pub(super) const fn new(limit: usize) -> Self {
-        Self { limit, waiting: BTreeMap::new(), next_id: 1, check_at: None, sent_below: 1 }
+        Self { limit, waiting: Map::new(), next_id: 1, check_at: None, sent_below: 1 }
     }
 
     pub(super) fn add(
@@ -61,7 +61,7 @@ impl Requests {
 
     /// The next one that has not been sent; it counts as sent on `io` from now on.
     pub(super) fn next(&mut self, io: IoId) -> Option<(RequestId, Arc<str>, Payload)> {
-        let (id, waiting) = self.waiting.range_mut(RequestId(self.sent_below)..).next()?;
+        let (id, waiting) = self.waiting.first_from(&RequestId(self.sent_below))?;
         self.sent_below = id.0 + 1;
         waiting.sent_on = Some(io);
         let payload = std::mem::replace(&mut waiting.payload, Payload::NULL);
@@ -114,7 +114,8 @@ impl Requests {
         }
         let expired = self
             .waiting
-            .extract_if(.., |_, waiting| waiting.deadline <= now)
+            .take_if(|_, waiting| waiting.deadline <= now)
+            .into_iter()
             .map(|(id, waiting)| Expired {
                 ticket: waiting.ticket,
                 error: RequestError::TimedOut(waiting.timeout),
@@ -136,7 +137,8 @@ impl Requests {
         error: impl Fn(&Waiting) -> RequestError,
     ) -> Vec<(Ticket, RequestError)> {
         self.waiting
-            .extract_if(.., |_, waiting| which(waiting))
+            .take_if(|_, waiting| which(waiting))
+            .into_iter()
             .map(|(_, waiting)| (waiting.ticket, error(&waiting)))
             .collect()
     }

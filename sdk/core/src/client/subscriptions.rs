@@ -1,8 +1,7 @@
 //! Subscriptions, what has been received of them, and who gets what.
 
-use std::collections::BTreeMap;
-
 use crate::lane::{Cursor, Lane, Offset, Place};
+use crate::map::Map;
 use crate::message::{Delivery, Gap, SubId, Subscribe};
 use crate::pattern::Pattern;
 use crate::pattern_index::{PatternIndex, PatternKey};
@@ -12,13 +11,13 @@ use super::io::Recipients;
 /// The subscriptions of a client and its cursor.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
-    /// Boxed: a tree makes room for eleven at once, and most clients have one or two.
-    table: BTreeMap<SubId, Box<Subscription>>,
+    /// Boxed: they make room for several at once, and most clients have one or two.
+    table: Map<SubId, Box<Subscription>>,
     /// Those that the server has.
     index: PatternIndex<SubId>,
     cursor: Cursor,
     /// Lanes in which events up to an offset were published before the connection was there.
-    recovering: BTreeMap<Lane, Offset>,
+    recovering: Map<Lane, Offset>,
     /// How many subscriptions have `starts`.
     starting: usize,
     /// How many subscriptions have `replays`.
@@ -77,10 +76,10 @@ pub(super) enum Routing {
 impl Subscriptions {
     pub(super) fn new() -> Self {
         Self {
-            table: BTreeMap::new(),
+            table: Map::new(),
             index: PatternIndex::new(),
             cursor: Cursor::new(),
-            recovering: BTreeMap::new(),
+            recovering: Map::new(),
             starting: 0,
             replaying: 0,
             unasked: false,
@@ -304,7 +303,7 @@ impl Subscriptions {
         {
             let Self { table, replaying, matched, .. } = self;
             matched.clear();
-            for (id, subscription) in table {
+            for (id, subscription) in table.iter_mut() {
                 if subscription.takes(gap.lane, gap.to, replaying) {
                     matched.push(*id);
                 }

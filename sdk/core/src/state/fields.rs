@@ -20,7 +20,7 @@ pub(super) fn merge<'a>(target: &mut Members<'a>, patch: Members<'a>) {
     for (key, value) in patch {
         match value {
             Tree::Object(nested) => {
-                let slot = target.entry(key).or_insert_with(Tree::null);
+                let slot = target.get_or_insert_with(key, Tree::null);
                 if !matches!(slot, Tree::Object(_)) {
                     *slot = Tree::Object(Members::new());
                 }
@@ -171,7 +171,7 @@ pub(super) fn sums<'a>(
 
 /// Turns every amount into its negative.
 pub(super) fn negate(amounts: &mut Members<'_>, within: &str) -> Result<(), IncrementError> {
-    for (key, amount) in amounts {
+    for (key, amount) in amounts.iter_mut() {
         let field = format!("{within}{key}");
         if let Tree::Object(nested) = amount {
             negate(nested, &format!("{field}."))?;

@@ -1,12 +1,12 @@
 //! JSON taken apart into members, for as long as one operation takes.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use crate::json::{Kind, Value, Writer};
+use crate::map::Map;
 
 /// The members of an object.
-pub(super) type Members<'a> = BTreeMap<Cow<'a, str>, Tree<'a>>;
+pub(super) type Members<'a> = Map<Cow<'a, str>, Tree<'a>>;
 
 /// A JSON value. Members are in the order of their keys and each is there once (of several with
 /// one key the last counts), so that equal values are written alike. Numbers stay as written.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use tidings_core::map::Map;
 use tidings_core::state::{
     Key, Load, Mutation, Notice, Page, Policy, Record, Store, StoreConfig, Unsaved, Verdict,
     Version,
@@ -30,7 +31,7 @@ struct Disk {
     mutations: Vec<Arc<Mutation>>,
     next_seq: u64,
     /// The confirmed records, and up to where everything is there.
-    records: BTreeMap<Key, Record>,
+    records: Map<Key, Record>,
     version: Version,
 }
 

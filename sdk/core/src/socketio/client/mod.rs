@@ -2,12 +2,13 @@
 
 mod hear;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::engineio::{self, ClientSession, Received};
 use crate::event::Priority;
 use crate::json::Writer;
 use crate::link::LinkConfig;
+use crate::map::Map;
 use crate::message::{
     ClientMessage, CloseCode, Frame, Hello, LinkError, Publish, RequestId, ServerMessage, SubId,
     Subscribe,
@@ -32,7 +33,7 @@ pub struct ClientLink {
     inbox: VecDeque<ServerMessage>,
     next_ack: u64,
     /// What was asked, by the acknowledgement id that its answer will carry.
-    asked: BTreeMap<u64, Asked>,
+    asked: Map<u64, Asked>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +66,7 @@ impl ClientLink {
             state: State::Joining { deadline: now + config.hello_timeout },
             inbox: VecDeque::new(),
             next_ack: 0,
-            asked: BTreeMap::new(),
+            asked: Map::new(),
             config,
             hello,
         }

@@ -1,11 +1,11 @@
 //! Making mutations, undoing and redoing them.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::history::{Entry, Trace};
 use super::pending::Pending;
 use super::{MutateError, Store};
+use crate::map::{Map, Set};
 use crate::state::{
     Document, Edit, Key, Mutation, MutationId, Op, Patch, Record, Rejection, Version,
 };
@@ -74,7 +74,7 @@ impl Store {
     /// Takes up mutations that were stored durably before a restart, in order and before anything
     /// else. They cannot be undone.
     pub fn restore(&mut self, mutations: impl IntoIterator<Item = Mutation>) {
-        let mut touched = BTreeSet::new();
+        let mut touched = Set::new();
         for mutation in mutations {
             let Some(id) = &mutation.id else { continue };
             let seq = id.seq;
@@ -108,7 +108,7 @@ impl Store {
         let id = MutationId { client: self.config.client.clone(), seq };
         let mut mutation = Mutation { id: Some(id), time: now_ms, ops: Vec::new() };
         let mut traces = Vec::new();
-        let mut shown: BTreeMap<Key, Option<Record>> = BTreeMap::new();
+        let mut shown: Map<Key, Option<Record>> = Map::new();
         let mut steps = Vec::new();
         for (key, edit) in edits {
             let before = match shown.get(&key) {
@@ -157,14 +157,15 @@ impl Store {
         let shown = shown.into_iter().chain(std::iter::repeat(None));
         for ((index, op), shown) in mutation.ops.iter().enumerate().zip(shown) {
             self.changed.insert(op.key.clone());
-            self.stacks.entry(op.key.clone()).or_default().push(seq, index, shown);
+            let stack = self.stacks.get_or_insert_with(op.key.clone(), Default::default);
+            stack.push(seq, index, shown);
         }
         let unsettled = mutation.ops.iter().map(|op| op.key.clone()).collect();
         let pending = Pending {
             mutation,
             bytes,
             unsettled,
-            impossible: BTreeSet::new(),
+            impossible: Set::new(),
             acknowledged: false,
             accepted: None,
             seen: false,

@@ -6,13 +6,14 @@ mod pending;
 mod saving;
 mod syncing;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use self::history::History;
 use self::pending::{Pending, Stack};
 pub use self::saving::Unsaved;
 use super::{Conflict, Document, Key, Policy, Record, Rejection, Version};
+use crate::map::{Map, Set};
 
 /// How a client keeps a collection.
 #[derive(Debug, Clone)]
@@ -96,12 +97,12 @@ pub enum Notice {
 #[derive(Debug, Default)]
 struct Loading {
     /// While everything is loaded: which records were on a page.
-    listed: Option<BTreeSet<Key>>,
+    listed: Option<Set<Key>>,
     /// Whose changes have come since it began, otherwise than on a page.
-    heard: BTreeSet<Key>,
+    heard: Set<Key>,
     /// What is shown only because it was there before a page that says to drop it, whatever its
     /// version: the server may be an older one that was restored.
-    doubted: BTreeSet<Key>,
+    doubted: Set<Key>,
     /// What was acknowledged before it began, and not seen.
     owed: Vec<u64>,
 }
@@ -113,10 +114,10 @@ struct Loading {
 #[derive(Debug)]
 pub struct Store {
     config: StoreConfig,
-    confirmed: BTreeMap<Key, Record>,
+    confirmed: Map<Key, Record>,
     /// Deletions after `loaded`: older changes of these records may follow, on a page, or because a
     /// failover had lost them and they were put back late.
-    deleted: BTreeMap<Key, Version>,
+    deleted: Map<Key, Version>,
     /// The last change in `confirmed`: what comes after it is to be loaded.
     version: Version,
     /// All changes up to here are in `confirmed`, or of no interest any more.
@@ -127,11 +128,11 @@ pub struct Store {
     /// What is known of the load that is on its way.
     load: Loading,
     /// If they are stored: the confirmed records that have changed since they were.
-    unsaved: Option<BTreeSet<Key>>,
-    pending: BTreeMap<u64, Pending>,
+    unsaved: Option<Set<Key>>,
+    pending: Map<u64, Pending>,
     pending_bytes: usize,
     /// The pending changes of each record that has some.
-    stacks: BTreeMap<Key, Stack>,
+    stacks: Map<Key, Stack>,
     next_seq: u64,
     /// Mutations up to this one are stored durably, and may be sent.
     durable: u64,
@@ -139,7 +140,7 @@ pub struct Store {
     answered: u64,
     in_flight: bool,
     history: History,
-    changed: BTreeSet<Key>,
+    changed: Set<Key>,
     notices: VecDeque<Notice>,
 }
 
@@ -149,23 +150,23 @@ impl Store {
         let history = History::new(config.max_undo);
         Self {
             config,
-            confirmed: BTreeMap::new(),
-            deleted: BTreeMap::new(),
+            confirmed: Map::new(),
+            deleted: Map::new(),
             version: Version(0),
             loaded: Version(0),
             loading: true,
             missed: false,
             load: Loading::default(),
             unsaved: None,
-            pending: BTreeMap::new(),
+            pending: Map::new(),
             pending_bytes: 0,
-            stacks: BTreeMap::new(),
+            stacks: Map::new(),
             next_seq: 1,
             durable: 0,
             answered: 0,
             in_flight: false,
             history,
-            changed: BTreeSet::new(),
+            changed: Set::new(),
             notices: VecDeque::new(),
         }
     }
@@ -233,7 +234,7 @@ impl Store {
     }
 
     /// The records that may look different since this was asked last.
-    pub fn take_changed(&mut self) -> BTreeSet<Key> {
+    pub fn take_changed(&mut self) -> Set<Key> {
         std::mem::take(&mut self.changed)
     }
 

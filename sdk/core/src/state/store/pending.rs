@@ -1,10 +1,11 @@
 //! Pending mutations, by number and by record, and what they make of the confirmed records.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::Store;
+use crate::map::Set;
 use crate::state::apply::{Apart, Refusal, apply, apply_to};
 use crate::state::{Key, Mutation, Op, Policy, Reason, Record, Stamp, Version};
 
@@ -14,10 +15,10 @@ pub(super) struct Pending {
     pub(super) mutation: Arc<Mutation>,
     pub(super) bytes: usize,
     /// The records whose confirmed state does not have its change yet.
-    pub(super) unsettled: BTreeSet<Key>,
+    pub(super) unsettled: Set<Key>,
     /// The records on which it is not possible at the moment. As long as there are any, nothing of
     /// it is shown.
-    pub(super) impossible: BTreeSet<Key>,
+    pub(super) impossible: Set<Key>,
     pub(super) acknowledged: bool,
     /// The version of its last change.
     pub(super) accepted: Option<Version>,
@@ -156,10 +157,10 @@ impl Store {
     /// The confirmed state of a record has the changes of all mutations up to `seq`: they are not
     /// pending for it any more. The records are given back that have to be looked at because of it,
     /// besides this one.
-    pub(super) fn settle(&mut self, key: &Key, seq: u64) -> BTreeSet<Key> {
-        let mut freed = BTreeSet::new();
+    pub(super) fn settle(&mut self, key: &Key, seq: u64) -> Set<Key> {
+        let mut freed = Set::new();
         let Some(stack) = self.stacks.get_mut(key) else { return freed };
-        let mut settled = BTreeSet::new();
+        let mut settled = Set::new();
         while let Some(step) = stack.steps.pop_front_if(|step| step.seq <= seq) {
             settled.insert(step.seq);
         }
@@ -179,10 +180,10 @@ impl Store {
 
     /// A mutation has no effect on any record. The records are given back that have to be looked at
     /// because of it.
-    pub(super) fn withdraw(&mut self, seq: u64) -> BTreeSet<Key> {
-        let Some(pending) = self.pending.remove(&seq) else { return BTreeSet::new() };
+    pub(super) fn withdraw(&mut self, seq: u64) -> Set<Key> {
+        let Some(pending) = self.pending.remove(&seq) else { return Set::new() };
         self.pending_bytes -= pending.bytes;
-        for key in &pending.unsettled {
+        for key in pending.unsettled.iter() {
             if let Some(stack) = self.stacks.get_mut(key) {
                 stack.steps.retain(|step| step.seq != seq);
                 if stack.steps.is_empty() {

@@ -1,8 +1,7 @@
 //! Confirmed records outlive the process, if somebody stores them.
 
-use std::collections::BTreeMap;
-
 use super::Store;
+use crate::map::Map;
 use crate::state::{Change, Key, Record, Stamp, Version};
 
 /// Confirmed records that have changed, to be stored.
@@ -11,14 +10,14 @@ pub struct Unsaved {
     /// With them, everything up to this version is stored.
     pub version: Version,
     /// What the records are now; `None` for those that are not there any more.
-    pub records: BTreeMap<Key, Option<Record>>,
+    pub records: Map<Key, Option<Record>>,
 }
 
 impl Store {
     /// Takes up records that were stored before a restart, as they were when everything up to
     /// `version` was there; before anything else. They are shown, and what has changed since is
     /// loaded.
-    pub fn restore_confirmed(&mut self, version: Version, records: BTreeMap<Key, Record>) {
+    pub fn restore_confirmed(&mut self, version: Version, records: Map<Key, Record>) {
         (self.version, self.loaded) = (version, version);
         self.changed.extend(records.keys().cloned());
         self.confirmed = records;

@@ -1,10 +1,10 @@
 //! What goes to the server, and what comes from it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::pending::Pending;
 use super::{Loading, Notice, Store};
+use crate::map::Set;
 use crate::state::{Change, Key, Load, Mutation, Page, Record, Verdict, Version};
 
 /// How many deletions are remembered beyond what was loaded.
@@ -27,8 +27,9 @@ impl Store {
             bytes += pending.bytes;
             *number == 0 || bytes <= self.config.max_batch_bytes
         };
-        let waiting = self.pending.range(self.answered + 1..=self.durable);
+        let waiting = self.pending.range_from(&(self.answered + 1));
         let batch: Vec<_> = waiting
+            .take_while(|(seq, _)| **seq <= self.durable)
             .map(|(_, pending)| pending)
             .enumerate()
             .take(self.config.max_batch.max(1))
@@ -48,7 +49,7 @@ impl Store {
     /// sent again.
     pub fn answer(&mut self, verdicts: impl IntoIterator<Item = (u64, Verdict)>) {
         self.in_flight = false;
-        let mut touched = BTreeSet::new();
+        let mut touched = Set::new();
         for (seq, verdict) in verdicts {
             self.answered = self.answered.max(seq);
             let Some(pending) = self.pending.get_mut(&seq) else { continue };
@@ -82,7 +83,7 @@ impl Store {
     /// The oldest mutation whose verdict is not known: what has to be kept over a restart begins
     /// with it.
     pub fn first_unanswered(&self) -> Option<u64> {
-        self.pending.range(self.answered + 1..).next().map(|(seq, _)| *seq)
+        self.pending.range_from(&(self.answered + 1)).next().map(|(seq, _)| *seq)
     }
 
     /// The pending mutation with this number.
@@ -156,8 +157,8 @@ impl Store {
 
     /// The confirmed state of a record has the change of this client's mutation `own`. The records
     /// are given back that have to be looked at because of it, besides this one.
-    fn see(&mut self, key: &Key, own: Option<u64>) -> BTreeSet<Key> {
-        let Some(seq) = own else { return BTreeSet::new() };
+    fn see(&mut self, key: &Key, own: Option<u64>) -> Set<Key> {
+        let Some(seq) = own else { return Set::new() };
         if let Some(pending) = self.pending.get_mut(&seq) {
             pending.seen = true;
         }
@@ -192,7 +193,7 @@ impl Store {
     fn load_all(&mut self) {
         self.loaded = Version(0);
         let Loading { listed, heard, doubted, .. } = &mut self.load;
-        *listed = Some(BTreeSet::new());
+        *listed = Some(Set::new());
         let known = self.confirmed.keys().filter(|key| !heard.contains(*key));
         *doubted = known.cloned().collect();
         self.deleted.retain(|key, _| heard.contains(key));
@@ -231,14 +232,14 @@ impl Store {
                 || (is_all && owed.contains(seq))
         };
         let there: Vec<u64> = self.pending.iter().filter(is_there).map(|(seq, _)| *seq).collect();
-        let touched: BTreeSet<Key> =
+        let touched: Set<Key> =
             there.into_iter().flat_map(|seq| self.settle_everywhere(seq)).collect();
         self.refold(touched);
         None
     }
 
     /// What was on no page although everything was loaded up to `version` is not there any more.
-    fn drop_unlisted(&mut self, listed: &BTreeSet<Key>, doubted: &BTreeSet<Key>, version: Version) {
+    fn drop_unlisted(&mut self, listed: &Set<Key>, doubted: &Set<Key>, version: Version) {
         let is_gone = |(key, record): &(&Key, &Record)| {
             let is_old = record.stamp.version <= version || doubted.contains(*key);
             is_old && !listed.contains(*key)
@@ -254,8 +255,8 @@ impl Store {
 
     /// What was confirmed has all that this mutation has done. The records are given back that have
     /// to be looked at because of it.
-    fn settle_everywhere(&mut self, seq: u64) -> BTreeSet<Key> {
-        let Some(pending) = self.pending.get(&seq) else { return BTreeSet::new() };
+    fn settle_everywhere(&mut self, seq: u64) -> Set<Key> {
+        let Some(pending) = self.pending.get(&seq) else { return Set::new() };
         let mut touched = pending.unsettled.clone();
         for key in pending.unsettled.clone() {
             touched.extend(self.settle(&key, seq));
