@@ -13,7 +13,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 fn module() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     // Directories of their own: Cargo may be building in the usual one.
-    let target = root.join("target/browser");
+    let target = root.join("target/wasm");
     let wasm = target.join(TARGET).join("debug").join(MODULE).with_extension("wasm");
     let bindings = target.join("bindings");
     run(Command::new(root.join("tests/wasm-toolchain"))
