@@ -110,7 +110,8 @@ impl ClientBuilder {
 
     /// How messages are written, over either transport. Default [`Encoding::Json`]: payloads are
     /// JSON, so that nothing has to be translated. [`Encoding::Msgpack`] is for many numbers or
-    /// binary payloads; the payloads are the same to the application.
+    /// binary payloads; the payloads are the same to the application. It needs the feature `msgpack`.
+    #[cfg(feature = "msgpack")]
     pub const fn encoding(mut self, encoding: Encoding) -> Self {
         self.encoding = encoding;
         self

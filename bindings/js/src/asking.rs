@@ -1,11 +1,11 @@
 //! What the page is asked: for a token, for the answer to a request, to keep something.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use tidings::Payload;
 use tidings_core::json::{MAX_DEPTH, Writer, parse};
+use tidings_core::map::Map;
 use tokio::sync::oneshot;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -23,7 +23,7 @@ pub(crate) struct Failed {
 #[derive(Default)]
 struct Asked {
     last: u32,
-    waiting: BTreeMap<u32, oneshot::Sender<Answer>>,
+    waiting: Map<u32, oneshot::Sender<Answer>>,
 }
 
 thread_local! {

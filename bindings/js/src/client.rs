@@ -14,7 +14,7 @@ use crate::asking::ask;
 use crate::event::{cursor, tell_item, word, write_payload, write_position};
 use crate::failure::Failure;
 use crate::outbox::{tell, tell_only, tell_with};
-use crate::registry::{add_client, client, run};
+use crate::registry::{add_client, client, run, spawn};
 use crate::settings::{builder, transport, transport_name};
 
 /// Makes the client with this number. It tells its `status`, and asks for a `token`.
@@ -33,7 +33,7 @@ pub fn connect(number: u32, url: &str, settings: &str) -> Result<(), String> {
 /// Tells how the client is doing, until it is closed.
 pub(crate) fn tell_statuses(number: u32, client: &Client) {
     let mut statuses = client.status_signal().to_stream();
-    wasm_bindgen_futures::spawn_local(async move {
+    spawn(async move {
         while let Some(status) = statuses.next().await {
             tell(number, "status", |w| write_status(&status, w));
             if status.state == State::Closed {
@@ -166,12 +166,12 @@ fn publish_payload(
     // It is queued when this is made, so that publishes stay in the order in which they were asked for.
     if is_volatile {
         let sending = publish.volatile().into_future();
-        wasm_bindgen_futures::spawn_local(async move {
+        spawn(async move {
             tell_result(number, sending.await, nothing);
         });
     } else {
         let publishing = publish.into_future();
-        wasm_bindgen_futures::spawn_local(async move {
+        spawn(async move {
             tell_result(number, publishing.await, write_position);
         });
     }

@@ -1,5 +1,6 @@
 //! Collections: what the page shows of one is told to it record by record.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_signals::signal::SignalExt;
@@ -9,12 +10,13 @@ use tidings::collection::{
     Acknowledged, CollectionBuilder, Conflict, Document, Progress, Rejection, Write,
 };
 use tidings_core::json::{MAX_DEPTH, Value, Writer, parse};
+use tidings_core::map::Map;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::edits;
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::outbox::{tell, tell_only};
-use crate::registry::{add_collection, client, remove_collection, run, with_collection};
+use crate::registry::{client, run};
 use crate::storage::PageStorage;
 
 /// A collection that is open.
@@ -37,6 +39,28 @@ impl Open {
     fn lock(&self) -> MutexGuard<'_, Changes> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+thread_local! {
+    static COLLECTIONS: RefCell<Map<u32, Open>> = const { RefCell::new(Map::new()) };
+}
+
+fn add_collection(number: u32, collection: Open) {
+    COLLECTIONS.with_borrow_mut(|collections| collections.insert(number, collection));
+}
+
+/// Does something with the collection with this number.
+fn with_collection<R>(
+    number: u32,
+    with: impl FnOnce(&Open) -> Result<R, String>,
+) -> Result<R, String> {
+    let collection = COLLECTIONS.with_borrow(|collections| collections.get(&number).cloned());
+    with(&collection.ok_or_else(|| failure::closed("the collection is closed"))?)
+}
+
+fn remove_collection(number: u32) {
+    let collection = COLLECTIONS.with_borrow_mut(|collections| collections.remove(&number));
+    drop(collection);
 }
 
 /// Opens a collection, until it is stopped. It tells `opened` or `failed`, then `changed` when there

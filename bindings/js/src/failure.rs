@@ -1,12 +1,14 @@
 //! Errors as the page has them: `{"code","message","retryable","refusal","reason"}`.
 
-use tidings::collection::{ChangeError, MutateError, OpenError, Rejection, WriteError};
 use tidings::error::{
     BuildError, Closed, EventError, PublishError, RequestError, SubscribeError, SwitchError,
 };
 use tidings::{Advice, Close, Refusal};
 use tidings_core::client;
 use tidings_core::json::Writer;
+
+#[cfg(feature = "collections")]
+mod of_collections;
 
 /// An error as the page has it.
 pub(crate) struct Failure {
@@ -134,46 +136,6 @@ impl From<SwitchError> for Failure {
         match error {
             SwitchError::Closed(close) => close.into(),
             error => Self::new("switch-failed", &error, error.advice()),
-        }
-    }
-}
-
-impl From<OpenError> for Failure {
-    fn from(error: OpenError) -> Self {
-        Self::new("storage", error, Advice::Retry)
-    }
-}
-
-impl From<Rejection> for Failure {
-    fn from(rejection: Rejection) -> Self {
-        let reason = Some(rejection.reason.as_str());
-        Self { reason, ..Self::new("rejected", rejection, Advice::GiveUp) }
-    }
-}
-
-impl From<ChangeError> for Failure {
-    fn from(error: ChangeError) -> Self {
-        match error {
-            ChangeError::Mutate(error) => error.into(),
-            error => Self::bad_argument(error),
-        }
-    }
-}
-
-impl From<MutateError> for Failure {
-    fn from(error: MutateError) -> Self {
-        match error {
-            MutateError::Rejected(rejection) => rejection.into(),
-            error @ MutateError::Full { .. } => Self::new("queue-full", error, Advice::Retry),
-        }
-    }
-}
-
-impl From<WriteError> for Failure {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::Rejected(rejection) => rejection.into(),
-            error @ WriteError::Closed => Self::closed(&error.to_string()),
         }
     }
 }

@@ -8,12 +8,16 @@
 
 pub mod asking;
 pub mod client;
+#[cfg(feature = "collections")]
 pub mod collection;
+#[cfg(feature = "collections")]
 mod edits;
 mod event;
 mod failure;
 pub mod outbox;
 pub mod registry;
+#[cfg(feature = "tabs")]
 pub mod relay;
 mod settings;
+#[cfg(feature = "collections")]
 mod storage;

@@ -1,23 +1,20 @@
 //! What the page has begun, by the number it has given it.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::Pin;
 
 use futures_util::future::{Either, select};
 use tidings::Client;
+use tidings_core::map::Map;
 use tokio::sync::oneshot;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::collection::Open;
 use crate::failure;
 
 thread_local! {
-    static CLIENTS: RefCell<BTreeMap<u32, Client>> = const { RefCell::new(BTreeMap::new()) };
-    static COLLECTIONS: RefCell<BTreeMap<u32, Open>> = const { RefCell::new(BTreeMap::new()) };
-    static RUNNING: RefCell<BTreeMap<u32, oneshot::Sender<()>>> =
-        const { RefCell::new(BTreeMap::new()) };
+    static CLIENTS: RefCell<Map<u32, Client>> = const { RefCell::new(Map::new()) };
+    static RUNNING: RefCell<Map<u32, oneshot::Sender<()>>> = const { RefCell::new(Map::new()) };
 }
 
 pub(crate) fn add_client(number: u32, client: Client) {
@@ -37,30 +34,28 @@ pub fn forget(client: u32) {
     drop(client);
 }
 
-pub(crate) fn add_collection(number: u32, collection: Open) {
-    COLLECTIONS.with_borrow_mut(|collections| collections.insert(number, collection));
-}
-
-/// Does something with the collection with this number.
-pub(crate) fn with_collection<R>(
-    number: u32,
-    with: impl FnOnce(&Open) -> Result<R, String>,
-) -> Result<R, String> {
-    let collection = COLLECTIONS.with_borrow(|collections| collections.get(&number).cloned());
-    with(&collection.ok_or_else(|| failure::closed("the collection is closed"))?)
-}
-
-pub(crate) fn remove_collection(number: u32) {
-    let collection = COLLECTIONS.with_borrow_mut(|collections| collections.remove(&number));
-    drop(collection);
-}
-
 /// Runs `task` until it ends, or [`stop`] is called with this number.
 pub(crate) fn run(number: u32, task: impl Future<Output = ()> + 'static) {
+    run_task(number, Box::pin(task));
+}
+
+/// Runs `task` until it ends.
+pub(crate) fn spawn(task: impl Future<Output = ()> + 'static) {
+    spawn_task(Box::pin(task));
+}
+
+/// What is done with tasks is in the module once, not once for each task that there is.
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+fn spawn_task(task: Task) {
+    wasm_bindgen_futures::spawn_local(task);
+}
+
+fn run_task(number: u32, task: Task) {
     let (end, ended) = oneshot::channel();
     RUNNING.with_borrow_mut(|running| running.insert(number, end));
-    wasm_bindgen_futures::spawn_local(async move {
-        let has_ended = matches!(select(pin!(task), ended).await, Either::Left(_));
+    spawn(async move {
+        let has_ended = matches!(select(task, ended).await, Either::Left(_));
         if has_ended {
             stop(number);
         }
@@ -77,7 +72,5 @@ pub fn stop(number: u32) {
 /// How many things are there that have not ended: for tests that look for leaks.
 #[wasm_bindgen]
 pub fn count() -> usize {
-    CLIENTS.with_borrow(BTreeMap::len)
-        + COLLECTIONS.with_borrow(BTreeMap::len)
-        + RUNNING.with_borrow(BTreeMap::len)
+    CLIENTS.with_borrow(Map::len) + RUNNING.with_borrow(Map::len)
 }

@@ -2,7 +2,7 @@
 //! wants; and what a client with one does for others, beside what any does.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use tidings::{
     Refusal, State, Status, Subscribed,
 };
 use tidings_core::json::{MAX_DEPTH, Value, Writer, parse};
+use tidings_core::map::Map;
 use tidings_core::{Epoch, Event, Lane, Offset};
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -25,7 +26,7 @@ use crate::client::tell_statuses;
 use crate::event::{cursor, write_event};
 use crate::failure::Failure;
 use crate::outbox::{tell, tell_with};
-use crate::registry::{add_client, client, run};
+use crate::registry::{add_client, client, run, spawn};
 use crate::settings::{builder, transport, transport_name};
 
 /// What a page has told the client it carries, and the client has not taken.
@@ -38,9 +39,9 @@ struct Inbox {
 type SharedInbox = Rc<RefCell<Inbox>>;
 
 thread_local! {
-    static INBOXES: RefCell<BTreeMap<u32, SharedInbox>> = const { RefCell::new(BTreeMap::new()) };
-    static SUBSCRIBED: RefCell<BTreeMap<u32, Rc<Subscribed>>> =
-        const { RefCell::new(BTreeMap::new()) };
+    static INBOXES: RefCell<Map<u32, SharedInbox>> = const { RefCell::new(Map::new()) };
+    static SUBSCRIBED: RefCell<Map<u32, Rc<Subscribed>>> =
+        const { RefCell::new(Map::new()) };
 }
 
 /// Makes a client with this number that the page carries: it tells `command`s, and is told `notice`s.
@@ -430,7 +431,7 @@ fn tell_for(number: u32, item: Result<&Delivery, &EventError>) {
 pub fn tell_cursor(number: u32) {
     let subscribed = SUBSCRIBED.with_borrow(|all| all.get(&number).cloned());
     let Some(subscribed) = subscribed else { return };
-    wasm_bindgen_futures::spawn_local(async move {
+    spawn(async move {
         if let Some(cursor) = subscribed.cursor().await {
             tell(number, "cursor", |w| write_cursor(&cursor, w));
         }

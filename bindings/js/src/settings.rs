@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidings::socketio::Transport as Carrier;
-use tidings::{AuthError, Client, ClientBuilder, Encoding, Transport};
+use tidings::{AuthError, Client, ClientBuilder, Transport};
 use tidings_core::json::{MAX_DEPTH, Value, parse};
 
 use crate::asking;
@@ -22,8 +22,9 @@ pub(crate) fn builder(number: u32, url: &str, settings: &str) -> Result<ClientBu
         () if is("transport", "socketio") => Transport::SocketIo,
         () => Transport::Auto,
     });
+    #[cfg(feature = "msgpack")]
     if is("format", "msgpack") {
-        builder = builder.encoding(Encoding::Msgpack);
+        builder = builder.encoding(tidings::Encoding::Msgpack);
     }
     if let Some(namespace) = settings.get("namespace").and_then(Value::as_str) {
         builder = builder.namespace(namespace);

@@ -1,5 +1,4 @@
 import * as check from "./check.js";
-import { Opened } from "./opened.js";
 import { asyncDispose } from "./dispose.js";
 import { binary, forget, receive } from "./messages.js";
 import { Session } from "./session.js";
@@ -8,10 +7,7 @@ import { EventSubscription } from "./subscription.js";
 import { TidingsError } from "./error.js";
 import type {
   Abortable,
-  Client,
   Closable,
-  Collection,
-  CollectionOptions,
   ConnectOptions,
   Position,
   PublishOptions,
@@ -35,22 +31,17 @@ const TRANSPORTS = ["ws", "socketio"] as const;
 /** Clients that nobody has any more are closed, unless a subscription needs them. */
 const forgotten = new FinalizationRegistry((session: Session) => session.release());
 
-/**
- * A client of the server at `url`, which begins to connect and stays connected until it is closed. It
- * is there at once: nothing has to be waited for.
- *
- * `E` says which events there are and what they carry; see {@link EventMap}. Throws a `TidingsError`
- * with the code `"bad-argument"` if the URL or an option is not what it should be.
- */
-export function connect<E = Record<string, any>>(
+/** Begins a client of the server at `url`: `make` makes what the application has of it. */
+export function begin<C extends EventClient>(
   url: string | URL,
-  options: ConnectOptions = {},
-): Client<E> {
+  options: ConnectOptions,
+  make: new (session: Session, options: ConnectOptions) => C,
+): C {
   check.options("options", options);
   check.signal(options.signal);
   options.signal?.throwIfAborted();
   const session = new Session(check.serverUrl(url), settings(options), options);
-  const client = new RealtimeClient(session, options);
+  const client = new make(session, options);
   const { signal } = options;
   if (signal) {
     const abort = () => void client.close();
@@ -59,7 +50,7 @@ export function connect<E = Record<string, any>>(
       if (state === "closed") signal.removeEventListener("abort", abort);
     });
   }
-  return client as unknown as Client<E>;
+  return client;
 }
 
 function settings(options: ConnectOptions): string {
@@ -90,10 +81,10 @@ function settings(options: ConnectOptions): string {
   });
 }
 
-class RealtimeClient {
+/** A client: events and requests. */
+export class EventClient {
   readonly #session: Session;
   readonly #options: ConnectOptions;
-  readonly #collections = new Map<string, Opened<any>>();
   readonly #handlers = new Map<string, number>();
   #closed: Promise<void> | undefined;
 
@@ -211,19 +202,6 @@ class RealtimeClient {
       answer = (core) => core.answer_failed(question, message, false);
     }
     this.#session.begin(0, answer, () => undefined);
-  }
-
-  collection<T extends object>(name: string, options: CollectionOptions = {}): Collection<T> {
-    check.text("the name", name);
-    check.options("options", options);
-    let opened = this.#collections.get(name);
-    if (!opened) {
-      const storage = options.storage ?? this.#options.storage;
-      const ended = () => this.#collections.delete(name);
-      opened = new Opened<T>(this.#session, name, { ...options, ...(storage && { storage }) }, ended);
-      this.#collections.set(name, opened);
-    }
-    return opened.handle();
   }
 
   async stats(): Promise<Stats> {

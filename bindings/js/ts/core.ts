@@ -1,9 +1,12 @@
 /** The WebAssembly module: what it can do, and how it is loaded. `src/` says what each function does. */
-import init, * as module from "../generated/tidings_js.js";
+import init, * as module from "#module";
 import { TidingsError } from "./error.js";
 import type { ConnectOptions } from "./types.js";
 
 export type Core = Omit<typeof module, "default" | "initSync">;
+
+/** The file beside the package's scripts that the module is in: `build` puts its name in. */
+declare const MODULE_FILE: string;
 
 export type WasmSource = ConnectOptions["wasm"];
 
@@ -20,7 +23,7 @@ export function load(source: WasmSource, wake: () => void): Promise<Core> {
       loading = undefined;
       throw new TidingsError(
         "load-failed",
-        `the WebAssembly module could not be loaded (${text(cause)}): tidings.wasm has to be beside ` +
+        `the WebAssembly module could not be loaded (${text(cause)}): ${MODULE_FILE} has to be beside ` +
           "the package's index.js, or `connect` be told where it is (option `wasm`)",
         { cause, retryable: true },
       );
@@ -30,7 +33,7 @@ export function load(source: WasmSource, wake: () => void): Promise<Core> {
 }
 
 async function instantiate(source: WasmSource): Promise<void> {
-  source ??= new URL("tidings.wasm", import.meta.url);
+  source ??= new URL(MODULE_FILE, import.meta.url);
   if (typeof source === "string") source = new URL(source, import.meta.url);
   // Node fetches no files.
   if (source instanceof URL && source.protocol === "file:") source = await file(source);

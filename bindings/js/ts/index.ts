@@ -1,3 +1,3 @@
-export { connect } from "./client.js";
+export { connect } from "./full.js";
 export { TidingsError, type ErrorCode, type ErrorDetails } from "./error.js";
 export type * from "./types.js";

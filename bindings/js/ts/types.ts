@@ -205,7 +205,7 @@ export interface ServerRequest<T = unknown> {
  *
  * `E` says which events there are, see {@link EventMap}.
  */
-export interface Client<E = Record<string, any>> extends Closable {
+export interface RealtimeClient<E = Record<string, any>> extends Closable {
   readonly url: string;
   readonly status: Readable<Status>;
 
@@ -260,12 +260,6 @@ export interface Client<E = Record<string, any>> extends Closable {
     options?: Abortable,
   ): Closable;
 
-  /**
-   * A collection of the server's: records that are kept in step with it. Opening the same one again
-   * gives another handle to it.
-   */
-  collection<T extends object = any>(name: string, options?: CollectionOptions): Collection<T>;
-
   /** What was counted so far. */
   stats(): Promise<Stats>;
   /**
@@ -276,6 +270,15 @@ export interface Client<E = Record<string, any>> extends Closable {
   refreshToken(): Promise<void>;
   /** Publishes what is queued, says goodbye, and closes; `timeout` is for that. Default 10,000. */
   close(options?: { timeout?: number }): Promise<void>;
+}
+
+/** A client, with collections. */
+export interface Client<E = Record<string, any>> extends RealtimeClient<E> {
+  /**
+   * A collection of the server's: records that are kept in step with it. Opening the same one again
+   * gives another handle to it.
+   */
+  collection<T extends object = any>(name: string, options?: CollectionOptions): Collection<T>;
 }
 
 /** What a client has counted. */

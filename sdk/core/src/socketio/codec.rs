@@ -19,8 +19,10 @@ impl Parser {
     /// Hands the messages that make up a packet to `send`.
     pub(super) fn encode(self, packet: &Packet, send: impl FnMut(Frame)) {
         match self {
-            Self::Text => text::frames(packet).for_each(send),
-            Self::Msgpack => std::iter::once(msgpack::frame(packet)).for_each(send),
+            Self::Msgpack if cfg!(feature = "msgpack") => {
+                std::iter::once(msgpack::frame(packet)).for_each(send);
+            }
+            Self::Text | Self::Msgpack => text::frames(packet).for_each(send),
         }
     }
 }
@@ -52,9 +54,10 @@ impl Decoder {
         });
         match (parser, message) {
             (Parser::Text, message) => self.text.receive(message),
-            (Parser::Msgpack, Frame::Binary(data)) => {
+            (Parser::Msgpack, Frame::Binary(data)) if cfg!(feature = "msgpack") => {
                 msgpack::decode(&data, &self.limits).map(Some)
             }
+            (Parser::Msgpack, Frame::Binary(_)) => Err(DecodeError::UnexpectedAttachment),
             (Parser::Msgpack, Frame::Text(_)) => Err(DecodeError::UnexpectedText),
         }
     }

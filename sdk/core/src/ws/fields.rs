@@ -38,7 +38,10 @@ impl Source {
     pub(super) fn new(encoding: Encoding, frame: &Bytes, max_len: usize) -> Result<Self, Bad> {
         match encoding {
             Encoding::Json => Ok(Self::Json(frame.clone())),
-            Encoding::Msgpack => msgpack::read(frame, max_len).map(Self::Msgpack),
+            Encoding::Msgpack if cfg!(feature = "msgpack") => {
+                msgpack::read(frame, max_len).map(Self::Msgpack)
+            }
+            Encoding::Msgpack => Err(Bad::Frame("MessagePack was left out of this build".into())),
         }
     }
 

@@ -51,12 +51,12 @@ fn encoded(
     write: impl FnOnce(&mut Vec<u8>, Style),
 ) {
     match encoding {
-        Encoding::Json => write(out, Style::Inline),
-        Encoding::Msgpack => {
+        Encoding::Msgpack if cfg!(feature = "msgpack") => {
             let mut text = Vec::with_capacity(TEXT_ROOM);
             write(&mut text, Style::Apart);
             msgpack::write(out, &text, payload);
         }
+        Encoding::Json | Encoding::Msgpack => write(out, Style::Inline),
     }
 }
 
