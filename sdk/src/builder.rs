@@ -144,7 +144,7 @@ impl ClientBuilder {
     }
 
     /// How long to wait between attempts: a random time up to `min` at first, up to twice as long
-    /// after each failure, and never more than `max`. Default 200 ms and 20 s.
+    /// after each failure, and never more than `max`. Default 200 ms and 5 s, as with Socket.IO.
     pub const fn backoff(mut self, min: Duration, max: Duration) -> Self {
         self.settings.backoff = Some((min, max));
         self

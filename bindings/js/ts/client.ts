@@ -70,7 +70,7 @@ function settings(options: ConnectOptions): string {
     carriers: carriers?.length ? carriers : undefined,
     auth: auth !== undefined,
     minDelay,
-    maxDelay: check.time("reconnect.maxDelay", reconnect.maxDelay) ?? Math.max(minDelay, 20_000),
+    maxDelay: check.time("reconnect.maxDelay", reconnect.maxDelay) ?? Math.max(minDelay, 5_000),
     connectTimeout: check.time("connectTimeout", options.connectTimeout),
     publishTimeout: check.time("publishTimeout", options.publishTimeout),
     requestTimeout: check.time("requestTimeout", options.requestTimeout),

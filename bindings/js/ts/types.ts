@@ -89,7 +89,7 @@ export interface ConnectOptions extends Abortable {
   /** Where collections keep what is pending and what was loaded. Default `"memory"`. */
   storage?: Storage | "indexeddb" | "memory";
   /** A random time up to `minDelay` before the first attempt, up to twice as long after each
-   * further failure, never more than `maxDelay`. Default 200 and 20,000. */
+   * further failure, never more than `maxDelay`. Default 200 and 5,000. */
   reconnect?: { minDelay?: number; maxDelay?: number };
   /** How long an attempt may take. Default 10,000. */
   connectTimeout?: number;

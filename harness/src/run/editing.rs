@@ -50,6 +50,8 @@ struct Table {
 /// Edits at a constant rate, by clients in turn.
 struct Source {
     rate: f64,
+    /// So many edit the same record at the same instant.
+    together: usize,
     editors: Vec<usize>,
     records: u64,
 }
@@ -109,7 +111,12 @@ impl Editing {
             if let Some(table) = first.and_then(|open| tables.get_mut(&open.collection)) {
                 table.records = table.records.max(edit.records);
             }
-            sources.push(Source { rate: edit.rate, editors, records: edit.records as u64 });
+            sources.push(Source {
+                rate: edit.rate,
+                together: edit.together,
+                editors,
+                records: edit.records as u64,
+            });
         }
         let score = score.clone();
         let measured = Measured::default();
@@ -182,11 +189,16 @@ impl Editing {
     }
 
     async fn run_source(self: Arc<Self>, n: usize, start_us: u64, end_us: u64) {
-        let Some(Source { rate, editors, records }) = self.sources.get(n) else { return };
+        let Some(source) = self.sources.get(n) else { return };
+        let Source { rate, together, editors, records } = source;
         let mut rng = Rng::new(n as u64);
         let mut answers = JoinSet::new();
+        let mut record = 0;
         for turn in 0.. {
-            let at_us = (turn as f64 / rate * 1e6) as u64;
+            if turn % together == 0 {
+                record = rng.below(*records) as usize;
+            }
+            let at_us = ((turn - turn % together) as f64 / rate * 1e6) as u64;
             if at_us >= end_us || editors.is_empty() {
                 break;
             }
@@ -197,7 +209,6 @@ impl Editing {
                 self.score.publish_lag.record(late);
             }
             let editor = editors[turn % editors.len()];
-            let record = rng.below(*records) as usize;
             if let Some((number, write)) = self.edit(editor, record, due_us) {
                 let editing = Arc::clone(&self);
                 answers.spawn(async move {

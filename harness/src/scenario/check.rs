@@ -171,6 +171,9 @@ fn editing(scenario: &Scenario, edit: &Edit, at: &str) -> Result<(), Problem> {
     if !(1..=MAX_RECORDS).contains(&edit.records) {
         return Err(problem(format!("{at}.records"), format!("must be from 1 to {MAX_RECORDS}")));
     }
+    if edit.together == 0 {
+        return Err(problem(format!("{at}.together"), "must be at least 1"));
+    }
     if edit.editors == Some(0) {
         return Err(problem(format!("{at}.editors"), "must be at least 1"));
     }

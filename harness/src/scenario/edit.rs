@@ -14,6 +14,10 @@ pub struct Edit {
     /// How many records there are to edit. Fewer have more conflicts.
     #[serde(default = "records")]
     pub records: usize,
+    /// How many clients edit the same record at the same instant, each knowing nothing of the others'
+    /// edits yet: so many of them conflict.
+    #[serde(default = "alone", skip_serializing_if = "is_alone")]
+    pub together: usize,
     /// Only this many clients of the group edit; without it all do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub editors: Option<usize>,
@@ -21,4 +25,13 @@ pub struct Edit {
 
 fn records() -> usize {
     20
+}
+
+const fn alone() -> usize {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+const fn is_alone(together: &usize) -> bool {
+    *together == 1
 }

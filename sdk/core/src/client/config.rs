@@ -30,7 +30,8 @@ pub struct ClientConfig {
     pub authenticated: bool,
     /// The longest first delay before a reconnect. Default 200 ms.
     pub backoff_min: Duration,
-    /// The longest delay before any reconnect. Default 20 s.
+    /// The longest delay before any reconnect. Default 5 s, as with Socket.IO: who was away for a
+    /// moment is not to be away for longer because it tried often meanwhile.
     pub backoff_max: Duration,
     /// How long an attempt may take from its token to the server's welcome. Default 10 s.
     pub connect_timeout: Duration,
@@ -86,7 +87,7 @@ impl ClientConfig {
             producer: producer.into(),
             authenticated: false,
             backoff_min: Duration::from_millis(200),
-            backoff_max: Duration::from_secs(20),
+            backoff_max: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(10),
             queues: QueueLimits::default(),
             request_timeout: Duration::from_secs(10),
