@@ -78,6 +78,8 @@ pub(crate) struct Score {
     books: Vec<Mutex<Book>>,
     /// Zero while connected, else since when not, in microseconds on the clock.
     away_since: Vec<AtomicU64>,
+    /// When each client was back the last time, in microseconds on the clock; zero without.
+    back_at: Vec<AtomicU64>,
     /// How often each client has lost its connection.
     interruptions: Vec<AtomicU64>,
     /// Latencies of events due before this are not counted.
@@ -120,6 +122,7 @@ impl Score {
                 .map(|client| Mutex::new(Book::new(client.expects.clone())))
                 .collect(),
             away_since: population.clients.iter().map(|_| AtomicU64::new(0)).collect(),
+            back_at: population.clients.iter().map(|_| AtomicU64::new(0)).collect(),
             interruptions: population.clients.iter().map(|_| AtomicU64::new(0)).collect(),
             count_from_us: AtomicU64::new(u64::MAX),
             population,
@@ -144,6 +147,12 @@ impl Score {
     /// Whether a client has lost its connection and is not back yet.
     pub(crate) fn is_away(&self, client: usize) -> bool {
         self.away_since.get(client).is_some_and(|since| since.load(Relaxed) > 0)
+    }
+
+    /// Whether a client was without its connection at any time since then.
+    pub(crate) fn was_away_since(&self, client: usize, us: u64) -> bool {
+        let was_back = self.back_at.get(client).is_some_and(|at| at.load(Relaxed) > us);
+        was_back || self.is_away(client)
     }
 
     /// Numbers the next event of a stream and makes its payload.
@@ -227,7 +236,9 @@ impl Score {
         let since = self.away_since[client].swap(0, Relaxed);
         if since > 0 {
             self.counters.recovered.fetch_add(1, Relaxed);
-            self.recovery.record(self.clock.now_us().saturating_sub(since));
+            let now = self.clock.now_us();
+            self.back_at[client].store(now, Relaxed);
+            self.recovery.record(now.saturating_sub(since));
             self.catch_up(client, since);
         }
     }

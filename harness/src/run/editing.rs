@@ -262,7 +262,8 @@ impl Editing {
             };
             counter.fetch_add(1, Relaxed);
         }
-        if answer == Answer::Accepted && self.score.counts(due_us) {
+        let counts = self.score.counts(due_us) && !self.score.was_away_since(editor, due_us);
+        if answer == Answer::Accepted && counts {
             let us = self.score.clock.now_us().saturating_sub(due_us);
             self.measured.acknowledged.record(us);
         }
@@ -310,7 +311,8 @@ impl Editing {
                 if !self.score.counts(made.due_us) {
                     continue;
                 }
-                let visible = match made.online {
+                let is_live = made.online && !self.score.was_away_since(client, made.due_us);
+                let visible = match is_live {
                     true => &self.measured.visible,
                     false => &self.measured.visible_offline,
                 };
