@@ -23,6 +23,7 @@ use crate::orders::{Handle, Order, Shared, gone};
 use crate::publish::PublishBuilder;
 use crate::request::{Request, RequestBuilder, encode};
 use crate::runtime::MaybeSend;
+use crate::signal::watch;
 use crate::subscription::{RawSubscription, Sink, Subscribed, Subscription};
 
 /// How long [`Client::close`] waits for what is queued.
@@ -63,7 +64,7 @@ impl Client {
     /// # Errors
     /// If the client is closed, or closes before it was connected.
     pub async fn connected(&self) -> Result<(), Closed> {
-        let mut states = self.handle.shared.status.signal_cloned().to_stream();
+        let mut states = watch(&self.handle.shared.status).to_stream();
         while let Some(status) = states.next().await {
             match status.state {
                 State::Connected => return Ok(()),
@@ -300,7 +301,7 @@ impl Client {
 
     /// How the connection is doing, now and whenever that changes.
     pub fn status_signal(&self) -> impl Signal<Item = Status> + Send + Sync + use<> {
-        self.handle.shared.status.signal_cloned()
+        watch(&self.handle.shared.status)
     }
 
     /// What was counted so far.
@@ -348,7 +349,7 @@ impl Client {
     pub async fn close_within(&self, timeout: Duration) {
         // A client that is closed need not be closed.
         let _ = self.handle.shared.give(Order::Close { timeout });
-        let mut states = self.handle.shared.status.signal_cloned().to_stream();
+        let mut states = watch(&self.handle.shared.status).to_stream();
         while let Some(status) = states.next().await {
             if status.state == State::Closed {
                 return;

@@ -35,6 +35,7 @@ mod publish;
 pub mod relay;
 mod request;
 mod runtime;
+mod signal;
 pub mod socketio;
 mod subscription;
 

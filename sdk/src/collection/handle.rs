@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_signals::signal::{Mutable, MutableSignalCloned, Signal, SignalExt};
+use futures_signals::signal::{Mutable, Signal, SignalExt};
 use futures_util::StreamExt;
 use futures_util::future::select;
 use serde::Serialize;
@@ -19,6 +19,7 @@ use super::shared::{CollectionStatus, Entry, Shared};
 use super::view::ViewBuilder;
 use super::write::Write;
 use crate::runtime::unix_millis;
+use crate::signal::{Watched, watch};
 
 /// A collection that is open. Clones are handles to the same; it is closed, and what is pending
 /// stored for the last time, when the last of them and the last [view](crate::collection::View) is
@@ -94,7 +95,7 @@ impl<T> Collection<T> {
         key: &str,
     ) -> Result<impl Signal<Item = Option<Entry<T>>> + use<T>, KeyError> {
         let watched = self.shared().lock().watch(Key::new(key)?);
-        Ok(RecordSignal { signal: watched.signal_cloned(), _watched: watched })
+        Ok(RecordSignal { signal: watch(&watched), _watched: watched })
     }
 
     /// Calls `follower` with each record that is shown, and from then on with each that has changed;
@@ -110,7 +111,7 @@ impl<T> Collection<T> {
 
     /// How it is doing, now and whenever that changes.
     pub fn status_signal(&self) -> impl Signal<Item = CollectionStatus> + Send + Sync + use<T> {
-        self.shared().status.signal_cloned()
+        watch(&self.shared().status)
     }
 
     /// Waits until all records are there, or the client is closed.
@@ -125,7 +126,7 @@ impl<T> Collection<T> {
     }
 
     async fn until(&self, is: impl Fn(&CollectionStatus) -> bool) {
-        let mut statuses = self.shared().status.signal_cloned().to_stream();
+        let mut statuses = watch(&self.shared().status).to_stream();
         let reached = async {
             while let Some(status) = statuses.next().await {
                 if is(&status) {
@@ -287,7 +288,7 @@ impl Conflicts {
 
 /// Keeps what it signals.
 struct RecordSignal<T> {
-    signal: MutableSignalCloned<Option<Entry<T>>>,
+    signal: Watched<Option<Entry<T>>>,
     _watched: Arc<Mutable<Option<Entry<T>>>>,
 }
 

@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use tidings_core::state::{Conflict, Rejection, Version};
 
 use super::error::WriteError;
+use crate::signal::watch;
 
 /// How far a write has come. It is shown from the beginning, and until it is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -58,7 +59,7 @@ impl Write {
 
     /// How far it has come, now and whenever that changes.
     pub fn progress_signal(&self) -> impl Signal<Item = Progress> + Send + Sync + use<> {
-        self.progress.signal_cloned()
+        watch(&self.progress)
     }
 
     /// Waits until the storage has it.
@@ -86,7 +87,7 @@ impl Write {
     }
 
     async fn reached<R>(&self, is: impl Fn(&Progress) -> Option<R>) -> Result<R, WriteError> {
-        let mut steps = self.progress.signal_cloned().to_stream();
+        let mut steps = watch(&self.progress).to_stream();
         while let Some(progress) = steps.next().await {
             if let Some(reached) = is(&progress) {
                 return Ok(reached);

@@ -23,6 +23,7 @@ use crate::error::BuildError;
 use crate::net::TlsConfig;
 use crate::network::Network;
 use crate::runtime::{Clock, MaybeSend, Runtime, random};
+use crate::signal::watch;
 use crate::{Advice, AuthError, Overflow};
 
 /// A connection to a Socket.IO server, of any make, that heals itself. Its [sockets](Socket) are
@@ -167,7 +168,7 @@ impl Manager {
 
     /// How the connection is doing, now and after each change.
     pub fn status_signal(&self) -> impl Signal<Item = ManagerStatus> + Send + Sync + use<> {
-        self.handle.shared.status.signal_cloned()
+        watch(&self.handle.shared.status)
     }
 
     /// Disconnects all sockets and closes the connection, for good. What was emitted on sockets
@@ -176,7 +177,7 @@ impl Manager {
         if !self.handle.shared.give(Order::Close) {
             return;
         }
-        let mut changes = self.handle.shared.status.signal_cloned().to_stream();
+        let mut changes = watch(&self.handle.shared.status).to_stream();
         while let Some(status) = changes.next().await {
             if status.state == ManagerState::Closed {
                 return;

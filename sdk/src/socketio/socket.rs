@@ -21,6 +21,7 @@ use super::listeners::{Listener, ListenerId, Sink};
 use super::orders::{Handle, Order, Shared, SocketShared};
 use crate::buffer::Buffer;
 use crate::runtime::BoxFuture;
+use crate::signal::watch;
 use crate::{Advice, Overflow};
 
 /// The names by which Socket.IO tells what becomes of a socket.
@@ -144,7 +145,7 @@ impl Socket {
 
     /// How it is doing, now and after each change.
     pub fn status_signal(&self) -> impl Signal<Item = SocketStatus> + Send + Sync + use<> {
-        self.shared.status.signal_cloned()
+        watch(&self.shared.status)
     }
 
     /// Whether it is connected.
@@ -167,7 +168,7 @@ impl Socket {
     /// # Errors
     /// Why it does not.
     pub async fn connected(&self) -> Result<(), NotConnected> {
-        let mut changes = self.shared.status.signal_cloned().to_stream();
+        let mut changes = watch(&self.shared.status).to_stream();
         while let Some(status) = changes.next().await {
             match status.state {
                 SocketState::Connected => return Ok(()),
