@@ -1,39 +1,18 @@
 //! Socket.IO over HTTP polling, byte for byte.
 
+mod raw;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidings_server::{Config, Server};
+use tidings_server::Config;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
-/// How long anything may take before a test is given up as hanging.
-const HANGS: Duration = Duration::from_secs(30);
-
-struct Running {
-    address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    served: JoinHandle<()>,
-}
-
-async fn start(config: Config) -> Running {
-    let config = config.listen(SocketAddr::from(([127, 0, 0, 1], 0))).instance("test");
-    let server = Server::builder().config(config).bind().await.expect("a server");
-    let address = server.local_addr();
-    let (stop, stopped) = oneshot::channel();
-    let served = tokio::spawn(server.serve(async move { drop(stopped.await) }));
-    Running { address, stop, served }
-}
+use self::raw::{HANGS, Running, start};
 
 impl Running {
-    async fn stop(self) {
-        self.stop.send(()).expect("the server runs");
-        tokio::time::timeout(HANGS, self.served).await.expect("it ends").expect("without panic");
-    }
-
     /// Opens a session.
     async fn open(&self) -> Session {
         let target = "/socket.io/?EIO=4&transport=polling";

@@ -4,33 +4,14 @@ mod events;
 #[path = "../raw/mod.rs"]
 mod raw;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
 use tidings_server::{Config, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
-/// How long anything may take before a test is given up as hanging.
-const HANGS: Duration = Duration::from_secs(30);
-
-struct Running {
-    address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    served: JoinHandle<()>,
-}
-
-async fn start(config: Config) -> Running {
-    let config = config.listen(SocketAddr::from(([127, 0, 0, 1], 0))).instance("test");
-    let server = Server::builder().config(config).bind().await.expect("a server");
-    let address = server.local_addr();
-    let (stop, stopped) = oneshot::channel();
-    let served = tokio::spawn(server.serve(async move { drop(stopped.await) }));
-    Running { address, stop, served }
-}
+use self::raw::{Answer, HANGS, Running, read_answer, start};
 
 impl Running {
     async fn connect(&self) -> TcpStream {
@@ -40,28 +21,9 @@ impl Running {
     async fn ask(&self, request: &str) -> Answer {
         ask(&mut self.connect().await, request).await
     }
-
-    async fn stop(self) {
-        self.stop.send(()).expect("the server runs");
-        tokio::time::timeout(HANGS, self.served).await.expect("it ends").expect("without panic");
-    }
-}
-
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim())
-        })
-    }
-
     fn json(&self) -> Value {
         serde_json::from_str(&self.body).expect("JSON")
     }
@@ -82,22 +44,6 @@ impl Answer {
 async fn ask(stream: &mut TcpStream, request: &str) -> Answer {
     stream.write_all(request.as_bytes()).await.expect("written");
     read_answer(stream).await.unwrap_or_else(|| panic!("no answer to {request:?}"))
-}
-
-async fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let read = tokio::time::timeout(HANGS, stream.read_u8()).await.expect("an answer in time");
-        head.push(read.ok()?);
-    }
-    let head = String::from_utf8(head).expect("text");
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-    let mut answer = Answer { status, head, body: String::new() };
-    let length = answer.header("content-length").map_or(0, |n| n.parse().expect("a length"));
-    let mut body = vec![0; length];
-    tokio::time::timeout(HANGS, stream.read_exact(&mut body)).await.expect("in time").ok()?;
-    answer.body = String::from_utf8(body).expect("text");
-    Some(answer)
 }
 
 /// Waits until the server closes the connection.

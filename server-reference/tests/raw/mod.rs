@@ -79,6 +79,22 @@ impl Answer {
     }
 }
 
+/// Reads an answer; `None` if the connection ends before it.
+pub(crate) async fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(timeout(HANGS, stream.read_u8()).await.expect("an answer in time").ok()?);
+    }
+    let head = String::from_utf8(head).expect("text");
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    let mut answer = Answer { status, head, body: String::new() };
+    let length = answer.header("content-length").map_or(0, |n| n.parse().expect("a length"));
+    let mut body = vec![0; length];
+    timeout(HANGS, stream.read_exact(&mut body)).await.expect("in time").ok()?;
+    answer.body = String::from_utf8(body).expect("text");
+    Some(answer)
+}
+
 /// A connection for HTTP requests, one after the other.
 pub(crate) struct Http(pub(crate) TcpStream);
 
@@ -98,18 +114,7 @@ impl Http {
 
     /// Reads an answer; `None` if the connection ends before it.
     pub(crate) async fn answer(&mut self) -> Option<Answer> {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(timeout(HANGS, self.0.read_u8()).await.expect("an answer in time").ok()?);
-        }
-        let head = String::from_utf8(head).expect("text");
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-        let mut answer = Answer { status, head, body: String::new() };
-        let length = answer.header("content-length").map_or(0, |n| n.parse().expect("a length"));
-        let mut body = vec![0; length];
-        timeout(HANGS, self.0.read_exact(&mut body)).await.expect("in time").ok()?;
-        answer.body = String::from_utf8(body).expect("text");
-        Some(answer)
+        read_answer(&mut self.0).await
     }
 
     /// One request and its answer.
