@@ -74,6 +74,14 @@ impl Query {
     }
 }
 
+/// Where the log has appended the event that it gave this id; a failover may have moved it further up
+/// in its lane since.
+fn place_in(id: &str) -> Option<EventPlace> {
+    let (lane, offset) = id.split_once('-')?;
+    let lane = Lane::from_number(lane.parse().ok()?)?;
+    Some(EventPlace { offset: Offset(offset.parse().ok()?), lane })
+}
+
 fn place_of(logged: &LoggedEvent) -> EventPlace {
     EventPlace { offset: logged.offset(), lane: logged.lane() }
 }
@@ -145,18 +153,26 @@ async fn read_log(
 ) -> Result<Page, Refusal> {
     let patience = app.config.timeouts.request;
     let reading = async {
-        if let Some(prepared) = app.prepare(query.patterns.iter().map(Pattern::as_str)) {
-            prepared.await;
-        }
         let mut found = Found { events: BTreeMap::new(), query, complete: true };
-        for lane in lanes(app, query) {
-            let wanted = |logged: &LoggedEvent| {
-                let event = logged.event();
-                query.patterns.iter().any(|pattern| pattern.matches(&event.name))
-                    && query.id.as_deref().is_none_or(|id| *id == *event.id)
-                    && may_see(&event.name)
-            };
-            read_lane(app, lane, &mut found, wanted).await;
+        let wanted = |logged: &LoggedEvent| {
+            let event = logged.event();
+            query.patterns.iter().any(|pattern| pattern.matches(&event.name))
+                && query.id.as_deref().is_none_or(|id| *id == *event.id)
+                && may_see(&event.name)
+        };
+        for places in [likely_place(app, query), places(app, query)] {
+            let mut partitions = places.iter().map(|(lane, _)| lane.partition());
+            if let Some(prepared) = app.backplane.prepare(&mut partitions) {
+                prepared.await;
+            }
+            for (lane, from) in places {
+                let head = app.backplane.head(lane);
+                let from = Place { offset: from.min(head.offset), ..head };
+                read_lane(app, lane, from, &mut found, wanted).await;
+            }
+            if query.id.is_some() && !found.events.is_empty() {
+                break;
+            }
         }
         found.page()
     };
@@ -166,8 +182,16 @@ async fn read_log(
     })
 }
 
-/// The lanes in which there may be something of what is asked for.
-fn lanes(app: &App, query: &Query) -> Vec<Lane> {
+/// After which offset of a lane the event is most likely that is asked for by its id: ids that the log has
+/// given say it.
+fn likely_place(app: &App, query: &Query) -> Vec<(Lane, Offset)> {
+    let place = query.id.as_deref().and_then(place_in);
+    let place = place.filter(|at| at.lane.partition() < app.backplane.partitioning().count());
+    place.map(|at| (at.lane, Offset(at.offset.0.saturating_sub(1)))).into_iter().collect()
+}
+
+/// The lanes in which there may be something of what is asked for, and after which offset.
+fn places(app: &App, query: &Query) -> Vec<(Lane, Offset)> {
     let partitioning = app.backplane.partitioning();
     let mut partitions: Vec<u16> = query
         .patterns
@@ -182,16 +206,19 @@ fn lanes(app: &App, query: &Query) -> Vec<Lane> {
     let lanes = partitions.into_iter().flat_map(|partition| {
         query.priorities.iter().map(move |priority| Lane::new(partition, *priority))
     });
-    lanes.collect()
+    let after = query.after.filter(|_| query.oldest_first);
+    let since = query.since.saturating_mul(1000);
+    let first = after.map_or(since, |after| since.max(after.offset.0));
+    lanes.map(|lane| (lane, Offset(first.saturating_sub(1)))).collect()
 }
 
 async fn read_lane(
     app: &App,
     lane: Lane,
+    mut place: Place,
     found: &mut Found<'_>,
     wanted: impl Fn(&LoggedEvent) -> bool,
 ) {
-    let mut place = found.begin(app.backplane.head(lane));
     let mut loaded = app.history.loaded.subscribe();
     let mut events = Vec::with_capacity(CHUNK);
     loop {
@@ -229,14 +256,6 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// From where a lane is read whose head is there.
-    fn begin(&self, head: Place) -> Place {
-        let since = self.query.since.saturating_mul(1000);
-        let after = self.query.after.filter(|_| self.query.oldest_first);
-        let first = after.map_or(since, |after| since.max(after.offset.0));
-        Place { epoch: head.epoch, offset: Offset(first.saturating_sub(1)) }
-    }
-
     /// Takes an event; breaks off when none after it in its lane is asked for.
     fn take(&mut self, logged: Arc<LoggedEvent>) -> ControlFlow<()> {
         let (query, place) = (self.query, place_of(&logged));
@@ -255,6 +274,9 @@ impl Found<'_> {
             };
         }
         self.events.insert(place, logged);
+        if query.id.is_some() {
+            return ControlFlow::Break(());
+        }
         // One more than asked for tells that there is another page.
         if self.events.len() > query.limit + 1 {
             let gone = match query.oldest_first {
