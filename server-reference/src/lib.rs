@@ -29,6 +29,7 @@ mod session;
 mod sessions;
 mod shard;
 mod shutdown;
+mod trace;
 
 pub mod auth;
 pub mod backplane;

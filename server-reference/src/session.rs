@@ -392,6 +392,7 @@ impl Session {
         }
         // The id is left to the log: it follows from the position.
         let event = Event { name, payload, id: Arc::default(), priority, time: 0, headers };
+        crate::trace::published(&event);
         if volatile {
             self.app.stats.volatile_published();
             return self.app.backplane.publish_volatile(event);

@@ -1,6 +1,7 @@
 //! Shards: each has a part of the connections and hands them events, on its own core.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidings_core::Priority;
@@ -9,6 +10,7 @@ use tidings_core::log::{LoggedEvent, Read};
 use tidings_core::server::Hub;
 
 use crate::backplane::{Backplane, Signal};
+use crate::clock::unix_micros;
 use crate::connection::{Connection, VolatileFrames};
 use crate::stats::{Live, ShardStats};
 
@@ -60,6 +62,26 @@ impl Shard {
     /// The connections.
     pub(crate) fn connections(&self) -> Vec<Arc<Connection>> {
         self.hub.lock().handles().cloned().collect()
+    }
+
+    /// How old the oldest event is that the shard has still to hand out; zero if there is none.
+    pub(crate) fn lag(&self, backplane: &dyn Backplane) -> Duration {
+        let interested = (0..backplane.partitioning().count())
+            .filter(|partition| self.signal.is_interested(*partition));
+        let lanes = interested.flat_map(|partition| {
+            Priority::URGENT_FIRST.map(|priority| Lane::new(partition, priority))
+        });
+        let mut next = Vec::new();
+        for lane in lanes {
+            let place = self.hub.lock().place(lane);
+            if place.offset < backplane.head(lane).offset {
+                // A gap is none of its making.
+                let _ = backplane.read(lane, place, 1, &mut next);
+            }
+        }
+        let oldest = next.iter().map(|logged| logged.offset().0).min();
+        let micros = oldest.map_or(0, |oldest| unix_micros().saturating_sub(oldest));
+        Duration::from_micros(micros)
     }
 
     /// What the connections are like now, and what they and those before them have been through.

@@ -7,7 +7,8 @@ use std::process::Command;
 use crate::example;
 
 /// What is installed, with the versions that are known to do.
-const PACKAGES: [&str; 1] = ["kubernetes-validate==1.37.0"];
+const PACKAGES: [&str; 3] =
+    ["kubernetes-validate==1.37.0", "prometheus-client==0.26.0", "schemathesis==4.32.5"];
 
 /// A program of the environment, such as `python`. The environment is made first if it is not
 /// there.

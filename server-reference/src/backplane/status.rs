@@ -1,9 +1,10 @@
 //! How a backplane is, for health checks and statistics.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How a backplane is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct BackplaneStatus {
     /// What it is: `memory` or `redis`.
     pub kind: &'static str,
@@ -18,7 +19,7 @@ pub struct BackplaneStatus {
 }
 
 /// Something that does not work at the moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Trouble {
     /// Since when, in milliseconds since the Unix epoch.
     pub since_ms: u64,
@@ -29,7 +30,7 @@ pub struct Trouble {
 }
 
 /// Figures of the Redis backplane. Counts are since the start.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct RedisStatus {
     /// The masters that hold the log, as HOST:PORT.
     pub masters: Vec<String>,
@@ -58,7 +59,7 @@ pub struct RedisStatus {
 }
 
 /// What an instance tells the others of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize, JsonSchema)]
 pub struct InstanceInfo {
     /// Its name.
     pub instance: String,

@@ -7,14 +7,14 @@ use toml::{Table, Value};
 
 use super::{
     Auth, Collection, Config, ConfigError, Cookie, Cors, EngineIo, EventSchema, Heartbeat, Limits,
-    Namespaces, NodeAdapter, Pages, Partitions, Paths, Polling, Producers, Proxies, Queues,
-    Recovery, Redis, Retention, Socket, Store, Timeouts,
+    Metrics, Namespaces, NodeAdapter, Pages, Partitions, Paths, Polling, Producers, Proxies,
+    Queues, Recovery, Redis, Retention, Socket, Store, Timeouts,
 };
 
 /// A table of settings: its name, and the names and comments of its fields.
 type Section = (&'static str, &'static [(&'static str, &'static [&'static str])]);
 
-const SECTIONS: [Section; 21] = [
+const SECTIONS: [Section; 22] = [
     ("auth", Auth::FIELDS),
     ("paths", Paths::FIELDS),
     ("partitions", Partitions::FIELDS),
@@ -36,6 +36,7 @@ const SECTIONS: [Section; 21] = [
     ("redis", Redis::FIELDS),
     ("node_adapter", NodeAdapter::FIELDS),
     ("store", Store::FIELDS),
+    ("metrics", Metrics::FIELDS),
 ];
 
 /// Other names of settings, as flags and variables.

@@ -140,6 +140,16 @@ settings! {
         node_adapter: NodeAdapter = NodeAdapter::default(),
         /// What is kept in a database, SQLite or PostgreSQL; see docs/operating.md.
         store: Store = Store::default(),
+        /// What is told to Prometheus, at /metrics.
+        metrics: Metrics = Metrics::default(),
+    }
+}
+
+settings! {
+    /// What is told to Prometheus, at /metrics.
+    Metrics {
+        /// Whether everybody is told who reaches it; otherwise operators are, by their tokens.
+        open: bool = false,
     }
 }
 

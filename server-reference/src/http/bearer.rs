@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 
@@ -48,6 +48,39 @@ impl FromRequestParts<Arc<App>> for Admin {
         }
         let detail = "this needs a token whose claim `admin` is true";
         Err(Problem::new(StatusCode::FORBIDDEN, detail))
+    }
+}
+
+/// Somebody who may see the metrics.
+#[derive(Debug)]
+pub(super) struct Told;
+
+impl FromRequestParts<Arc<App>> for Told {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        if !app.config.metrics.open {
+            let Admin = Admin::from_request_parts(parts, app).await?;
+        }
+        Ok(Self)
+    }
+}
+
+/// The last part of the path, whatever it is.
+#[derive(Debug)]
+pub(super) struct Id(pub(super) String);
+
+impl FromRequestParts<Arc<App>> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        match Path::from_request_parts(parts, app).await {
+            Ok(Path(id)) => Ok(Self(id)),
+            Err(error) => {
+                let detail = format!("the id in the path is none: {error}");
+                Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+            }
+        }
     }
 }
 

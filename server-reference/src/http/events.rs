@@ -6,17 +6,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::Stream;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tidings_core::message::{Hello, SubId, Subscribe};
 use tidings_core::{Cursor, Pattern, Priority, event_json};
 
 use super::accept::Origin;
-use super::bearer::{Admin, Caller};
+use super::api::Operation;
+use super::bearer::{Admin, Caller, Id};
 use super::problem::Problem;
 use super::query::Parameters;
 use super::rest::json;
@@ -35,6 +37,27 @@ const MAX_PAGE: usize = 1000;
 
 /// The name of the header in which a client says how far it is.
 const LAST_EVENT_ID: &str = "last-event-id";
+
+/// What `GET /api/events/stream` is asked.
+#[derive(Debug, JsonSchema)]
+#[expect(dead_code, reason = "it describes")]
+struct StreamParameters {
+    /// Which events: names, with `*` for any segment and `**` for any number of them.
+    #[schemars(
+        length(min = 1),
+        inner(regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"), length(min = 1, max = 255))
+    )]
+    pattern: Vec<String>,
+}
+
+pub(super) fn stream_operation() -> Operation {
+    Operation::get("/api/events/stream", "Events as they come, as Server-Sent Events")
+        .for_callers()
+        .query::<StreamParameters>()
+        .header("Last-Event-ID", "The last `id` that came: goes on after it.")
+        .answers_text("text/event-stream", "Events without end; the data of each is an Event.")
+        .fails(&[403])
+}
 
 /// `GET /api/events/stream`
 pub(super) async fn stream(
@@ -116,6 +139,100 @@ impl Drop for EventStream {
     }
 }
 
+/// What `GET /api/events` is asked.
+#[derive(Debug, JsonSchema)]
+#[expect(dead_code, reason = "it describes")]
+struct HistoryParameters {
+    /// Which events: names, with `*` for any segment and `**` for any number of them.
+    #[schemars(
+        length(min = 1),
+        inner(regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"), length(min = 1, max = 255))
+    )]
+    pattern: Vec<String>,
+    /// Those of these priorities, otherwise of all.
+    priority: Option<Vec<PriorityWord>>,
+    /// Not before this, in milliseconds since the Unix epoch.
+    #[schemars(range(max = 9_007_199_254_740_991_u64))]
+    since: Option<u64>,
+    /// Not after this.
+    #[schemars(range(max = 9_007_199_254_740_991_u64))]
+    until: Option<u64>,
+    /// Which come first, otherwise the newest.
+    order: Option<Order>,
+    /// How many a page has, otherwise 100.
+    #[schemars(range(min = 1, max = 1000))]
+    limit: Option<u32>,
+    /// The `next` of the page before.
+    #[schemars(regex(pattern = r"^[0-9]{1,15}\.[0-9]{1,5}$"))]
+    after: Option<String>,
+}
+
+/// How urgent an event is.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "Priority")]
+#[expect(dead_code, reason = "it describes")]
+pub(super) enum PriorityWord {
+    Low,
+    Normal,
+    High,
+    Critical,
+}
+
+#[derive(Debug, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it describes")]
+enum Order {
+    Newest,
+    Oldest,
+}
+
+/// An event of the log.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Event", deny_unknown_fields)]
+struct EventMembers {
+    /// What it is called.
+    id: String,
+    /// Its name.
+    name: String,
+    /// What it carries; bytes are `{"$bin": base64}`.
+    payload: serde_json::Value,
+    /// How urgent it is.
+    priority: PriorityWord,
+    /// When it was published, in milliseconds since the Unix epoch.
+    time: u64,
+    /// Texts that travel with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<BTreeMap<String, String>>,
+    /// Its lane; missing if it is volatile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lane: Option<u32>,
+    /// Its place in the lane; missing if it is volatile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+}
+
+/// Some events of the past.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "EventPage", deny_unknown_fields)]
+struct PageMembers {
+    /// In the order asked for.
+    events: Vec<EventMembers>,
+    /// Whether all that was ever published in this time was still there to be looked at.
+    complete: bool,
+    /// Where the next page begins: for `after`. Missing if this is the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+pub(super) fn history_operation() -> Operation {
+    Operation::get("/api/events", "Events of the past, as far as the log has them")
+        .for_callers()
+        .query::<HistoryParameters>()
+        .answers::<PageMembers>(200, "A page of them.")
+        .fails(&[403, 503])
+}
+
 /// `GET /api/events`
 pub(super) async fn history(
     Caller(identity): Caller,
@@ -177,11 +294,19 @@ fn priorities(parameters: &mut Parameters) -> Result<Vec<Priority>, Problem> {
     Ok(priorities)
 }
 
+pub(super) fn event_operation() -> Operation {
+    Operation::get("/api/events/{id}", "One event of the past")
+        .for_callers()
+        .part("id", "What it is called.")
+        .answers::<EventMembers>(200, "It.")
+        .fails(&[400, 404, 503])
+}
+
 /// `GET /api/events/{id}`
 pub(super) async fn event(
     Caller(identity): Caller,
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Response, Problem> {
     let everything = Pattern::new("**")
         .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
@@ -201,7 +326,7 @@ fn json_text(body: Vec<u8>) -> Response {
 }
 
 /// What `GET /api/events/subscriptions` answers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Subscriptions {
     /// The name of the instance: it counts its own sessions.
     instance: String,
@@ -214,12 +339,28 @@ struct Subscriptions {
 }
 
 /// A pattern that sessions have subscribed to.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Subscribed {
     /// The pattern.
     pattern: String,
     /// How many subscriptions there are to it.
     subscriptions: u64,
+}
+
+/// What `GET /api/events/subscriptions` may be asked.
+#[derive(Debug, JsonSchema)]
+#[expect(dead_code, reason = "it describes")]
+struct SubscriptionsParameters {
+    /// How many patterns are listed, otherwise 100.
+    #[schemars(range(min = 1, max = 1000))]
+    limit: Option<u32>,
+}
+
+pub(super) fn subscriptions_operation() -> Operation {
+    Operation::get("/api/events/subscriptions", "What is subscribed to on this instance")
+        .for_operators()
+        .query::<SubscriptionsParameters>()
+        .answers::<Subscriptions>(200, "The patterns with the most subscriptions.")
 }
 
 /// `GET /api/events/subscriptions`

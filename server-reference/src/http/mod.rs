@@ -1,10 +1,12 @@
 //! HTTP: accepting connections, upgrading them, and the REST interface.
 
 mod accept;
+mod api;
 mod bearer;
 mod body;
 mod cors;
 mod ending;
+mod endpoints;
 mod engineio;
 mod events;
 mod probe;
@@ -12,13 +14,15 @@ mod problem;
 mod publish;
 mod query;
 mod rest;
+mod trace;
 mod upgrade;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Extension, State};
-use axum::routing::{any, get, post};
+use axum::middleware::from_fn;
+use axum::routing::any;
 
 use crate::app::App;
 use crate::dashboards;
@@ -40,17 +44,7 @@ fn router(app: Arc<App>, demo: Option<&Demo>) -> Router {
     engines
         .merge(dashboards)
         .merge(demo.map(Demo::routes).unwrap_or_default())
-        .route("/api/websocket/health", get(rest::health))
-        .route("/api/websocket/stats", get(rest::websocket_stats))
-        .route("/api/websocket/sessions", get(rest::sessions))
-        .route("/api/websocket/sessions/{id}", get(rest::session).delete(ending::end_session))
-        .route("/api/websocket/marks", post(rest::mark))
-        .route("/api/auth/revocations", post(ending::revoke))
-        .route("/api/events", get(events::history).post(publish::publish))
-        .route("/api/events/stats", get(rest::events_stats))
-        .route("/api/events/stream", get(events::stream))
-        .route("/api/events/subscriptions", get(events::subscriptions))
-        .route("/api/events/{id}", get(events::event))
+        .merge(endpoints::all().layer(from_fn(trace::request)))
         .route(&paths.websocket, any(upgrade::websocket))
         .route(socketio, any(engineio::socketio))
         .route(&format!("{socketio}/"), any(engineio::socketio))

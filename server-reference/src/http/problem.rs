@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tidings_core::message::{ErrorCode, Refusal};
 
@@ -13,11 +14,17 @@ pub(crate) struct Problem {
     headers: Vec<(HeaderName, &'static str)>,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// What went wrong (RFC 9457).
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(super) struct Body<'a> {
+    /// Always `about:blank`: the status says what sort of problem it is.
     r#type: &'static str,
+    /// The status in words.
     title: &'a str,
+    /// The status.
     status: u16,
+    /// What was wrong, and what would be right.
     detail: &'a str,
 }
 

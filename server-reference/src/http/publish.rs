@@ -1,5 +1,6 @@
 //! Publishing by REST: for services in other processes and languages.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -7,6 +8,7 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tidings_core::Event;
 use tidings_core::event_json::{self, Asked};
@@ -14,17 +16,70 @@ use tidings_core::json::{self, Value};
 use tidings_core::message::{ErrorCode, Position, Publish, Refusal};
 
 use super::accept::Origin;
+use super::api::Operation;
 use super::bearer::Caller;
 use super::body::read_json;
+use super::events::PriorityWord;
 use super::problem::Problem;
 use super::rest::json as answer;
+use super::trace;
 use crate::app::App;
 use crate::auth::Identity;
 use crate::backplane::{Producer, Published};
 use crate::ids::digest_of;
 
+/// An event to publish.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "it describes")]
+struct NewEvent {
+    /// Its name: 1 to 255 bytes, up to 63 segments with dots between them, none of which is `*` or
+    /// `**`.
+    #[schemars(regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"), length(min = 1, max = 255))]
+    name: String,
+    /// What it carries; bytes are `{"$bin": base64}`.
+    payload: serde_json::Value,
+    /// How urgent it is, otherwise `normal`.
+    priority: Option<PriorityWord>,
+    /// Whether the log is skipped: at most once, now or never.
+    volatile: Option<bool>,
+    /// Texts that travel with it.
+    headers: Option<BTreeMap<String, String>>,
+    /// What it is recognised by if it is published again: 1 to 128 bytes without control characters.
+    #[schemars(length(min = 1, max = 128))]
+    idempotency_key: Option<String>,
+}
+
+/// One event, or a list.
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "it describes")]
+enum NewEvents {
+    One(NewEvent),
+    Many(#[schemars(length(max = 1000))] Vec<NewEvent>),
+}
+
+/// What became of it, or of each of the list.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes")]
+enum Receipts {
+    One(Receipt),
+    Many(Vec<Receipt>),
+}
+
+pub(super) fn publish_operation() -> Operation {
+    Operation::post("/api/events", "Publishes an event, or a list of them")
+        .for_callers()
+        .header("traceparent", "The trace it belongs to (W3C): travels in the events' headers.")
+        .header("tracestate", "What else belongs to the trace.")
+        .body::<NewEvents>()
+        .answers::<Receipts>(200, "They are in the log.")
+        .fails(&[403, 422, 429, 503, 504])
+}
+
 /// What became of an event that was published.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 enum Receipt {
     /// It is in the log.
@@ -59,11 +114,13 @@ pub(super) async fn publish(
     body: Body,
 ) -> Result<Response, Problem> {
     let text = read_json(&app, &headers, body).await?;
+    let trace = trace::context(&headers);
     let value = json::parse(&text, json::MAX_DEPTH).map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, format!("the body is no JSON: {error}"))
     })?;
     let Some(list) = value.array() else {
-        let asked = judge(&app, &identity, &origin, &text, value)?;
+        let mut asked = judge(&app, &identity, &origin, &text, value)?;
+        trace::carry(&trace, &mut asked.publish.headers);
         let receipt = publish_one(&app, &identity, asked).await?;
         return Ok(answer(StatusCode::OK, &receipt));
     };
@@ -74,8 +131,10 @@ pub(super) async fn publish(
             let detail = format!("at most {max} events may be published at once (max_batch)");
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
-        let asked = judge(&app, &identity, &origin, &text, value);
-        all.push(asked.map_err(|refusal| Problem::of_part(&format!("[{index}]"), refusal))?);
+        let mut asked = judge(&app, &identity, &origin, &text, value)
+            .map_err(|refusal| Problem::of_part(&format!("[{index}]"), refusal))?;
+        trace::carry(&trace, &mut asked.publish.headers);
+        all.push(asked);
     }
     // In order, and at once: the log's answers are waited for afterwards.
     let begun: Vec<_> = all.into_iter().map(|asked| begin(&app, &identity, asked)).collect();
@@ -131,6 +190,7 @@ fn begin(app: &App, identity: &Identity, asked: Asked) -> Option<Published> {
     let Publish { name, payload, priority, volatile, headers, .. } = publish;
     // The id is left to the log: it follows from the position.
     let event = Event { name, payload, id: Arc::default(), priority, time: 0, headers };
+    crate::trace::published(&event);
     if volatile {
         app.stats.volatile_published();
         app.backplane.publish_volatile(event);

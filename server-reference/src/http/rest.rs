@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::bearer::Admin;
+use super::bearer::{Admin, Id, Told};
 use super::body::read_json;
 use super::problem::Problem;
 use crate::app::App;
@@ -18,14 +19,14 @@ use crate::backplane::Trouble;
 use crate::instances::{Ask, Gathered, Said};
 use crate::shutdown::Phase;
 use crate::stats::{
-    EventsStats, InstanceStats, Mark, SECONDS, SessionPage, SessionPlace, SessionQuery,
-    WebsocketStats,
+    EventsStats, InstanceStats, METRICS_TYPE, Mark, SECONDS, SessionPage, SessionPlace,
+    SessionQuery, WebsocketStats, metrics,
 };
 use crate::store::{KeptSessionQuery, StoreError, StoreStatus};
 
 /// What `GET /api/websocket/health` answers.
-#[derive(Debug, Serialize)]
-struct Health<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Health<'a> {
     status: &'static str,
     live: bool,
     ready: bool,
@@ -38,7 +39,7 @@ struct Health<'a> {
 }
 
 /// How the database is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct StoreHealth {
     kind: &'static str,
     /// `ok`, or `degraded`: then events reach clients, and may be missing from the history.
@@ -48,7 +49,7 @@ struct StoreHealth {
 }
 
 /// How the log is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct BackplaneHealth {
     kind: &'static str,
     ready: bool,
@@ -118,8 +119,9 @@ pub(super) async fn health(State(app): State<Arc<App>>, RawQuery(query): RawQuer
 }
 
 /// What `GET /api/websocket/stats?scope=cluster` answers.
-#[derive(Debug, Serialize)]
-struct ClusterStats {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ClusterStats {
+    #[schemars(with = "Vec<InstanceStats>")]
     instances: Vec<Box<RawValue>>,
     missing: BTreeSet<String>,
 }
@@ -212,11 +214,7 @@ pub(super) async fn sessions(
 }
 
 /// `GET /api/websocket/sessions/{id}`
-pub(super) async fn session(
-    _: Admin,
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-) -> Response {
+pub(super) async fn session(_: Admin, State(app): State<Arc<App>>, Id(id): Id) -> Response {
     let Gathered { said, missing } = app.instances.ask(&app, Ask::Session(id)).await;
     let found = said.into_iter().find_map(|said| match said {
         Said::Session(found) => found,
@@ -261,15 +259,17 @@ impl From<StoreError> for Problem {
 }
 
 /// What is asked to be marked.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct MarkText {
+pub(super) struct MarkText {
+    /// What happened: 1 to 80 characters.
+    #[schemars(length(min = 1, max = 80))]
     text: String,
 }
 
 /// A mark, and the instances that have not taken it.
-#[derive(Debug, Serialize)]
-struct Marked {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Marked {
     #[serde(flatten)]
     mark: Mark,
     missing: BTreeSet<String>,
@@ -288,6 +288,12 @@ pub(super) async fn mark(
     let mark = Mark::now(&text).map_err(|error| wrong(error.to_string()))?;
     let Gathered { missing, .. } = app.instances.ask(&app, Ask::Mark(mark.clone())).await;
     Ok(json(StatusCode::CREATED, &Marked { mark, missing }))
+}
+
+/// `GET /metrics`
+pub(super) async fn prometheus(_: Told, State(app): State<Arc<App>>) -> Response {
+    let headers = [(header::CONTENT_TYPE, METRICS_TYPE), (header::CACHE_CONTROL, "no-store")];
+    (headers, metrics(&app)).into_response()
 }
 
 pub(super) async fn events_stats(_: Admin, State(app): State<Arc<App>>) -> Response {

@@ -1,9 +1,11 @@
 //! Latencies of the last seconds.
 
 use std::fmt;
+use std::ops::AddAssign;
 
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The longest latency told apart from longer ones, in microseconds.
@@ -14,6 +16,46 @@ const DIGITS: u8 = 2;
 
 /// How many ticks a window lasts.
 const WINDOW_TICKS: u32 = 10;
+
+/// The upper bounds, in microseconds, by which latencies are counted since the start.
+pub(super) const BUCKETS: [u64; 15] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 10_000_000,
+];
+
+/// All latencies since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Cumulative {
+    /// How many were at most as long as the bucket's bound, and longer than the one before.
+    pub(super) counts: [u64; BUCKETS.len()],
+    /// How many were longer than all bounds.
+    longer: u64,
+    /// All together, in microseconds.
+    pub(super) sum: u64,
+}
+
+impl Cumulative {
+    pub(super) fn record(&mut self, micros: u64) {
+        let bucket = BUCKETS.partition_point(|bound| *bound < micros);
+        *self.counts.get_mut(bucket).unwrap_or(&mut self.longer) += 1;
+        self.sum = self.sum.saturating_add(micros);
+    }
+
+    /// How many there were.
+    pub(super) fn count(&self) -> u64 {
+        self.counts.iter().sum::<u64>() + self.longer
+    }
+}
+
+impl AddAssign for Cumulative {
+    fn add_assign(&mut self, other: Self) {
+        for (sum, count) in self.counts.iter_mut().zip(other.counts) {
+            *sum += count;
+        }
+        self.longer += other.longer;
+        self.sum = self.sum.saturating_add(other.sum);
+    }
+}
 
 /// Records latencies, and forgets them after one to two windows of 10 seconds.
 #[derive(Default)]
@@ -29,6 +71,7 @@ struct Windows {
     current: Option<Histogram<u32>>,
     previous: Option<Histogram<u32>>,
     ticks: u32,
+    cumulative: Cumulative,
 }
 
 impl Recorder {
@@ -38,9 +81,18 @@ impl Recorder {
         if windows.second.is_none() {
             windows.second = Histogram::new_with_max(MAX_MICROS, DIGITS).ok();
         }
-        if let Some(second) = &mut windows.second {
-            latencies.for_each(|micros| second.saturating_record(micros.min(MAX_MICROS)));
+        let Windows { second, cumulative, .. } = &mut *windows;
+        for micros in latencies {
+            cumulative.record(micros);
+            if let Some(second) = second {
+                second.saturating_record(micros.min(MAX_MICROS));
+            }
         }
+    }
+
+    /// All that were ever recorded.
+    pub(super) fn cumulative(&self) -> Cumulative {
+        self.0.lock().cumulative
     }
 
     /// A second has passed.
@@ -86,7 +138,7 @@ impl fmt::Debug for Recorder {
 }
 
 /// How latencies were distributed, in microseconds, to within 1 %.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct Latency {
     /// Half were at most this.
     pub p50: u64,

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::unix_micros;
@@ -11,7 +12,7 @@ use crate::clock::unix_micros;
 const KEPT: usize = 50;
 
 /// A moment that somebody wants to find again in charts.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Mark {
     /// When, in milliseconds since the Unix epoch.
     pub at_ms: u64,

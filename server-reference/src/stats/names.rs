@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How many names are counted at once. One that has more than a 64th of all events of a window is
@@ -44,7 +45,7 @@ struct Count {
 }
 
 /// How many events of a name there were lately.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct NameRate {
     /// The name.
     pub name: String,

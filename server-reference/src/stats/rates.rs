@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tidings_core::Priority;
 
@@ -68,7 +69,7 @@ impl Samples {
 }
 
 /// How fast things went in the last seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, JsonSchema)]
 pub struct Rates {
     /// Over how many seconds: 10, less at the start.
     pub over_s: f64,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 use tidings_core::engineio::Carrier;
@@ -14,7 +15,7 @@ use crate::app::App;
 use crate::sessions::Carried;
 
 /// A session that is connected.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionInfo {
     /// What it is called here. Derived from the session's own id, which its client takes it up with
     /// again and which therefore nobody else is shown; it stays the same at all instances.
@@ -47,7 +48,7 @@ pub struct SessionInfo {
 }
 
 /// All about a session: what `GET /api/websocket/sessions/{id}` answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionDetail {
     /// What the list says of it.
     #[serde(flatten)]
@@ -77,7 +78,7 @@ pub struct SessionQuery {
 }
 
 /// A page of the sessions of all instances.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ClusterSessionPage {
     /// The sessions of the instances that have answered.
     #[serde(flatten)]
@@ -87,7 +88,7 @@ pub struct ClusterSessionPage {
 }
 
 /// A page of sessions, the longest connected ones first.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionPage {
     /// How many there are in all; how many were found, if something was searched for.
     pub total: u64,
@@ -95,6 +96,7 @@ pub struct SessionPage {
     pub sessions: Vec<SessionInfo>,
     /// Where the next page begins: for `after`. `None` if this is the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub next: Option<SessionPlace>,
 }
 

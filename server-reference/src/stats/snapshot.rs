@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tidings_core::bus::BusStats;
 use tidings_core::{EventBus, Priority};
@@ -15,7 +16,7 @@ use crate::socketio::MembersStats;
 use crate::store::StoreStatus;
 
 /// One number for each priority.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct PriorityCounts {
     /// Of low priority.
     pub low: u64,
@@ -41,7 +42,7 @@ impl PriorityCounts {
 }
 
 /// How many connections there are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ConnectionStats {
     /// Open now.
     pub open: usize,
@@ -70,7 +71,7 @@ pub struct ConnectionStats {
 }
 
 /// What was handed to clients since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Delivered {
     /// Events, one for each client that got it.
     pub total: u64,
@@ -82,7 +83,7 @@ pub struct Delivered {
 }
 
 /// What clients published since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Published {
     /// Events, those that were sent again included.
     pub total: u64,
@@ -97,7 +98,7 @@ pub struct Published {
 }
 
 /// What full queues cost since the start. Other priorities lose nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Dropped {
     /// Events of low priority; each client was told by a gap.
     pub low: u64,
@@ -106,7 +107,7 @@ pub struct Dropped {
 }
 
 /// How many bytes wait for clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct QueuedBytes {
     /// Of events, by priority.
     #[serde(flatten)]
@@ -116,7 +117,7 @@ pub struct QueuedBytes {
 }
 
 /// What became of sessions that were cut off or too slow, since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RecoveryStats {
     /// Clients that began a session.
     pub begun: u64,
@@ -131,7 +132,7 @@ pub struct RecoveryStats {
 }
 
 /// Clients' requests since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RequestStats {
     /// All of them.
     pub total: u64,
@@ -140,7 +141,7 @@ pub struct RequestStats {
 }
 
 /// One shard's part.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct ShardSnapshot {
     /// Sessions that are connected.
     pub sessions: u64,
@@ -157,7 +158,7 @@ pub struct ShardSnapshot {
 }
 
 /// What `GET /api/websocket/stats` answers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct WebsocketStats {
     /// The name of the instance.
     pub instance: String,
@@ -194,7 +195,7 @@ pub struct WebsocketStats {
 }
 
 /// One instance's part of what `GET /api/websocket/stats?scope=cluster` answers.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct InstanceStats {
     /// Its clock, in milliseconds since the Unix epoch.
     pub now_ms: u64,
@@ -206,11 +207,12 @@ pub struct InstanceStats {
     /// The marks that it knows.
     pub marks: Vec<Mark>,
     /// Its last seconds.
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub history: History,
 }
 
 /// What `GET /api/events/stats` answers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct EventsStats {
     /// The name of the instance.
     pub instance: String,
@@ -234,7 +236,7 @@ pub struct EventsStats {
 }
 
 /// The event bus of the services, since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct BusSnapshot {
     /// Events emitted: by services, and those that clients published.
     pub emitted: u64,
@@ -264,7 +266,7 @@ impl BusSnapshot {
 }
 
 /// What a lane of the log holds in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LaneSnapshot {
     /// Its number: partition * 4 + priority.
     pub lane: u32,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::backplane::Trouble;
@@ -12,7 +13,7 @@ use crate::clock::unix_micros;
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// How the store is. Counts are since the start.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct StoreStatus {
     /// What it is: `sqlite` or `postgres`.
     pub kind: &'static str,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Row, Transaction};
@@ -19,7 +20,7 @@ const BATCH: usize = 256;
 const CHUNK: u64 = 500;
 
 /// A session that is or was connected, as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct KeptSession {
     /// What it is called where others see it; the same in `GET /api/websocket/sessions`. A session that
     /// was taken up again over another connection is there once for each.
@@ -53,12 +54,13 @@ pub struct KeptSession {
 }
 
 /// A page of sessions that are kept, the latest first.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct KeptSessionPage {
     /// Those of this page.
     pub sessions: Vec<KeptSession>,
     /// Where the next page begins: for `after`. Missing if this is the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub next: Option<SessionPlace>,
 }
 

@@ -198,7 +198,8 @@ async fn the_last_seconds_are_told_and_marked() {
     let server = start(Config::default()).await;
     let marked = async |text: &str| {
         let body = serde_json::json!({ "text": text }).to_string();
-        let head = "POST /api/websocket/marks HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length:";
+        let head = "POST /api/websocket/marks HTTP/1.1\r\nHost: test\r\n\
+                    Content-Type: application/json\r\nContent-Length:";
         server.ask(&format!("{head} {}\r\n\r\n{body}", body.len())).await
     };
     let mark = marked("v1.4.0").await;

@@ -4,6 +4,9 @@ mod breaking;
 mod collections;
 mod instances;
 mod log;
+#[path = "../../../server-reference/tests/raw/mod.rs"]
+mod raw;
+mod rest;
 mod secured;
 mod sessions;
 mod told;

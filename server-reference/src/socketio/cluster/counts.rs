@@ -1,5 +1,6 @@
 //! What has been told and heard, and what was not.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::config::NodeAdapterKind;
@@ -7,7 +8,7 @@ use crate::stats::{Counter, Mishaps};
 
 /// What instances, and Node servers, have told each other for applications of Socket.IO since the
 /// start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MembersStats {
     /// With whom.
     pub adapter: NodeAdapterKind,
