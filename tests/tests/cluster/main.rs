@@ -9,6 +9,7 @@ mod raw;
 mod rest;
 mod secured;
 mod sessions;
+mod stored;
 mod told;
 
 use std::collections::BTreeMap;
