@@ -94,6 +94,7 @@ impl App {
             control_bytes: queues.control,
             application_bytes: queues.application,
             namespace: config.tidings_namespace(),
+            redact: event_schemas.sensitive().cloned(),
         };
         let channels = backplane.channels();
         let history = History::new(&*backplane);

@@ -63,7 +63,8 @@ pub enum Command {
     /// Print the effective configuration as TOML and stop.
     Config,
     /// Print the schemas of all events and collections that the configuration declares and stop: as
-    /// JSON, or as TypeScript for clients that use @tidings/client.
+    /// JSON, or as TypeScript for clients that use @tidings/client. What a part with
+    /// "x-tidings-sensitive": true describes only those get whose token has it in its claim sensitive.
     Schema {
         /// As a module of TypeScript types, for `connect` and `collection` of that package.
         #[arg(long)]
@@ -91,6 +92,11 @@ pub struct Token {
     /// A pattern of records that may be changed, such as 'state.todos.*'.
     #[arg(long, value_name = "PATTERN")]
     pub mutate: Vec<String>,
+
+    /// A pattern of events and records of which what is sensitive (x-tidings-sensitive in their schema)
+    /// may be seen.
+    #[arg(long, value_name = "PATTERN")]
+    pub sensitive: Vec<String>,
 
     /// It may see and do what is about the server and all of its clients: statistics, sessions.
     #[arg(long)]
@@ -131,9 +137,12 @@ impl Token {
             }
         };
         let mut claims = Map::new();
-        for (claim, patterns) in
-            [("subscribe", &self.subscribe), ("publish", &self.publish), ("mutate", &self.mutate)]
-        {
+        for (claim, patterns) in [
+            ("subscribe", &self.subscribe),
+            ("publish", &self.publish),
+            ("mutate", &self.mutate),
+            ("sensitive", &self.sensitive),
+        ] {
             for pattern in patterns {
                 Pattern::new(pattern.as_str())
                     .map_err(|error| format!("--{claim} {pattern:?}: {error}"))?;

@@ -13,11 +13,11 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 use tidings_core::engineio::payload::Messages;
 use tidings_core::engineio::{Carrier, PollingError};
-use tidings_core::link::Wire;
+use tidings_core::link::{Framed, Wire};
 use tidings_core::log::LoggedEvent;
 use tidings_core::message::{Close, CloseCode, LinkError, Refusal};
 use tidings_core::server::{Feed, FeedConfig, Mark};
-use tidings_core::{Cursor, Event, Payload, Time};
+use tidings_core::{Cursor, Payload, Time};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
@@ -214,14 +214,10 @@ impl Connection {
     }
 
     /// Queues a volatile event, if the socket is not held up. Returns whether to flush.
-    pub(crate) fn offer_volatile(&self, event: &Event, frames: &mut VolatileFrames) -> bool {
+    pub(crate) fn offer_volatile(&self, framed: &Framed) -> bool {
         let mut outgoing = self.outgoing.lock();
-        if outgoing.feed.hides(&event.name) {
-            return false;
-        }
-        let frame = frames.get(&outgoing.feed, event);
-        outgoing.feed.offer_volatile(frame);
-        !outgoing.blocked
+        let queued = outgoing.feed.offer_volatile(framed);
+        queued && !outgoing.blocked
     }
 
     /// Queues a packet of the application. A volatile one is left out if anything waits already. A
@@ -538,22 +534,4 @@ fn write_some(stream: &TcpStream, feed: &Feed) -> io::Result<usize> {
     let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
     let filled = feed.outbox().gather(&mut slices);
     stream.try_write_vectored(&slices[..filled])
-}
-
-/// One volatile event encoded at most once for each wire.
-#[derive(Debug, Default)]
-pub(crate) struct VolatileFrames([Option<Bytes>; Wire::COUNT]);
-
-impl VolatileFrames {
-    fn get(&mut self, feed: &Feed, event: &Event) -> &Bytes {
-        let wire = feed.wire();
-        self.0[wire.index()].get_or_insert_with(|| {
-            let delivery = tidings_core::message::Delivery {
-                event: event.clone(),
-                position: None,
-                replay_for: None,
-            };
-            tidings_core::link::encode_event(wire, feed.namespace(), &delivery)
-        })
-    }
 }

@@ -124,8 +124,22 @@ impl History {
 }
 
 /// Reads history, as far as somebody may: events whose names they may not receive are not there for
-/// them.
+/// them, nor what is sensitive in them that they may not see.
 pub(crate) async fn read(app: &App, identity: &Identity, query: &Query) -> Result<Page, Refusal> {
+    let mut page = read_whole(app, identity, query).await?;
+    if let Some(redact) = app.event_schemas.sensitive() {
+        for KeptEvent { event, .. } in &mut page.events {
+            if !identity.rights().may_see_sensitive(&event.name)
+                && let Some(payload) = redact.redact(event)
+            {
+                event.payload = payload;
+            }
+        }
+    }
+    Ok(page)
+}
+
+async fn read_whole(app: &App, identity: &Identity, query: &Query) -> Result<Page, Refusal> {
     let hidden = app.collections.hidden_from(&Arc::from(""), identity);
     let may_see = |name: &str| {
         identity.rights().may_receive(name)

@@ -145,7 +145,8 @@ impl Builder {
     /// If two declarations contradict each other, or a file cannot be read.
     pub fn schemas(&self) -> Result<Schemas, ConfigError> {
         let collections = Declaration::all(&self.config, self.collections.clone())?;
-        Ok(Schemas::new(&EventSchemas::new(&self.config, self.events.clone())?, &collections))
+        let events = EventSchemas::new(&self.config, self.events.clone(), &collections)?;
+        Ok(Schemas::new(&events, &collections))
     }
 
     /// With the pages of the demo; see [`Demo`].
@@ -161,7 +162,7 @@ impl Builder {
         self.config.validate()?;
         let authenticator = Authenticator::new(&self.config.auth)?;
         let declared = Declaration::all(&self.config, self.collections)?;
-        let schemas = Arc::new(EventSchemas::new(&self.config, self.events)?);
+        let schemas = Arc::new(EventSchemas::new(&self.config, self.events, &declared)?);
         let address = self.config.listen;
         let failed = |source| ServerError::Listen { address, source };
         let listener = listen(&self.config).map_err(failed)?;

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidings_core::Priority;
 use tidings_core::lane::{Lane, Place};
+use tidings_core::link::Framed;
 use tidings_core::log::{LoggedEvent, Read};
+use tidings_core::message::Delivery;
 use tidings_core::server::Hub;
+use tidings_core::{Event, Priority};
 
 use crate::backplane::{Backplane, Signal};
 use crate::clock::unix_micros;
-use crate::connection::{Connection, VolatileFrames};
+use crate::connection::Connection;
 use crate::stats::{Live, ShardStats};
 
 /// How many events are handed out before connections are written to and more urgent lanes are
@@ -184,9 +186,10 @@ impl Shard {
         {
             let mut hub = self.hub.lock();
             for event in volatile {
-                let mut frames = VolatileFrames::default();
-                hub.for_each_match(&event.name, |connection| {
-                    if connection.offer_volatile(&event, &mut frames) {
+                let event = Event::clone(&event);
+                let framed = Framed::new(Delivery { event, position: None, replay_for: None });
+                hub.for_each_match(&framed.delivery().event.name, |connection| {
+                    if connection.offer_volatile(&framed) {
                         round.touched.push(Arc::clone(connection));
                     }
                 });

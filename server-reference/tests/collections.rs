@@ -153,6 +153,8 @@ async fn declarations_that_cannot_be_are_refused() {
         let error = refused(builder().collection(Declaration::new(name))).await;
         assert!(error.contains("one segment of an event's"), "{error}");
     }
+    let text = "[collections.a]\nschema = '{\"x-tidings-sensitive\": true}'";
+    assert!(refused(declared(text)).await.contains("would hide whether it is there"));
     let text = "[collections.a]\npolicy = \"first-wins\"";
     let config = Layers::new().text(text, "a.toml").unwrap().finish().unwrap();
     assert_eq!(

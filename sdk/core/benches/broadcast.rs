@@ -85,7 +85,7 @@ impl Room {
         let (feeds, written) = (&self.feeds, &mut self.written);
         self.hub.forward(&logged, |number| {
             let mut feed = feeds[*number].borrow_mut();
-            let frame = encode_event(feed.wire(), &Namespace::MAIN, logged.delivery());
+            let frame = encode_event(feed.wire(), &Namespace::MAIN, logged.framed().delivery());
             feed.outbox_mut().push_event(Priority::Normal, frame, None);
             *written += black_box(feed.outbox_mut().pop()).map_or(0, |frame| frame.len());
         });

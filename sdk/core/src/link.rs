@@ -4,6 +4,8 @@
 //! messages come out, and the other way round. A link keeps its own heartbeat and tells when it
 //! wants to be called next; it knows nothing of sessions, subscriptions or logs.
 
+mod framed;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +20,8 @@ use crate::name::Name;
 use crate::socketio::{self, EventForm, Namespace, Parser, SocketIoConfig};
 use crate::sse;
 use crate::ws::{self, Encoding};
+
+pub use framed::{Framed, Redact};
 
 /// How a client's link behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]

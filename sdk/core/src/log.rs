@@ -10,16 +10,13 @@ mod tears;
 pub use copy::{Copied, Entry};
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
-
-use bytes::Bytes;
 
 use crate::event::Event;
 use crate::lane::{Epoch, Lane, Offset, Place};
-use crate::link::{Wire, encode_event};
+use crate::link::Framed;
 use crate::message::{Delivery, Gap, Position};
-use crate::socketio::Namespace;
 use tears::Tears;
 
 /// How much a lane keeps. Whichever limit is reached first lets the oldest events go.
@@ -51,16 +48,14 @@ impl Default for Retention {
     }
 }
 
-/// An event in the log, with its finished frames: each wire format is encoded at most once, when
-/// the first connection asks for it, and shared by all.
+/// An event in the log, with its finished frames.
 #[derive(Debug)]
 pub struct LoggedEvent {
-    delivery: Delivery,
+    framed: Framed,
     lane: Lane,
     offset: Offset,
     previous: Offset,
     producer: Option<(Arc<str>, u64)>,
-    frames: [OnceLock<Bytes>; Wire::COUNT],
 }
 
 impl LoggedEvent {
@@ -72,14 +67,8 @@ impl LoggedEvent {
         producer: Option<(Arc<str>, u64)>,
     ) -> Self {
         let position = Some(Position { lane, offset });
-        Self {
-            delivery: Delivery { event, position, replay_for: None },
-            lane,
-            offset,
-            previous,
-            producer,
-            frames: Default::default(),
-        }
+        let framed = Framed::new(Delivery { event, position, replay_for: None });
+        Self { framed, lane, offset, previous, producer }
     }
 
     /// The lane it is in.
@@ -99,7 +88,7 @@ impl LoggedEvent {
 
     /// The event.
     pub const fn event(&self) -> &Event {
-        &self.delivery.event
+        &self.framed.delivery().event
     }
 
     /// Who published it, if that is known.
@@ -107,15 +96,9 @@ impl LoggedEvent {
         self.producer.as_ref().map(|(producer, _)| &**producer)
     }
 
-    /// What is delivered to clients.
-    pub const fn delivery(&self) -> &Delivery {
-        &self.delivery
-    }
-
-    /// The finished frames for connections of this wire. `namespace` is where Socket.IO clients
-    /// speak Tidings, and has to be the same for all who ask.
-    pub fn frame(&self, wire: Wire, namespace: &Namespace) -> &Bytes {
-        self.frames[wire as usize].get_or_init(|| encode_event(wire, namespace, &self.delivery))
+    /// What is delivered to clients, with its finished frames.
+    pub const fn framed(&self) -> &Framed {
+        &self.framed
     }
 
     fn weight(&self) -> usize {

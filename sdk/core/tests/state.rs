@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tidings_core::state::draft::{Draft, Part};
 use tidings_core::state::{
-    Asked, Change, Collection, Document, Edit, Judged, Key, Limits, Load, MutateError, Mutation,
-    MutationId, Notice, Op, Outcome, Patch, Policy, Reason, Resolution, Rules, Store, StoreConfig,
-    Verdict, Version, wire,
+    Asked, Change, Collection, Document, Edit, Judged, Keep, Key, Limits, Load, MutateError,
+    Mutation, MutationId, Notice, Op, Outcome, Patch, Policy, Reason, Resolution, Rules, Store,
+    StoreConfig, Verdict, Version, wire,
 };
 
 fn document(value: &Value) -> Document {
@@ -614,7 +614,7 @@ fn what_is_forbidden_is_rejected_and_remembered() {
         let id = Some(MutationId { client: "ann".into(), seq });
         Mutation { id, time: 0, ops: vec![op] }
     };
-    let forbidden = Asked { mutation: mutation(1), refused: Some("not you".into()) };
+    let forbidden = Asked { refused: Some("not you".into()), ..mutation(1).into() };
     let rules = Rules::default();
     let mut collection = Collection::with_rules(rules.clone(), 1);
     let mut draft = Draft::new(&rules, Part::default());
@@ -635,4 +635,42 @@ fn what_is_forbidden_is_rejected_and_remembered() {
     }
     let commit = draft.finish();
     assert_eq!((commit.changes.len(), commit.verdicts.len()), (1, 2));
+}
+
+#[test]
+fn what_has_to_stay_stays_whatever_an_op_says() {
+    let document = |text: &str| Document::parse(text.as_bytes(), 8).unwrap();
+    let keep = Keep::new(|key, before, after| match before {
+        _ if **key == *"b" => Err("b is not to be touched".to_owned()),
+        None => Ok(after),
+        Some(before) => {
+            let secret = Patch::parse(br#"{"secret": 0}"#, 8).unwrap();
+            Ok(after.patched(&before.fields_of(&secret)))
+        }
+    });
+    let mutation = |seq, key: &str, edit| {
+        let op = Op { key: Key::new(key).unwrap(), base: None, was: None, edit };
+        let id = Some(MutationId { client: "ann".into(), seq });
+        let mutation = Mutation { id, time: 0, ops: vec![op] };
+        Asked { keep: Some(keep.clone()), ..mutation.into() }
+    };
+    let rules = Rules::default();
+    let mut collection = Collection::with_rules(rules.clone(), 1);
+    let mut draft = Draft::new(&rules, Part::default());
+    let mut values = Vec::new();
+    for (seq, key, edit) in [
+        (1, "a", Edit::Insert(document(r#"{"secret": 7}"#))),
+        (2, "a", Edit::Replace(document(r#"{"title": "tea"}"#))),
+        (3, "b", Edit::Insert(document("{}"))),
+    ] {
+        let asked = mutation(seq, key, edit);
+        let judged = collection.mutate(2, asked.clone());
+        assert_eq!(matches!(*draft.judge(2, asked), Verdict::Accepted { .. }), seq < 3);
+        values.extend(judged.changes.into_iter().map(|change| change.value.unwrap()));
+    }
+    let kept = [r#"{"secret":7}"#, r#"{"secret":7,"title":"tea"}"#];
+    assert_eq!(values.iter().map(Document::as_str).collect::<Vec<_>>(), kept);
+    let drafted = draft.finish().changes;
+    let drafted: Vec<_> = drafted.iter().map(|change| change.value.clone().unwrap()).collect();
+    assert_eq!(drafted, values);
 }

@@ -10,7 +10,7 @@ use tidings_core::state::{Asked, Edit, Limits, Load, MutationId, Version};
 fn a_mutation_needs_no_more_than_its_ops() {
     let json = br#"{"ops": [{"op": "update", "key": "tea", "patch": {"done": true, "by": null}}]}"#;
     let asked = read_mutate(json, &Limits::default()).unwrap();
-    let [Asked { mutation, refused: None }] = &asked[..] else { panic!("{asked:?}") };
+    let [Asked { mutation, refused: None, .. }] = &asked[..] else { panic!("{asked:?}") };
     assert_eq!((&mutation.id, mutation.time), (&None, 0));
     let op = &mutation.ops[0];
     assert_eq!((&*op.key, op.base, &op.was), ("tea", None, &None));
@@ -90,7 +90,7 @@ fn bad_payloads_are_refused_with_what_is_wrong_and_where() {
         ),
     ] {
         let asked = read_mutate(json.as_bytes(), &limits).unwrap();
-        let [Asked { mutation, refused: Some(why) }] = &asked[..] else { panic!("{asked:?}") };
+        let [Asked { mutation, refused: Some(why), .. }] = &asked[..] else { panic!("{asked:?}") };
         assert_eq!((&*mutation.ops[0].key, why.as_str()), ("a", says), "{json}");
     }
     for json in [&b"7"[..], br#"{"after":"x"}"#] {

@@ -171,7 +171,7 @@ pub(super) fn of(error: &Error) -> Denied {
         ErrorKind::InvalidClaimFormat(name) => claim(name, "a number of seconds"),
         // What does not fit is named by serde without its value.
         ErrorKind::Json(_) => claim(
-            "sub, jti, iat, exp, subscribe, publish, mutate or admin",
+            "sub, jti, iat, exp, subscribe, publish, mutate, sensitive or admin",
             "of \
             its type: strings, numbers of seconds, lists of patterns, true or false",
         ),

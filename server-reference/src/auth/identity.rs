@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::denied::Denied;
-use super::rights::Rights;
+use super::rights::{Rights, Stated};
 use crate::clock::unix_micros;
 
 /// Who somebody is, and what they may do, as a token has said. Cloning it is cheap. It does not show
@@ -41,14 +41,8 @@ pub(super) struct Claims {
     jti: Option<String>,
     #[serde(default)]
     iat: Option<f64>,
-    #[serde(default)]
-    subscribe: Option<Vec<String>>,
-    #[serde(default)]
-    publish: Option<Vec<String>>,
-    #[serde(default)]
-    mutate: Option<Vec<String>>,
-    #[serde(default)]
-    admin: Option<bool>,
+    #[serde(flatten)]
+    stated: Stated,
     #[serde(flatten)]
     others: BTreeMap<String, Value>,
 }
@@ -65,8 +59,8 @@ pub struct ClaimError {
 
 impl Identity {
     /// The identity of everybody, where nobody is authenticated.
-    pub(super) fn anybody() -> Self {
-        Self::without_token(Rights::all())
+    pub(super) fn anybody(defaults: &Rights) -> Self {
+        Self::without_token(Rights::all(defaults))
     }
 
     /// Somebody without a token.
@@ -77,7 +71,7 @@ impl Identity {
     /// That of everybody.
     #[cfg(test)]
     pub(crate) fn in_tests() -> Self {
-        Self::anybody()
+        Self::anybody(&Rights::default())
     }
 
     fn without_token(rights: Rights) -> Self {
@@ -94,15 +88,9 @@ impl Identity {
 
     /// Whom a verified token names.
     pub(super) fn of(claims: Claims, defaults: &Rights, leeway: Duration) -> Result<Self, Denied> {
-        let Claims { sub, exp, jti, iat, subscribe, publish, mutate, admin, others } = claims;
-        let rights = Rights::stated(
-            subscribe.as_deref(),
-            publish.as_deref(),
-            mutate.as_deref(),
-            admin,
-            defaults,
-        )
-        .map_err(|(claim, expected)| Denied::Claim { claim: claim.to_owned(), expected })?;
+        let Claims { sub, exp, jti, iat, stated, others } = claims;
+        let rights = Rights::stated(&stated, defaults)
+            .map_err(|(claim, expected)| Denied::Claim { claim: claim.to_owned(), expected })?;
         Ok(Self(Arc::new(Inner {
             subject: Some(sub.ok_or_else(|| Denied::Missing("sub".to_owned()))?.into()),
             token_id: jti,

@@ -1,17 +1,29 @@
 //! What somebody may do.
 
+use serde::Deserialize;
 use tidings_core::message::{ErrorCode, Refusal};
 use tidings_core::{Pattern, PatternSet};
 
 use crate::config::Auth;
 
-/// What somebody may do: to which events.
+/// What somebody may do, and see: of which events.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rights {
     subscribe: Allowed,
     publish: Allowed,
     mutate: Allowed,
+    sensitive: Allowed,
     admin: bool,
+}
+
+/// What a token says of it, where it does.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Stated {
+    subscribe: Option<Vec<String>>,
+    publish: Option<Vec<String>>,
+    mutate: Option<Vec<String>>,
+    sensitive: Option<Vec<String>>,
+    admin: Option<bool>,
 }
 
 /// The events that something is allowed for.
@@ -35,6 +47,14 @@ impl Allowed {
         }
     }
 
+    /// The patterns; `None`: all.
+    fn patterns(&self) -> Option<PatternSet> {
+        match self {
+            Self::All => None,
+            Self::Of(patterns) => Some(patterns.clone()),
+        }
+    }
+
     /// What of it there is, for people.
     fn listed(&self) -> String {
         match self {
@@ -48,10 +68,12 @@ impl Allowed {
 }
 
 impl Rights {
-    /// Everything, where nobody is authenticated.
-    pub(super) const fn all() -> Self {
+    /// Everything, where nobody is authenticated; but of what is sensitive only what `defaults` say:
+    /// it is for those of whom somebody has said so.
+    pub(super) fn all(defaults: &Self) -> Self {
         let (subscribe, publish, mutate) = (Allowed::All, Allowed::All, Allowed::All);
-        Self { subscribe, publish, mutate, admin: true }
+        let sensitive = defaults.sensitive.clone();
+        Self { subscribe, publish, mutate, sensitive, admin: true }
     }
 
     /// Those of whoever has no others.
@@ -63,29 +85,25 @@ impl Rights {
             subscribe: read("auth.subscribe", &config.subscribe)?,
             publish: read("auth.publish", &config.publish)?,
             mutate: read("auth.mutate", &config.mutate)?,
+            sensitive: read("auth.sensitive", &config.sensitive)?,
             admin: false,
         })
     }
 
     /// Those that a token states, and `defaults` where it says nothing. The error is the claim and
     /// what is wrong with it.
-    pub(super) fn stated(
-        subscribe: Option<&[String]>,
-        publish: Option<&[String]>,
-        mutate: Option<&[String]>,
-        admin: Option<bool>,
-        defaults: &Self,
-    ) -> Result<Self, (&'static str, String)> {
-        let read = |claim, patterns: Option<&[String]>, default: &Allowed| match patterns {
+    pub(super) fn stated(stated: &Stated, defaults: &Self) -> Result<Self, (&'static str, String)> {
+        let read = |claim, patterns: &Option<Vec<String>>, default: &Allowed| match patterns {
             None => Ok(default.clone()),
             Some(patterns) => allowed(patterns)
                 .map_err(|(_, error)| (claim, format!("a list of patterns ({error})"))),
         };
         Ok(Self {
-            subscribe: read("subscribe", subscribe, &defaults.subscribe)?,
-            publish: read("publish", publish, &defaults.publish)?,
-            mutate: read("mutate", mutate, &defaults.mutate)?,
-            admin: admin.unwrap_or(defaults.admin),
+            subscribe: read("subscribe", &stated.subscribe, &defaults.subscribe)?,
+            publish: read("publish", &stated.publish, &defaults.publish)?,
+            mutate: read("mutate", &stated.mutate, &defaults.mutate)?,
+            sensitive: read("sensitive", &stated.sensitive, &defaults.sensitive)?,
+            admin: stated.admin.unwrap_or(defaults.admin),
         })
     }
 
@@ -104,6 +122,12 @@ impl Rights {
         self.mutate.matches(name)
     }
 
+    /// Whether what is sensitive in events of this name, as their schema says, may be seen. Whoever may
+    /// do everything else may not for that.
+    pub fn may_see_sensitive(&self, name: &str) -> bool {
+        self.sensitive.matches(name)
+    }
+
     /// Whether what is about the server and all of its clients may be seen and done.
     pub const fn is_admin(&self) -> bool {
         self.admin
@@ -111,10 +135,12 @@ impl Rights {
 
     /// The names of the events that may be received; `None`: of all.
     pub(crate) fn received(&self) -> Option<PatternSet> {
-        match &self.subscribe {
-            Allowed::All => None,
-            Allowed::Of(patterns) => Some(patterns.clone()),
-        }
+        self.subscribe.patterns()
+    }
+
+    /// The names of the events of which what is sensitive may be seen; `None`: of all.
+    pub(crate) fn revealed(&self) -> Option<PatternSet> {
+        self.sensitive.patterns()
     }
 
     /// Refuses a subscription that could not get anything.

@@ -115,7 +115,7 @@ impl Permissions {
     /// The mutation, with why it may not be made, if so. One that was not understood is no matter of
     /// theirs: it will not be made.
     pub(super) fn judge(&self, name: &str, asker: &Asker, asked: Asked) -> Asked {
-        let Asked { mutation, refused } = asked;
+        let Asked { mutation, refused, keep } = asked;
         let forbidden = || {
             let rights = asker.identity.rights();
             let check = |key: &str| rights.check_mutate(&wire::change_name(name, key));
@@ -124,6 +124,6 @@ impl Permissions {
             Some(format!("forbidden: {why}"))
         };
         let refused = refused.or_else(forbidden);
-        Asked { mutation, refused }
+        Asked { mutation, refused, keep }
     }
 }

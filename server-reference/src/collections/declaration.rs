@@ -9,9 +9,10 @@ use tidings_core::state::wire::ROOT;
 use tidings_core::state::{Document, Key, Limits, Policy, Rules};
 
 use super::access::{Access, Asker, Clients, Permissions};
+use super::sensitive::Sensitive;
 
 use crate::config::{self, Config, ConfigError};
-use crate::schemas::{Schema, SchemaError};
+use crate::schemas::{Mask, Schema, SchemaError};
 
 /// The most bytes a collection's name may have, so that those of its events have room for a key.
 const MAX_NAME_BYTES: usize = 100;
@@ -87,6 +88,11 @@ impl Declaration {
         (self.name.clone(), self.schemas.clone())
     }
 
+    /// What is sensitive in its records.
+    pub(super) fn sensitive(&self) -> Sensitive {
+        Sensitive::new(self.schemas.iter().filter_map(Schema::mask).cloned())
+    }
+
     /// Records must pass this, too: it says what is wrong with one that is to be. It must come to
     /// the same answer for the same record on every instance.
     #[must_use]
@@ -146,6 +152,14 @@ impl Declaration {
                 let message = format!(
                     "{name:?} is no name: it must be one segment of an event's, of at most \
                      {MAX_NAME_BYTES} bytes"
+                );
+                return Err(invalid(message));
+            }
+            let mut masks = declaration.schemas.iter().filter_map(Schema::mask);
+            if masks.any(Mask::hides_all) {
+                let message = format!(
+                    "{name}: x-tidings-sensitive on the record as a whole would hide whether it \
+                     is there: write it where its properties are described"
                 );
                 return Err(invalid(message));
             }

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::Declaration;
 use super::access::Permissions;
 use super::presence::Leases;
+use super::sensitive::Sensitive;
 use super::shared::Shared;
 use crate::backplane::{Backplane, CollectionStore, Published};
 use crate::clock::unix_micros;
@@ -27,6 +28,7 @@ pub(crate) struct Hosted {
     rules: Arc<Rules>,
     permissions: Permissions,
     presence: Option<Duration>,
+    sensitive: Sensitive,
     kept: Kept,
 }
 
@@ -49,10 +51,11 @@ struct Here {
 impl Hosted {
     /// A collection in the memory of this process.
     pub(super) fn here(declaration: Declaration, backplane: Arc<dyn Backplane>) -> Self {
+        let sensitive = declaration.sensitive();
         let Declaration { name, rules, permissions, presence, .. } = declaration;
         let collection = Mutex::new(state::Collection::with_rules(rules.clone(), unix_micros()));
         let kept = Kept::Here(Box::new(Here { backplane, collection, leases: Leases::default() }));
-        Self { name, rules: Arc::new(rules), permissions, presence, kept }
+        Self { name, rules: Arc::new(rules), permissions, presence, sensitive, kept }
     }
 
     /// A collection that all instances share; `max_waiting` bytes of mutations may wait for the
@@ -65,10 +68,11 @@ impl Hosted {
         store: Arc<dyn CollectionStore>,
         max_waiting: usize,
     ) -> Self {
+        let sensitive = declaration.sensitive();
         let Declaration { name, rules, permissions, presence, .. } = declaration;
         let rules = Arc::new(rules);
         let shared = Shared::new(&name, Arc::clone(&rules), store, max_waiting);
-        Self { name, rules, permissions, presence, kept: Kept::Shared(shared) }
+        Self { name, rules, permissions, presence, sensitive, kept: Kept::Shared(shared) }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -81,6 +85,11 @@ impl Hosted {
 
     pub(super) fn permissions(&self) -> &Permissions {
         &self.permissions
+    }
+
+    /// What is sensitive in its records.
+    pub(super) const fn sensitive(&self) -> &Sensitive {
+        &self.sensitive
     }
 
     /// If its records end with their sessions, how long one may be away.

@@ -15,6 +15,7 @@ mod hosted;
 mod loads;
 mod presence;
 mod requests;
+mod sensitive;
 mod shared;
 
 use std::collections::BTreeMap;

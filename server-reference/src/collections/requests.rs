@@ -12,6 +12,7 @@ use tidings_core::state::{Asked, Document, Key, Mutation};
 use super::access::Asker;
 use super::hosted::Hosted;
 use super::presence;
+use super::sensitive::View;
 use crate::handlers::{Handlers, Request};
 
 /// Answers requests to load and to mutate the collection.
@@ -39,7 +40,7 @@ pub(super) fn answer(hosted: &Arc<Hosted>, limit: Duration, handlers: &Handlers)
 async fn load(hosted: Arc<Hosted>, request: Request) -> Result<Payload, Refusal> {
     hosted.permissions().read(hosted.name(), &asker(&request))?;
     let load = wire::read_load(json(&request)?).map_err(|error| refusal(&request, &error))?;
-    let page = hosted.load(&load).await?;
+    let page = View::new(&hosted, &request.identity).page(hosted.load(&load).await?);
     Ok(Payload::Json(wire::write_loaded(&hosted.rules().policy, &page).into()))
 }
 
@@ -56,8 +57,10 @@ async fn mutate(hosted: Arc<Hosted>, request: Request) -> Result<Payload, Refusa
     let seq = |asked: &Asked| asked.mutation.id.as_ref().map(|id| id.seq);
     let seqs: Vec<_> = mutations.iter().map(seq).collect();
     let asker = asker(&request);
-    let judge = |asked| hosted.permissions().judge(hosted.name(), &asker, asked);
+    let view = View::new(&hosted, &request.identity);
+    let judge = |asked| view.asked(hosted.permissions().judge(hosted.name(), &asker, asked));
     let verdicts = hosted.mutate(mutations.into_iter().map(judge).collect()).await?;
+    let verdicts: Vec<_> = verdicts.iter().map(|verdict| view.verdict(verdict)).collect();
     let verdicts = seqs.into_iter().zip(verdicts.iter().map(|verdict| &**verdict));
     Ok(Payload::Json(wire::write_verdicts(verdicts).into()))
 }
@@ -74,14 +77,18 @@ async fn join(
         refusal(&request, &WireError { at, problem })
     })?;
     let asker = asker(&request);
-    let judge =
-        |mutation: Mutation| hosted.permissions().judge(hosted.name(), &asker, mutation.into());
+    let view = View::new(&hosted, &request.identity);
+    let judge = |mutation: Mutation| {
+        view.asked(hosted.permissions().judge(hosted.name(), &asker, mutation.into()))
+    };
     let verdict = presence::join(&hosted, &key, value, judge).await?;
+    let verdict = view.verdict(&verdict);
     Ok(Payload::Json(wire::write_joined(&key, timeout, &verdict).into()))
 }
 
 async fn leave(hosted: Arc<Hosted>, request: Request) -> Result<Payload, Refusal> {
     let verdict = presence::leave(&hosted, own_key(&request)?).await?;
+    let verdict = View::new(&hosted, &request.identity).verdict(&verdict);
     Ok(Payload::Json(wire::write_one_verdict(&verdict).into()))
 }
 

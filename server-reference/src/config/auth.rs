@@ -36,7 +36,7 @@ settings! {
         /// How often instances compare what they know to be revoked.
         #[serde(with = "duration")]
         revocation_check: Duration = Duration::from_secs(2),
-        /// Whether clients without a token are let in; they may do what the next three say.
+        /// Whether clients without a token are let in; they may do what the next four say.
         anonymous: bool = false,
         /// What may be received where a token has no claim subscribe: patterns; none: nothing.
         subscribe: Vec<String> = Vec::new(),
@@ -45,6 +45,9 @@ settings! {
         /// Which records may be changed where a token has no claim mutate: patterns of the names
         /// of their events, such as "state.todos.*".
         mutate: Vec<String> = Vec::new(),
+        /// Of which events what is sensitive (x-tidings-sensitive in their schema) may be seen where a
+        /// token has no claim sensitive, or nobody is authenticated: patterns; none: of none.
+        sensitive: Vec<String> = Vec::new(),
     }
 }
 

@@ -1,8 +1,13 @@
 //! What the payloads of events must be.
 
+use std::sync::Arc;
+
+use tidings_core::link::Redact;
 use tidings_core::{Pattern, PatternIndex, Payload};
 
+use super::redact::Sensitive;
 use super::{Schema, SchemaError};
+use crate::collections::Declaration;
 use crate::config::{Config, ConfigError, EventSchema};
 use crate::stats::Counter;
 
@@ -12,14 +17,18 @@ pub(crate) struct EventSchemas {
     index: PatternIndex<Schema>,
     /// In the order of their declaration.
     declared: Vec<(Pattern, Schema)>,
+    /// What is sensitive in events, if anything is.
+    sensitive: Option<Arc<dyn Redact>>,
     violations: Counter,
 }
 
 impl EventSchemas {
-    /// Those of the configuration, and those declared otherwise.
+    /// Those of the configuration, and those declared otherwise. The events of `collections` have no
+    /// schema, but what is sensitive in the records is so in them.
     pub(crate) fn new(
         config: &Config,
         declared: Vec<(String, Schema)>,
+        collections: &[Declaration],
     ) -> Result<Self, ConfigError> {
         let mut all = Self::default();
         for (pattern, schema) in declared {
@@ -28,6 +37,15 @@ impl EventSchemas {
         for (pattern, settings) in &config.events {
             all.add(pattern, configured(pattern, settings)?)?;
         }
+        let mut sensitive = Sensitive::default();
+        for (pattern, schema) in &all.declared {
+            schema.mask().into_iter().for_each(|mask| sensitive.add(pattern, mask));
+        }
+        for (name, schemas) in collections.iter().map(Declaration::schemas) {
+            let masks = schemas.iter().filter_map(Schema::mask);
+            masks.for_each(|mask| sensitive.add_collection(&name, mask));
+        }
+        all.sensitive = (!sensitive.is_empty()).then(|| Arc::new(sensitive) as Arc<dyn Redact>);
         Ok(all)
     }
 
@@ -43,6 +61,11 @@ impl EventSchemas {
 
     pub(super) fn declared(&self) -> &[(Pattern, Schema)] {
         &self.declared
+    }
+
+    /// What is sensitive in events; `None` if nothing is.
+    pub(crate) const fn sensitive(&self) -> Option<&Arc<dyn Redact>> {
+        self.sensitive.as_ref()
     }
 
     /// Whether an event of this name may carry `payload`: all schemas whose patterns match its name
@@ -109,7 +132,7 @@ mod tests {
     fn all_schemas_that_match_must_agree() {
         let has = |field: &str| Schema::new(&json!({"required": [field]})).unwrap();
         let declared = vec![("orders.**".into(), has("id")), ("orders.*.paid".into(), has("by"))];
-        let schemas = EventSchemas::new(&Config::default(), declared).unwrap();
+        let schemas = EventSchemas::new(&Config::default(), declared, &[]).unwrap();
         let check = |name: &str, text| schemas.check(name, &json_payload(text));
         assert_eq!(check("orders.eu.created", r#"{"id": 1}"#), Ok(()));
         assert_eq!(check("orders.eu.paid", r#"{"id": 1, "by": "card"}"#), Ok(()));
@@ -124,7 +147,7 @@ mod tests {
     fn what_cannot_be_checked_by_is_named() {
         let schema = Schema::new(&json!(true)).unwrap();
         let declare = |declared| {
-            EventSchemas::new(&Config::default(), declared).map(drop).unwrap_err().to_string()
+            EventSchemas::new(&Config::default(), declared, &[]).map(drop).unwrap_err().to_string()
         };
         let twice = vec![("a".into(), schema.clone()), ("a".into(), schema.clone())];
         assert_eq!(declare(twice), "events: \"a\" has two schemas");

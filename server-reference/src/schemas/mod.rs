@@ -1,13 +1,17 @@
 //! What events and records must be, as JSON Schema: checked when they come, and told to others, as
-//! JSON and as TypeScript, so that server and clients share one definition.
+//! JSON and as TypeScript, so that server and clients share one definition. What they declare
+//! sensitive only those get who may.
 
 mod events;
+mod mask;
+mod redact;
 mod schema;
 mod typescript;
 
 use serde_json::{Value, json};
 
 pub(crate) use events::EventSchemas;
+pub(crate) use mask::Mask;
 pub use schema::{Schema, SchemaError};
 
 use crate::collections::Declaration;

@@ -6,6 +6,8 @@ use jsonschema::Validator;
 use schemars::JsonSchema;
 use serde_json::Value;
 
+use super::mask::Mask;
+
 /// A text, or a value, is no JSON Schema by which anything can be checked.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
@@ -31,7 +33,9 @@ pub enum SchemaError {
 }
 
 /// A [JSON Schema](https://json-schema.org): of draft 2020-12 unless it names another. Formats are
-/// checked, too. What it refers to must be in it: nothing is fetched.
+/// checked, too. What it refers to must be in it: nothing is fetched. A part of it with
+/// `"x-tidings-sensitive": true` describes what only those get whose token allows it
+/// ([`Rights::may_see_sensitive`](crate::auth::Rights::may_see_sensitive)).
 ///
 /// ```
 /// use serde_json::json;
@@ -44,20 +48,22 @@ pub enum SchemaError {
 pub struct Schema {
     value: Arc<Value>,
     validator: Arc<Validator>,
+    mask: Option<Mask>,
 }
 
 impl Schema {
     /// The schema that this value is.
     ///
     /// # Errors
-    /// If it is none.
+    /// If it is none, or something is declared sensitive where that has no effect.
     pub fn new(value: &Value) -> Result<Self, SchemaError> {
         let validator = jsonschema::options().should_validate_formats(true).build(value);
         let validator = validator.map_err(|error| SchemaError::Schema {
             at: error.instance_path().to_string(),
             message: error.to_string(),
         })?;
-        Ok(Self { value: Arc::new(value.clone()), validator: Arc::new(validator) })
+        let mask = Mask::of(value)?;
+        Ok(Self { value: Arc::new(value.clone()), validator: Arc::new(validator), mask })
     }
 
     /// The schema in a text.
@@ -90,6 +96,11 @@ impl Schema {
     /// The schema as JSON.
     pub fn as_value(&self) -> &Value {
         &self.value
+    }
+
+    /// What is sensitive in what it describes, if anything.
+    pub(crate) const fn mask(&self) -> Option<&Mask> {
+        self.mask.as_ref()
     }
 
     /// Says of `json`, which is the payload or record called `what`, where it is not what the

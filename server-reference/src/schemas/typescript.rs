@@ -7,6 +7,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value};
 
 use super::Schema;
+use super::mask::SENSITIVE;
 
 const HEADER: &str =
     "// Written by `tidings-server schema --ts`: change the schemas, not this file.\n";
@@ -182,19 +183,27 @@ impl Root {
     fn array(&self, schema: &Map<String, Value>, indent: &str) -> String {
         let items = schema.get("items");
         let Some(Value::Array(first)) = schema.get("prefixItems") else {
-            let item = items.map_or_else(|| "unknown".to_owned(), |items| self.of(items, indent));
+            let item = items.map_or_else(|| "unknown".to_owned(), |items| self.item(items, indent));
             return format!("{}[]", grouped(&item));
         };
-        let mut parts: Vec<_> = first.iter().map(|item| self.of(item, indent)).collect();
+        let mut parts: Vec<_> = first.iter().map(|item| self.item(item, indent)).collect();
         match items {
             Some(Value::Bool(false)) => {}
             None if schema.get("maxItems").and_then(Value::as_u64) == Some(first.len() as u64) => {}
             items => {
-                let rest = items.map_or_else(|| "unknown".to_owned(), |all| self.of(all, indent));
+                let rest = items.map_or_else(|| "unknown".to_owned(), |all| self.item(all, indent));
                 parts.push(format!("...{}[]", grouped(&rest)));
             }
         }
         format!("[{}]", parts.join(", "))
+    }
+
+    /// The type of an item of an array; one that is sensitive is `null` for those who may not see it.
+    fn item(&self, schema: &Value, indent: &str) -> String {
+        match (self.of(schema, indent), is_sensitive(schema)) {
+            (item, true) if item != "unknown" => union([item, "null".to_owned()].into_iter()),
+            (item, _) => item,
+        }
     }
 
     fn fields(&self, schema: &Map<String, Value>, indent: &str) -> String {
@@ -210,7 +219,8 @@ impl Root {
         let inner = format!("{indent}  ");
         let mut out = "{\n".to_owned();
         for (key, value) in properties {
-            let mark = if is_required(key) { "" } else { "?" };
+            // What is sensitive is left out for those who may not see it.
+            let mark = if is_required(key) && !is_sensitive(value) { "" } else { "?" };
             let (key, value_type) = (property(key), self.of(value, &inner));
             let _ = writeln!(out, "{}{inner}{key}{mark}: {value_type};", comment(value, &inner));
         }
@@ -221,6 +231,10 @@ impl Root {
         let _ = write!(out, "{indent}}}");
         out
     }
+}
+
+fn is_sensitive(schema: &Value) -> bool {
+    schema.get(SENSITIVE).and_then(Value::as_bool) == Some(true)
 }
 
 /// Whether an interface says all of it.

@@ -91,6 +91,7 @@ impl Session {
             let mut hub = member.shard.hub.lock();
             self.connection.with_feed(|feed| {
                 feed.hide(hidden);
+                feed.reveal(rights.revealed());
                 for (id, pattern) in feed.permit(rights.received()) {
                     feed.unsubscribe(id);
                     hub.unsubscribe(member.key, id);

@@ -36,6 +36,7 @@ impl Session {
             feed.set_wire(wire);
             feed.hide(hidden);
             feed.permit(identity.rights().received());
+            feed.reveal(identity.rights().revealed());
         });
         for subscribe in hello.subscriptions {
             let pattern = match self.admit(&identity, &subscribe) {

@@ -4,8 +4,10 @@
 mod raw;
 
 mod limits;
+mod program;
 mod revocation;
 mod rights;
 mod secrecy;
+mod sensitive;
 mod table;
 mod tokens;

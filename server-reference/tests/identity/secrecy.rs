@@ -1,38 +1,15 @@
 //! No token, and no secret, in logs or errors.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Stdio};
-
 use serde_json::json;
 
+use crate::program::Program;
 use crate::raw::{Http, Polling, Ws};
 use crate::tokens::{SECRET, at, signed, token};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_are_in_no_log_and_no_answer() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tidings-server"))
-        .args(["--listen", "127.0.0.1:0", "--log", "trace"])
-        .env("TIDINGS_AUTH_SECRET", SECRET)
-        .env_remove("RUST_LOG")
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut log = BufReader::new(child.stderr.take().expect("its log"));
-    let mut text = String::new();
-    let address = loop {
-        let mut line = String::new();
-        assert_ne!(log.read_line(&mut line).expect("a line"), 0, "it has ended: {text}");
-        text.push_str(&line);
-        let word = line.split_whitespace().find_map(|word| word.strip_prefix("address="));
-        if let Some(address) = word {
-            break address.parse().expect("an address");
-        }
-    };
-    let reading = std::thread::spawn(move || {
-        let mut rest = String::new();
-        log.read_to_string(&mut rest).expect("text");
-        rest
-    });
+    let program = Program::start(&[]);
+    let address = program.address;
     let tokens = [
         token(json!({"subscribe": ["**"]})),
         token(json!({"exp": at(-60)})),
@@ -55,10 +32,7 @@ async fn tokens_are_in_no_log_and_no_answer() {
         let mut http = Http::connect(address).await;
         told += &format!("{:?}", http.ask("GET", "/api/websocket/stats", &headers, "").await);
     }
-    Command::new("kill").arg(child.id().to_string()).status().expect("kill");
-    child.wait().expect("it ends");
-    text += &reading.join().expect("read");
-    assert!(text.contains("TRACE") || text.contains("DEBUG"), "the log says enough: {text}");
+    let text = program.stop();
     assert!(!text.contains(SECRET) && !told.contains(SECRET));
     for token in &tokens {
         for part in token.split('.').filter(|part| part.len() > 8) {

@@ -135,7 +135,7 @@ async fn enter(address: SocketAddr, entrance: &str, token: Option<&str>) -> Stri
     }
 }
 
-fn auth(token: Option<&str>) -> String {
+pub(crate) fn auth(token: Option<&str>) -> String {
     token.map(|token| json!({"token": token}).to_string()).unwrap_or_default()
 }
 
@@ -148,7 +148,7 @@ async fn hello(ws: &mut Ws, token: Option<&str>) -> String {
     ws.next_text().await
 }
 
-async fn socketio(address: SocketAddr) -> Ws {
+pub(crate) async fn socketio(address: SocketAddr) -> Ws {
     let mut ws =
         Ws::connect(address, "/socket.io/?EIO=4&transport=websocket").await.expect("a WebSocket");
     assert!(ws.next_text().await.starts_with('0'));
@@ -181,7 +181,7 @@ async fn publish(address: SocketAddr, token: Option<&str>) -> String {
     http.ask("POST", "/api/events", &headers, body).await.status.to_string()
 }
 
-fn bearer(token: Option<&str>) -> String {
+pub(crate) fn bearer(token: Option<&str>) -> String {
     token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default()
 }
 

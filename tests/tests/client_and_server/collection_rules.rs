@@ -75,6 +75,45 @@ async fn what_breaks_the_schema_is_taken_back_and_the_rest_stays() {
     }
 }
 
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+struct User {
+    name: String,
+    card: Option<String>,
+}
+
+#[tokio::test]
+async fn what_a_client_does_not_see_of_a_record_survives_what_it_does() {
+    let schema = json!({"properties": {"card": {"x-tidings-sensitive": true}}});
+    let declaration = Declaration::new("users").schema(Schema::new(&schema).unwrap());
+    let running = with(vec![declaration]).await;
+    let service = running.remote.collection("users").unwrap();
+    for transport in BOTH {
+        let key = format!("{transport}");
+        let user = |name: &str, card: Option<&str>| User {
+            name: name.into(),
+            card: card.map(str::to_owned),
+        };
+        within(service.insert(&key, &user("Ann", Some("4111")))).await.unwrap();
+        let client = connect(&running.url(), transport).await;
+        let users = within(client.collection::<User>("users")).await.unwrap();
+        within(users.loaded()).await;
+        assert_eq!(*users.get(&key).unwrap(), user("Ann", None));
+        let kept = async |name: &str| {
+            let stored: User = within(service.get(&key)).await.unwrap().unwrap();
+            assert_eq!(stored, user(name, Some("4111")));
+            assert_eq!(*users.get(&key).unwrap(), user(name, None));
+        };
+        let changed = users.change(&key, |user| user.name = "Ben".into()).unwrap().unwrap();
+        within(changed.observed()).await.unwrap();
+        kept("Ben").await;
+        within(users.undo().unwrap().unwrap().observed()).await.unwrap();
+        kept("Ann").await;
+        let replaced = users.replace(&key, &user("Cy", None)).unwrap();
+        within(replaced.observed()).await.unwrap();
+        kept("Cy").await;
+    }
+}
+
 #[tokio::test]
 async fn limits_are_named_in_what_they_refuse() {
     let running = Running::declaring(

@@ -10,7 +10,7 @@ use super::ledger::{Ledger, Mark};
 use super::outbox::Outbox;
 use crate::event::Priority;
 use crate::lane::{Cursor, Lane, Offset, Place};
-use crate::link::{Wire, encode_notice};
+use crate::link::{Framed, Redact, Wire, encode_notice};
 use crate::log::LoggedEvent;
 use crate::message::{ServerMessage, SubId};
 use crate::pattern::{Pattern, PatternSet};
@@ -32,6 +32,8 @@ pub struct FeedConfig {
     pub application_bytes: usize,
     /// Where Socket.IO clients speak Tidings. Default `/`.
     pub namespace: Namespace,
+    /// What is sensitive in events; see [`Feed::reveal`]. Default `None`: nothing.
+    pub redact: Option<Arc<dyn Redact>>,
 }
 
 impl Default for FeedConfig {
@@ -42,6 +44,7 @@ impl Default for FeedConfig {
             control_bytes: 256 << 10,
             application_bytes: 1 << 20,
             namespace: Namespace::MAIN,
+            redact: None,
         }
     }
 }
@@ -137,6 +140,8 @@ pub struct Feed {
     too_wide: usize,
     /// What the names of events begin with that the session may not get.
     hidden: Vec<String>,
+    /// The names of the events of which the session may see what is sensitive; of all if it is `None`.
+    revealed: Option<PatternSet>,
     /// How many flows are not live.
     not_live: usize,
     stats: FeedStats,
@@ -155,6 +160,7 @@ impl Feed {
             permitted: None,
             too_wide: 0,
             hidden: Vec::new(),
+            revealed: Some(PatternSet::default()),
             not_live: 0,
             stats: FeedStats::default(),
         }
@@ -184,6 +190,31 @@ impl Feed {
         let Some(permitted) = &self.permitted else { return Vec::new() };
         let ended = self.subscriptions.iter().filter(|s| !permitted.meets(&s.pattern));
         ended.map(|subscription| (subscription.id, subscription.pattern.clone())).collect()
+    }
+
+    /// From now on what is sensitive in events is sent if one of these patterns matches their names,
+    /// all of it if it is `None`. To begin with, nothing of it is.
+    pub fn reveal(&mut self, revealed: Option<PatternSet>) {
+        self.revealed = revealed;
+    }
+
+    /// The version of an event that the session gets. Costs nothing per event where nothing is
+    /// sensitive, and a look at a flag where this event is not.
+    fn version<'a>(&self, framed: &'a Framed) -> &'a Framed {
+        let Some(redact) = self.config.redact.as_deref() else { return framed };
+        match (framed.redacted(redact), &self.revealed) {
+            (Some(redacted), Some(revealed))
+                if !revealed.matches(&framed.delivery().event.name) =>
+            {
+                redacted
+            }
+            _ => framed,
+        }
+    }
+
+    /// The finished frames of an event for this connection.
+    fn frame<'a>(&self, framed: &'a Framed) -> &'a Bytes {
+        self.version(framed).frame(self.wire, &self.config.namespace)
     }
 
     /// Whether the session may not get events of this name although one of its subscriptions matches
@@ -362,7 +393,8 @@ impl Feed {
             }
             Mode::Live => {}
         }
-        let frame = logged.frame(self.wire, &self.config.namespace);
+        let frame = self.frame(logged.framed());
+        let flow = &mut self.flows[at];
         if fits(&self.outbox, &self.config, priority, frame.len()) {
             flow.place.offset = logged.offset();
             self.outbox.push_event(priority, frame.clone(), Some(mark(logged)));
@@ -396,11 +428,16 @@ impl Feed {
         true
     }
 
-    /// A volatile event that one of the subscriptions matches, already encoded for this wire.
-    pub fn offer_volatile(&mut self, frame: &Bytes) {
-        let dropped = self.outbox.push_volatile(frame.clone(), self.config.volatile_bytes);
+    /// A volatile event that one of the subscriptions matches. Returns whether a frame was queued.
+    pub fn offer_volatile(&mut self, framed: &Framed) -> bool {
+        if self.hides(&framed.delivery().event.name) {
+            return false;
+        }
+        let frame = self.frame(framed).clone();
+        let dropped = self.outbox.push_volatile(frame, self.config.volatile_bytes);
         self.stats.volatile += 1;
         self.stats.dropped_volatile += dropped as u64;
+        true
     }
 
     /// Whether [`catch_up`](Self::catch_up) would find something to do now: a lane is not live, what

@@ -59,6 +59,13 @@ pub enum IncrementError {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Document(Bytes);
 
+impl Default for Document {
+    /// The record without fields.
+    fn default() -> Self {
+        Self(Bytes::from_static(b"{}"))
+    }
+}
+
 /// What changes in a record: a JSON merge patch (RFC 7396). Members replace those of the record,
 /// objects are merged member by member, `null` removes.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -12,6 +12,41 @@ use super::{
 /// Says of a record that is to be what is wrong with it, if anything.
 pub type Check = Arc<dyn Fn(&Key, &Document) -> Result<(), String> + Send + Sync>;
 
+/// Says what a record is to be that was, if it was there, and that an op would have so.
+type Kept = dyn Fn(&Key, Option<&Document>, Document) -> Result<Document, String> + Send + Sync;
+
+/// Has a record stay as it was where whoever changes it does not see all of it.
+#[derive(Clone)]
+pub struct Keep(Arc<Kept>);
+
+impl Keep {
+    /// `keep` is given a record as it was, if there was one, and as an op would have it. It says what
+    /// the record is to be, or what the op cannot do.
+    pub fn new(
+        keep: impl Fn(&Key, Option<&Document>, Document) -> Result<Document, String>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        Self(Arc::new(keep))
+    }
+}
+
+impl fmt::Debug for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keep")
+    }
+}
+
+impl PartialEq for Keep {
+    /// Whether they are the same, not whether they do the same.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Keep {}
+
 /// What the mutations of a collection are judged by.
 #[derive(Clone, Default)]
 pub struct Rules {
@@ -59,11 +94,13 @@ pub struct Asked {
     /// Why it is rejected whatever it would do: it is not allowed, or not understood. The verdict is
     /// remembered as any other is: what its client sends later must not be judged before it.
     pub refused: Option<String>,
+    /// What has to stay as it was, as its maker does not see it.
+    pub keep: Option<Keep>,
 }
 
 impl From<Mutation> for Asked {
     fn from(mutation: Mutation) -> Self {
-        Self { mutation, refused: None }
+        Self { mutation, refused: None, keep: None }
     }
 }
 
@@ -108,12 +145,19 @@ impl Rules {
             };
             let applied = apply(&self.policy, current, mutation, op)
                 .map_err(|reason| Rejection { key: op.key.clone(), reason })?;
-            if let Some(value) = &applied.value {
+            let value = match (&asked.keep, applied.value) {
+                (Some(Keep(keep)), Some(value)) => {
+                    let before = current.map(|record| &record.value);
+                    Some(keep(&op.key, before, value).map_err(|why| refused(&op.key, why))?)
+                }
+                (_, value) => value,
+            };
+            if let Some(value) = &value {
                 self.check_size(&op.key, value)?;
             }
             conflicts.extend(applied.conflict);
             // A record that is changed twice has changed once, when it was last.
-            staged.insert(op.key.clone(), (applied.value, mutation.stamp(current, version)));
+            staged.insert(op.key.clone(), (value, mutation.stamp(current, version)));
             version.0 += 1;
         }
         self.check_count(records, &staged)?;

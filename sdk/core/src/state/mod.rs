@@ -23,7 +23,7 @@ pub mod wire;
 pub use apply::{Reason, Rejection};
 pub use collection::{Collection, Judged, Limits, Load, Page, Verdict};
 pub use document::{Document, DocumentError, IncrementError, Patch};
-pub use judge::{Asked, Check, Rules};
+pub use judge::{Asked, Check, Keep, Rules};
 pub use mutation::{
     Change, Edit, Key, KeyError, MAX_CLIENT_BYTES, MAX_KEY_BYTES, Mutation, MutationId, Op, Record,
     Stamp, Version,

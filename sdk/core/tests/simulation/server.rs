@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidings_core::link::{ServerLink, ServerLinkConfig, Wire as Encoded, encode_event};
+use tidings_core::link::{Framed, ServerLink, ServerLinkConfig, Wire as Encoded};
 use tidings_core::log::Read;
 use tidings_core::message::{
     ClientMessage, Close, CloseCode, Delivery, Frame, Hello, Position, Publish, Refusal,
     ServerMessage, SubId, Subscribe, Welcome,
 };
 use tidings_core::server::{Feed, FeedConfig, FeedStats, Hub, HubKey, LogReader};
-use tidings_core::socketio::{self, Namespace, SocketIds};
+use tidings_core::socketio::{self, SocketIds};
 use tidings_core::time::earliest;
 use tidings_core::websocket::{self, Opcode};
 use tidings_core::{Cursor, Event, Lane, Partitioning, Pattern, Place, Priority, Time, ws};
@@ -341,12 +341,11 @@ impl Server {
 
     /// Those who are connected here get it, or not.
     fn forward_volatile(&mut self, event: Event) {
-        let delivery = Delivery { event, position: None, replay_for: None };
+        let framed = Framed::new(Delivery { event, position: None, replay_for: None });
         let peers = &mut self.peers;
-        self.hub.for_each_match(&delivery.event.name, |line| {
+        self.hub.for_each_match(&framed.delivery().event.name, |line| {
             if let Some(peer) = peers.get_mut(line) {
-                let frame = encode_event(peer.feed.wire(), &Namespace::MAIN, &delivery);
-                peer.feed.offer_volatile(&frame);
+                peer.feed.offer_volatile(&framed);
             }
         });
     }

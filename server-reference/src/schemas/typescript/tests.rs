@@ -47,6 +47,11 @@ fn shapes_become_types() {
             json!({"properties": {"a": {"type": "string"}, "b c": {"type": "null"}}, "required": ["a"]}),
             "{\n  a: string;\n  \"b c\"?: null;\n}",
         ),
+        (
+            json!({"properties": {"a": {"type": "string", "x-tidings-sensitive": true}}, "required": ["a"]}),
+            "{\n  a?: string;\n}",
+        ),
+        (json!({"items": {"type": "string", "x-tidings-sensitive": true}}), "(string | null)[]"),
     ] {
         assert_eq!(of(&schema), expected, "{schema}");
     }

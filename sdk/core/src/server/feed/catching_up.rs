@@ -79,7 +79,7 @@ impl Feed {
             }
             let name = &logged.event().name;
             if self.subscriptions.iter().any(|s| s.pattern.matches(name)) && !self.hides(name) {
-                let frame = logged.frame(self.wire, &self.config.namespace).clone();
+                let frame = self.frame(logged.framed()).clone();
                 self.outbox.push_event(priority, frame, Some(mark(&logged)));
                 self.stats.events[priority as usize] += 1;
                 self.stats.recovered += 1;
@@ -126,7 +126,8 @@ impl Feed {
             }
             let name = &logged.event().name;
             if self.replays[index].pattern.matches(name) && !self.hides(name) {
-                let delivery = Delivery { replay_for: Some(sub), ..logged.delivery().clone() };
+                let delivery = self.version(logged.framed()).delivery().clone();
+                let delivery = Delivery { replay_for: Some(sub), ..delivery };
                 let frame = encode_event(self.wire, &self.config.namespace, &delivery);
                 self.outbox.push_event(priority, frame, None);
                 self.stats.events[priority as usize] += 1;

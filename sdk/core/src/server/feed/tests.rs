@@ -4,6 +4,7 @@ use super::*;
 use crate::event::{Event, Headers, Payload};
 use crate::lane::Epoch;
 use crate::log::{LaneLog, Read, Retention};
+use crate::message::Delivery;
 use crate::server::log_reader::LogReader;
 
 #[test]
@@ -156,4 +157,92 @@ fn what_is_not_permitted_is_not_sent_live_nor_recovered_nor_replayed() {
     feed.permit(set(&["a.*"]));
     feed.unsubscribe(SubId(1));
     assert!(!feed.hides("never subscribed to"));
+}
+
+/// Payloads of `a` are sensitive; counts how often it is asked.
+#[derive(Debug, Default)]
+struct Secret(std::sync::atomic::AtomicUsize);
+
+impl Redact for Secret {
+    fn redact(&self, event: &Event) -> Option<Payload> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        (&*event.name == "a").then_some(Payload::NULL)
+    }
+}
+
+#[test]
+fn what_is_sensitive_is_only_for_those_to_whom_it_is_revealed() {
+    let lane = Lane::new(0, Priority::Normal);
+    let at = |offset| Place { epoch: Epoch(1), offset: Offset(offset) };
+    let secret = Arc::new(Secret::default());
+    let redact: Arc<dyn Redact> = Arc::clone(&secret) as _;
+    let config = Arc::new(FeedConfig { redact: Some(redact), ..FeedConfig::default() });
+    let mut log = Numbers(LaneLog::new(lane, Epoch(1), Retention::default(), 0));
+    let event = |name: &str| Event {
+        name: name.into(),
+        payload: Payload::Json("\"hush\"".into()),
+        id: Arc::default(),
+        priority: Priority::Normal,
+        time: 0,
+        headers: Headers::NONE,
+    };
+    let pattern = Pattern::new("*").unwrap();
+    let names = |name: &str| [Pattern::new(name).unwrap()].into_iter().collect::<PatternSet>();
+    let (nothing, others, some, all) =
+        (Some(PatternSet::default()), Some(names("b")), Some(names("a")), None);
+    // A session that nobody has spoken of is one to which nothing is revealed.
+    let mut feeds: Vec<_> = [None, Some(nothing), Some(others), Some(some), Some(all)]
+        .into_iter()
+        .map(|revealed| {
+            let mut feed = Feed::new(Wire::WsJson, Arc::clone(&config));
+            revealed.into_iter().for_each(|revealed| feed.reveal(revealed));
+            feed.subscribe(SubId(1), pattern.clone());
+            feed.watch(lane, at(0));
+            feed
+        })
+        .collect();
+    let written = |feeds: &mut Vec<Feed>| {
+        let hushed = |feed: &mut Feed| {
+            let all = std::iter::from_fn(|| feed.outbox_mut().pop());
+            let text: Vec<_> = all.flat_map(|frame| frame.to_vec()).collect();
+            let text = String::from_utf8_lossy(&text).into_owned();
+            (text.matches("\"hush\"").count(), text.matches("null").count())
+        };
+        feeds.iter_mut().map(hushed).collect::<Vec<_>>()
+    };
+    let expected = [(1, 1), (1, 1), (1, 1), (2, 0), (2, 0)];
+    for name in ["a", "b"] {
+        log.0.append(1, event(name), None);
+    }
+    let mut events = Vec::new();
+    assert_eq!(log.0.read(at(0), 9, &mut events), Read::Done(None));
+    for feed in &mut feeds {
+        assert!(events.iter().all(|logged| feed.offer(logged)));
+    }
+    assert_eq!(written(&mut feeds), expected, "live");
+    for feed in &mut feeds {
+        assert!(feed.fall_behind(lane, at(2)));
+        feed.replay(SubId(1), pattern.clone(), lane, at(0), at(2));
+        feed.catch_up(&log);
+    }
+    assert_eq!(written(&mut feeds), expected, "replayed");
+    let config = Arc::clone(&config);
+    for (feed, expected) in feeds.iter().zip(expected) {
+        let mut later = Feed::new(Wire::WsMsgpack, Arc::clone(&config));
+        later.reveal(feed.revealed.clone());
+        later.subscribe(SubId(1), pattern.clone());
+        later.resume(lane, at(0));
+        later.catch_up(&log);
+        let frames = std::iter::from_fn(|| later.outbox_mut().pop());
+        let hushed = frames.filter(|frame| frame.windows(4).any(|window| window == b"hush"));
+        assert_eq!(hushed.count(), expected.0, "recovered");
+    }
+    assert_eq!(secret.0.load(std::sync::atomic::Ordering::Relaxed), 2, "once for each event");
+    let volatile =
+        |name| Framed::new(Delivery { event: event(name), position: None, replay_for: None });
+    let (a, b) = (volatile("a"), volatile("b"));
+    for feed in &mut feeds {
+        assert!(feed.offer_volatile(&a) && feed.offer_volatile(&b));
+    }
+    assert_eq!(written(&mut feeds), expected, "volatile");
 }

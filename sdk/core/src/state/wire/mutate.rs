@@ -83,7 +83,7 @@ fn read_asked(
             // It stands for what cannot be said.
             let op = Op { key, base: None, was: None, edit: Edit::Delete };
             let mutation = Mutation { id: read_id(mutation, client)?, time: 0, ops: vec![op] };
-            Ok(Asked { mutation, refused: Some(error.to_string()) })
+            Ok(Asked { refused: Some(error.to_string()), ..mutation.into() })
         }
     }
 }
