@@ -5,21 +5,33 @@ use std::sync::Arc;
 use tidings_core::link::Redact;
 use tidings_core::{Pattern, PatternIndex, Payload};
 
+use super::listing::version_of;
 use super::redact::Sensitive;
 use super::{Schema, SchemaError};
 use crate::collections::Declaration;
 use crate::config::{Config, ConfigError, EventSchema};
 use crate::stats::Counter;
 
+/// The schema of some events.
+#[derive(Debug)]
+pub(super) struct Declared {
+    pub(super) pattern: Pattern,
+    pub(super) schema: Schema,
+    /// How many events were not what it says.
+    pub(super) violations: Counter,
+}
+
 /// Which events have a schema.
 #[derive(Debug, Default)]
 pub(crate) struct EventSchemas {
-    index: PatternIndex<Schema>,
+    index: PatternIndex<Arc<Declared>>,
     /// In the order of their declaration.
-    declared: Vec<(Pattern, Schema)>,
+    declared: Vec<Arc<Declared>>,
+    /// What records must be, by the names of their collections.
+    collections: Vec<(String, Vec<Schema>)>,
+    version: String,
     /// What is sensitive in events, if anything is.
     sensitive: Option<Arc<dyn Redact>>,
-    violations: Counter,
 }
 
 impl EventSchemas {
@@ -38,29 +50,44 @@ impl EventSchemas {
             all.add(pattern, configured(pattern, settings)?)?;
         }
         let mut sensitive = Sensitive::default();
-        for (pattern, schema) in &all.declared {
+        for Declared { pattern, schema, .. } in all.declared.iter().map(|one| &**one) {
             schema.mask().into_iter().for_each(|mask| sensitive.add(pattern, mask));
         }
-        for (name, schemas) in collections.iter().map(Declaration::schemas) {
+        all.collections = collections.iter().map(Declaration::schemas).collect();
+        for (name, schemas) in &all.collections {
             let masks = schemas.iter().filter_map(Schema::mask);
-            masks.for_each(|mask| sensitive.add_collection(&name, mask));
+            masks.for_each(|mask| sensitive.add_collection(name, mask));
         }
+        let events = all.declared.iter().map(|one| (one.pattern.as_str(), &one.schema));
+        let records = all.collections.iter();
+        let records = records.flat_map(|(name, all)| all.iter().map(|one| (name.as_str(), one)));
+        all.version = version_of(events.chain(records));
         all.sensitive = (!sensitive.is_empty()).then(|| Arc::new(sensitive) as Arc<dyn Redact>);
         Ok(all)
     }
 
     fn add(&mut self, pattern: &str, schema: Schema) -> Result<(), ConfigError> {
         let pattern = Pattern::new(pattern).map_err(|error| invalid(error.to_string()))?;
-        if self.declared.iter().any(|(other, _)| *other == pattern) {
+        if self.declared.iter().any(|other| other.pattern == pattern) {
             return Err(invalid(format!("{:?} has two schemas", pattern.as_str())));
         }
-        self.index.insert(&pattern, schema.clone());
-        self.declared.push((pattern, schema));
+        let declared = Arc::new(Declared { pattern, schema, violations: Counter::default() });
+        self.index.insert(&declared.pattern, Arc::clone(&declared));
+        self.declared.push(declared);
         Ok(())
     }
 
-    pub(super) fn declared(&self) -> &[(Pattern, Schema)] {
+    pub(super) fn declared(&self) -> &[Arc<Declared>] {
         &self.declared
+    }
+
+    pub(super) fn collections(&self) -> &[(String, Vec<Schema>)] {
+        &self.collections
+    }
+
+    /// The version of all of them together, those of records included.
+    pub(crate) fn version(&self) -> &str {
+        &self.version
     }
 
     /// What is sensitive in events; `None` if nothing is.
@@ -75,25 +102,25 @@ impl EventSchemas {
             return Ok(());
         }
         let mut result = Ok(());
-        self.index.for_each_match(name, |schema| {
+        self.index.for_each_match(name, |declared| {
             if result.is_ok() {
                 result = match payload {
-                    Payload::Json(json) => schema.check(name, json),
+                    Payload::Json(json) => declared.schema.check(name, json),
                     Payload::Binary(_) => {
                         Err(format!("{name}: the payload is binary, but must be JSON"))
                     }
                 };
+                if result.is_err() {
+                    declared.violations.add(1);
+                }
             }
         });
-        if result.is_err() {
-            self.violations.add(1);
-        }
         result
     }
 
     /// How many events were not what their schemas say.
     pub(crate) fn violations(&self) -> u64 {
-        self.violations.get()
+        self.declared.iter().map(|declared| declared.violations.get()).sum()
     }
 }
 
@@ -141,6 +168,29 @@ mod tests {
         assert_eq!(check("rooms.1", "7"), Ok(()), "has none");
         let error = schemas.check("orders.1", &Payload::Binary(Bytes::new())).unwrap_err();
         assert_eq!(error, "orders.1: the payload is binary, but must be JSON");
+    }
+
+    #[test]
+    fn the_same_schemas_have_the_same_version_and_others_another() {
+        let has = |field: &str| Schema::new(&json!({"required": [field]})).unwrap();
+        let of = |declared: &[(&str, &str)], records: Option<&str>| {
+            let declared = declared.iter().map(|(name, field)| ((*name).to_owned(), has(field)));
+            let records = records.map(|field| Declaration::new("users").schema(has(field)));
+            let collections: Vec<_> = records.into_iter().collect();
+            EventSchemas::new(&Config::default(), declared.collect(), &collections).unwrap()
+        };
+        let first = of(&[("a", "x"), ("b", "y")], Some("z"));
+        assert_eq!(first.version(), of(&[("b", "y"), ("a", "x")], Some("z")).version());
+        for (declared, records) in [
+            (&[("a", "y"), ("b", "x")][..], Some("z")),
+            (&[("a", "x"), ("c", "y")], Some("z")),
+            (&[("a", "x"), ("b", "y")], Some("y")),
+            (&[("a", "x"), ("b", "y")], None),
+        ] {
+            assert_ne!(first.version(), of(declared, records).version());
+        }
+        assert_eq!(has("x").version(), has("x").version());
+        assert_ne!(has("x").version(), has("y").version());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! sensitive only those get who may.
 
 mod events;
+mod listing;
 mod mask;
 mod redact;
 mod schema;
@@ -11,6 +12,7 @@ mod typescript;
 use serde_json::{Value, json};
 
 pub(crate) use events::EventSchemas;
+pub(crate) use listing::SchemasInForce;
 pub(crate) use mask::Mask;
 pub use schema::{Schema, SchemaError};
 
@@ -28,7 +30,7 @@ pub struct Schemas {
 impl Schemas {
     pub(crate) fn new(events: &EventSchemas, collections: &[Declaration]) -> Self {
         let events = events.declared().iter();
-        let events = events.map(|(pattern, schema)| (pattern.as_str().to_owned(), schema.clone()));
+        let events = events.map(|one| (one.pattern.as_str().to_owned(), one.schema.clone()));
         let collections = collections.iter().map(Declaration::schemas);
         Self { events: events.collect(), collections: collections.collect() }
     }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde_json::Value;
 
 use super::mask::Mask;
+use crate::ids::digest_of;
 
 /// A text, or a value, is no JSON Schema by which anything can be checked.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,7 @@ pub struct Schema {
     value: Arc<Value>,
     validator: Arc<Validator>,
     mask: Option<Mask>,
+    version: Arc<str>,
 }
 
 impl Schema {
@@ -63,7 +65,8 @@ impl Schema {
             message: error.to_string(),
         })?;
         let mask = Mask::of(value)?;
-        Ok(Self { value: Arc::new(value.clone()), validator: Arc::new(validator), mask })
+        let version = digest_of(&value.to_string()).into();
+        Ok(Self { value: Arc::new(value.clone()), validator: Arc::new(validator), mask, version })
     }
 
     /// The schema in a text.
@@ -96,6 +99,11 @@ impl Schema {
     /// The schema as JSON.
     pub fn as_value(&self) -> &Value {
         &self.value
+    }
+
+    /// What tells it from others: the same schema has the same version.
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// What is sensitive in what it describes, if anything.

@@ -164,6 +164,9 @@ pub struct WebsocketStats {
     pub instance: String,
     /// The server's version.
     pub version: &'static str,
+    /// The version of all schemas together, as `GET /api/schemas` lists them: that of all instances that
+    /// share a log should be the same.
+    pub schemas: String,
     /// Seconds since the start.
     pub uptime_s: u64,
     /// How many connections there are.
@@ -360,6 +363,7 @@ impl WebsocketStats {
         Self {
             instance: app.config.instance.clone(),
             version: env!("CARGO_PKG_VERSION"),
+            schemas: app.event_schemas.version().to_owned(),
             uptime_s: app.started.elapsed().as_secs(),
             connections: ConnectionStats::of(app),
             sessions: all.sessions,

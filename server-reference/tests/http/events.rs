@@ -178,6 +178,14 @@ async fn what_is_wrong_is_said_and_nothing_is_published() {
         assert_eq!(answer.header("content-type"), Some("application/problem+json"));
         assert!(answer.body.contains(&word.replace('"', "\\\"")), "{body}: {answer:?}");
     }
+    let schemas = get(address, "/api/schemas").await;
+    let orders = &schemas["events"][0];
+    assert_eq!((&orders["pattern"], &orders["violations"]), (&json!("orders.*"), &json!(1)));
+    assert_eq!(
+        (&orders["sensitive"], &orders["schema"]["type"]),
+        (&json!(false), &json!("object"))
+    );
+    assert_eq!(get(address, "/api/websocket/stats").await["schemas"], schemas["version"]);
     let text = raw::http(address, "POST", "/api/events", "{}").await;
     assert_eq!(text.status, 415, "{text:?}");
     let broken = Http::connect(address).await.ask("POST", "/api/events", JSON, "{").await;

@@ -14,23 +14,23 @@ use crate::tokens::{at, config, signed, token};
 /// - `ws`: hello over the plain WebSocket; `socketio`: CONNECT over a WebSocket; `polling`: the same
 ///   over HTTP; `chat`: CONNECT to a namespace of an application
 /// - `fresh ws`, `fresh sio`: a fresh token on a connection that was let in with another one of ann
-/// - `stats`, `sessions`, `events`, `subscriptions`, `metrics`: REST for operators
+/// - `stats`, `sessions`, `events`, `subscriptions`, `metrics`, `schemas`: REST for operators
 /// - `openapi`: the description of REST
 /// - `publish`, `stream`, `history`, `event`: REST, of orders
 const OUTCOMES: &str = "
-    identity         ws   socketio polling chat fresh-ws fresh-sio stats sessions events publish stream history event subscriptions  metrics openapi
-    none             4502 4502     4502    4502 -        -         401   401      401    401     401    401     401   401            401     200
-    not-a-token      4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401            401     200
-    wrong-signature  4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401            401     200
-    wrong-algorithm  4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401            401     200
-    alg-none         4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401            401     200
-    expired          4300 4300     4300    4300 200      200       401   401      401    401     401    401     401   401            401     200
-    not-yet-valid    4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401            401     200
-    wrong-audience   4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401            401     200
-    broken-claim     4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401            401     200
-    another-subject  in   in       in      in   310      310       403   403      403    403     403    403     404   403            403     200
-    narrow           in   in       in      in   in       in        403   403      403    200     200    200     404   403            403     200
-    admin            in   in       in      in   in       in        200   200      200    403     403    403     404   200            200     200
+    identity         ws   socketio polling chat fresh-ws fresh-sio stats sessions events publish stream history event subscriptions  metrics openapi schemas
+    none             4502 4502     4502    4502 -        -         401   401      401    401     401    401     401   401            401     200     401
+    not-a-token      4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401            401     200     401
+    wrong-signature  4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401            401     200     401
+    wrong-algorithm  4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401            401     200     401
+    alg-none         4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401            401     200     401
+    expired          4300 4300     4300    4300 200      200       401   401      401    401     401    401     401   401            401     200     401
+    not-yet-valid    4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401            401     200     401
+    wrong-audience   4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401            401     200     401
+    broken-claim     4502 4502     4502    4502 310      310       401   401      401    401     401    401     401   401            401     200     401
+    another-subject  in   in       in      in   310      310       403   403      403    403     403    403     404   403            403     200     403
+    narrow           in   in       in      in   in       in        403   403      403    200     200    200     404   403            403     200     403
+    admin            in   in       in      in   in       in        200   200      200    403     403    403     404   200            200     200     200
 ";
 
 fn identities() -> BTreeMap<&'static str, Option<String>> {
@@ -122,6 +122,7 @@ async fn enter(address: SocketAddr, entrance: &str, token: Option<&str>) -> Stri
             }
         }
         "stats" => rest(address, "/api/websocket/stats", token).await,
+        "schemas" => rest(address, "/api/schemas", token).await,
         "sessions" => rest(address, "/api/websocket/sessions", token).await,
         "events" => rest(address, "/api/events/stats", token).await,
         "publish" => publish(address, token).await,
