@@ -5,6 +5,7 @@
 //! two.
 #![deny(missing_docs)]
 
+mod attack;
 pub mod cli;
 mod client;
 mod clock;

@@ -69,6 +69,16 @@ pub(crate) fn judge(
     ] {
         results.push(at_most(name, limit as f64, Some(measured as f64), "count"));
     }
+    if let Some(limit) = sla.server_memory_mb {
+        let servers = outcome.processes.iter().filter(|p| p.role.starts_with("server"));
+        let most = servers.map(|server| server.rss_peak_bytes as f64 / 1e6).reduce(f64::max);
+        results.push(at_most("server_memory_mb", limit, most, "MB"));
+    }
+    if !scenario.attack.is_empty() {
+        let made = outcome.attacks.iter().filter(|a| a.attempts > 0 && a.connections > 0).count();
+        let all = scenario.attack.len() as f64;
+        results.push(result("attacks_made", Bound::Min, all, Some(made as f64), "count"));
+    }
     if let Some(edits) = &outcome.edits {
         for (name, measured) in [
             ("lost_edits", edits.lost),

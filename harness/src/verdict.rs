@@ -52,6 +52,7 @@ pub(crate) fn report(options: &Options, outcome: Outcome, floor: Option<Outcome>
         latency_curve: all.curve(),
         publishes: outcome.publishes,
         edits: outcome.edits,
+        attacks: outcome.attacks,
         connections: outcome.connections,
         recovery: outcome.recovery,
         processes: outcome.processes,

@@ -29,7 +29,7 @@ const ELEMENTS: &[(&str, &[&str])] = &[
 ];
 
 /// Fields that are there only in some runs or on some systems.
-const OPTIONAL: &[&str] = &["edits", "floor", "machine"];
+const OPTIONAL: &[&str] = &["attacks", "edits", "floor", "machine"];
 
 /// A run with everything a report can be about.
 static REPORT: LazyLock<Value> = LazyLock::new(|| {

@@ -456,3 +456,43 @@ fn faults_on_the_way_to_redis_and_in_it_lose_and_double_nothing() {
         assert!(texts.contains(&undone), "{undone} in {texts:?}");
     }
 }
+
+#[test]
+fn attackers_are_refused_and_nobody_else_notices() {
+    let kinds = [
+        ("connections", 40, "HTTP 429"),
+        ("publishes", 2000, "nack 102"),
+        ("giants", 40, "HTTP 413"),
+        ("malformed", 100, "close 4500"),
+        ("slow-readers", 5, "HTTP 101"),
+        ("half-open", 20, "close 4005"),
+        ("tokens", 40, "HTTP 429"),
+        ("subscriptions", 400, "suberr 304"),
+    ];
+    let attack = |(kind, rate, _)| format!("[[attack]]\nkind = \"{kind}\"\nrate = {rate}\n");
+    let attacks: String = kinds.into_iter().map(attack).collect();
+    let settings = r#"
+        [server.auth]
+        secret = "that nobody guesses, and that is long"
+        anonymous = true
+        subscribe = ["**"]
+        publish = ["**"]
+
+        [server.limits]
+        connections_per_address = 20
+        publish_rate = 200
+        publish_burst = 200
+        max_subscriptions = 100
+
+        [server.timeouts]
+        hello = "500ms"
+    "#;
+    let dir = tempfile::tempdir().unwrap();
+    let (code, report) = run_json(&[&scenario(&dir, "3s", &format!("{settings}\n{attacks}"))]);
+    assert_eq!(code, 0, "{:#}", report["sla"]);
+    for (attack, (kind, _, answer)) in report["attacks"].as_array().unwrap().iter().zip(kinds) {
+        assert_eq!(attack["kind"], kind);
+        assert!(attack["answers"][answer].as_u64() > Some(0), "{answer}: {attack:#}");
+    }
+    assert_eq!(report["attacks"].as_array().unwrap().len(), kinds.len());
+}

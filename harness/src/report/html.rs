@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::edits;
 use super::plot::{Flag, Line, Plot, Tick, escape};
 use super::table;
 use super::{Bound, LatencySummary, MarkKind, Point, Report, SlaResult};
+use super::{attacks, edits};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -69,6 +69,9 @@ pub(crate) fn page(report: &Report) -> String {
     processes(&mut out, report);
     if let Some(edits) = &report.edits {
         edits::section(&mut out, edits);
+    }
+    if !report.attacks.is_empty() {
+        attacks::section(&mut out, &report.attacks);
     }
     marks(&mut out, report);
     out.push_str("</div>");

@@ -1,5 +1,6 @@
 //! What comes out of a run: one JSON object, and the views of it.
 
+mod attacks;
 mod edits;
 mod html;
 mod plot;
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::attacks::AttackReport;
 pub use self::edits::{ConflictCounts, Edits};
 pub use crate::latency::LatencySummary;
 pub use crate::process::{BackplaneCounts, ProcessReport};
@@ -42,6 +44,9 @@ pub struct Report {
     /// What became of edits of shared records; absent in scenarios without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edits: Option<Edits>,
+    /// What became of attacks; absent in scenarios without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attacks: Vec<AttackReport>,
     /// Who was connected.
     pub connections: Connections,
     /// What became of clients that lost their connection.

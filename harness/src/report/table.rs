@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use crate::disturbance::is_of_time;
 
-use super::edits;
 use super::timeline::timeline;
 use super::{Bound, LatencySummary, Machine, Mark, MarkKind, Report, SlaResult};
+use super::{attacks, edits};
 
 /// Colours, where they are wanted.
 #[derive(Debug, Clone, Copy)]
@@ -178,6 +178,7 @@ fn delivery(out: &mut String, report: &Report) {
     if let Some(edits) = &report.edits {
         edits::balance(out, edits);
     }
+    attacks::balance(out, &report.attacks);
     if report.publishes.due > 0 {
         published(out, report);
     }

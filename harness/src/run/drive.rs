@@ -19,6 +19,7 @@ use super::sampler::{Sampler, Sums};
 use super::snapshot::{Snapshot, processes};
 use super::steps::Steps;
 use super::{Options, RunError};
+use crate::attack::Attacks;
 use crate::clock::as_us;
 use crate::live::Progress;
 use crate::population::Population;
@@ -142,6 +143,7 @@ impl<'a> Run<'a> {
         let start_us = self.score.clock.now_us() + as_us(CALM);
         let counted_from_us = start_us + as_us(self.scenario.warmup.duration());
         self.score.count_from(counted_from_us);
+        let attacks = Attacks::begin(&self.scenario, self.addresses().await);
         let (mark, mut marked) = mpsc::unbounded_channel();
         let steps = tokio::spawn(
             Steps {
@@ -213,6 +215,7 @@ impl<'a> Run<'a> {
             outcome.redis = busy.redis_since(&idle, events);
         }
         outcome.edits = edits;
+        outcome.attacks = attacks.end().await;
         outcome.at_rest = at_rest;
         outcome.seconds = busy.seconds_since(&idle);
         outcome.connections = self.connections(&connected, at_end);
@@ -286,6 +289,11 @@ impl<'a> Run<'a> {
         (0..fleet.len()).filter_map(|n| fleet.url(n)).collect()
     }
 
+    async fn addresses(&self) -> Vec<std::net::SocketAddr> {
+        let fleet = self.fleet.lock().await;
+        (0..fleet.len()).filter_map(|n| fleet.addr(n)).collect()
+    }
+
     fn connections(&self, connected: &super::connect::Connected, at_end: u64) -> Connections {
         let clients = &self.score.population().clients;
         let mut by_transport = std::collections::BTreeMap::new();
@@ -349,6 +357,7 @@ impl<'a> Run<'a> {
                 unanswered: due.saturating_sub(acknowledged + failed),
             },
             edits: None,
+            attacks: Vec::new(),
             connections: Connections::default(),
             recovery: Recovery {
                 clients: score.interrupted_clients(),

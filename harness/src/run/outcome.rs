@@ -8,7 +8,9 @@ use tidings_core::Priority;
 use crate::latency::{Latencies, LatencySummary};
 use crate::ledger::Audit;
 use crate::process::{BackplaneCounts, ProcessReport};
-use crate::report::{Edits, HarnessLag, Machine, Mark, Point, Publishes, RedisReport};
+use crate::report::{
+    AttackReport, Edits, HarnessLag, Machine, Mark, Point, Publishes, RedisReport,
+};
 use crate::score::Class;
 
 /// Everything that was measured.
@@ -37,6 +39,8 @@ pub(crate) struct Outcome {
     pub(crate) publishes: Publishes,
     /// What became of edits of shared records, if there were any.
     pub(crate) edits: Option<Edits>,
+    /// What became of attacks.
+    pub(crate) attacks: Vec<AttackReport>,
     /// Who was connected.
     pub(crate) connections: crate::report::Connections,
     /// Who came back.

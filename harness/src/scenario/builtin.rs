@@ -21,6 +21,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("collab", include_str!("../../scenarios/collab.toml")),
     ("offline-writers", include_str!("../../scenarios/offline-writers.toml")),
     ("collab-kill", include_str!("../../scenarios/collab-kill.toml")),
+    ("hostile", include_str!("../../scenarios/hostile.toml")),
     ("growth", include_str!("../../scenarios/growth.toml")),
     ("smoke", include_str!("../../scenarios/smoke.toml")),
     ("soak", include_str!("../../scenarios/soak.toml")),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tidings_core::Priority;
 use tidings_server::config::NodeAdapterKind;
 
-use super::{Concern, Edit, Group, Lasts, Mix, Publish, Redis, Scenario, Step};
+use super::{Attack, Concern, Edit, Group, Lasts, Mix, Publish, Redis, Scenario, Step};
 use crate::stamp;
 
 /// The largest payload a scenario may ask for.
@@ -13,6 +13,9 @@ const MAX_PAYLOAD: usize = 1 << 20;
 
 /// More than a server accepts without being told to.
 const MAX_PATTERNS: usize = 1000;
+
+/// More would measure the harness.
+const MAX_ATTACKERS: usize = 1000;
 
 /// Each client looks at all of them when they are loaded, and compares all at the end.
 const MAX_RECORDS: usize = 10_000;
@@ -68,6 +71,9 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), Problem> {
     }
     for (n, edit) in scenario.edit.iter().enumerate() {
         editing(scenario, edit, &format!("edit[{n}]"))?;
+    }
+    for (n, attack) in scenario.attack.iter().enumerate() {
+        attacking(attack, &format!("attack[{n}]"))?;
     }
     for (n, step) in scenario.step.iter().enumerate() {
         happening(scenario, step, &format!("step[{n}]"))?;
@@ -176,6 +182,15 @@ fn editing(scenario: &Scenario, edit: &Edit, at: &str) -> Result<(), Problem> {
     }
     if edit.editors == Some(0) {
         return Err(problem(format!("{at}.editors"), "must be at least 1"));
+    }
+    Ok(())
+}
+
+fn attacking(attack: &Attack, at: &str) -> Result<(), Problem> {
+    rate(attack.rate, at)?;
+    if !(1..=MAX_ATTACKERS).contains(&attack.attackers) {
+        let text = format!("must be from 1 to {MAX_ATTACKERS}");
+        return Err(problem(format!("{at}.attackers"), text));
     }
     Ok(())
 }
@@ -330,6 +345,19 @@ mod tests {
                 "[[edit]]\nfrom = \"all\"\nrate = 1\n[[step]]",
                 "edit[0].from",
                 "no collection",
+            ),
+            ("[[step]]", "[[attack]]\nkind = \"x\"\nrate = 1\n[[step]]", "kind", "half-open"),
+            (
+                "[[step]]",
+                "[[attack]]\nkind = \"tokens\"\nrate = 0\n[[step]]",
+                "attack[0].rate",
+                "more than 0",
+            ),
+            (
+                "[[step]]",
+                "[[attack]]\nkind = \"tokens\"\nrate = 1\nattackers = 0\n[[step]]",
+                "attack[0].attackers",
+                "from 1 to",
             ),
             ("at = \"2s\"", "at = \"7s\"", "step[0].at", "after the end"),
             ("at = \"2s\"", "at = \"2s\"\nserver = 0", "step[0].server", "give a group"),

@@ -3,6 +3,7 @@
 //! A scenario is a TOML file; docs/harness.md describes every key. The built-in ones are files of
 //! the same kind, shipped in the binary.
 
+mod attack;
 mod builtin;
 mod chaos;
 mod check;
@@ -19,6 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tidings_core::Priority;
 
+pub use attack::{Attack, AttackKind};
 pub use builtin::BUILT_IN;
 pub use chaos::Chaos;
 pub use edit::Edit;
@@ -74,6 +76,9 @@ pub struct Scenario {
     /// Who edits shared records.
     #[serde(default)]
     pub edit: Vec<Edit>,
+    /// Who attacks the servers meanwhile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attack: Vec<Attack>,
     /// What happens when.
     #[serde(default)]
     pub step: Vec<Step>,

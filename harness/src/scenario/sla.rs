@@ -49,6 +49,9 @@ pub struct Sla {
     /// 99 of 100 edits made online are visible to each other client within this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub visible_p99_ms: Option<f64>,
+    /// No server ever has more resident memory, in megabytes (10^6 bytes).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_memory_mb: Option<f64>,
     /// With `--floor`: delivery p99 divided by that of the bare write loop is at most this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub floor_ratio_p99: Option<f64>,
@@ -95,6 +98,7 @@ impl Default for Sla {
             recovery_p99_ms: None,
             visible_p50_ms: None,
             visible_p99_ms: None,
+            server_memory_mb: None,
             floor_ratio_p99: None,
             harness_lag_p99_ms: 2.5,
             group: BTreeMap::new(),
