@@ -160,7 +160,14 @@ impl Builder {
     /// [`Server::serve`] runs.
     pub async fn bind(self) -> Result<Server, ServerError> {
         self.config.validate()?;
-        let authenticator = Authenticator::new(&self.config.auth)?;
+        let auth = self.config.auth.clone();
+        // Keys that are fetched take some time.
+        let authenticator = tokio::task::spawn_blocking(move || Authenticator::new(&auth));
+        let authenticator =
+            authenticator.await.unwrap_or_else(|end| match end.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Authenticator::new(&self.config.auth),
+            })?;
         let declared = Declaration::all(&self.config, self.collections)?;
         let schemas = Arc::new(EventSchemas::new(&self.config, self.events, &declared)?);
         let address = self.config.listen;

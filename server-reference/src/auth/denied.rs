@@ -22,6 +22,9 @@ pub enum Denied {
     /// No key has the name that it gives, or none fits.
     #[error("the token is signed with a key that is not known here")]
     UnknownKey,
+    /// The key set is at a URL, and did not have the key that it names when it was fetched last.
+    #[error("the token is signed with a key that is not known yet: try again in some seconds")]
+    KeyNotYet,
     /// The signature is wrong.
     #[error("the token's signature is wrong")]
     Signature,
@@ -73,7 +76,7 @@ impl Denied {
             Self::Malformed => "malformed",
             Self::Algorithm => "algorithm",
             Self::Critical => "critical",
-            Self::UnknownKey => "unknown_key",
+            Self::UnknownKey | Self::KeyNotYet => "unknown_key",
             Self::Signature => "signature",
             Self::Missing(_) | Self::Claim { .. } => "claim",
             Self::Expired => "expired",
@@ -94,7 +97,7 @@ impl Denied {
 
     /// Whether it may pass by itself, so that the same token is worth another try.
     pub const fn passes(&self) -> bool {
-        matches!(self, Self::TooManyWrong | Self::TooManyConnections(_))
+        matches!(self, Self::KeyNotYet | Self::TooManyWrong | Self::TooManyConnections(_))
     }
 
     /// Whether the token was none that this server, or its issuers, would make: a guess, maybe.
@@ -104,6 +107,7 @@ impl Denied {
             | Self::Algorithm
             | Self::Critical
             | Self::UnknownKey
+            | Self::KeyNotYet
             | Self::Signature
             | Self::Audience
             | Self::Issuer => true,
@@ -124,7 +128,7 @@ impl Denied {
         let code = match self {
             Self::Expired => CloseCode::TOKEN_EXPIRED,
             Self::Revoked => CloseCode::TOKEN_REVOKED,
-            Self::TooManyWrong | Self::TooManyConnections(_) => CloseCode::TOO_MANY,
+            _ if self.passes() => CloseCode::TOO_MANY,
             _ => CloseCode::UNAUTHORIZED,
         };
         Close::new(code, self.to_string())

@@ -30,6 +30,9 @@ pub(super) enum KeysError {
     /// The file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read { path: String, source: io::Error },
+    /// It cannot be fetched.
+    #[error("cannot fetch {url}: {source}")]
+    Fetch { url: String, source: Box<ureq::Error> },
     /// It is no key set.
     #[error("{path} is no JSON Web Key Set, {{\"keys\": [...]}}: {source}")]
     NotJwks { path: String, source: serde_json::Error },

@@ -6,6 +6,7 @@
 
 mod crypto;
 mod denied;
+mod fetched;
 mod identity;
 mod issue;
 mod keys;
@@ -42,11 +43,11 @@ pub(crate) struct Authenticator {
 }
 
 impl Authenticator {
-    /// Reads the keys.
+    /// Reads the keys; those at a URL may take as long as `auth.jwks_timeout`.
     pub(crate) fn new(config: &Auth) -> Result<Self, ConfigError> {
         let invalid = |key, message| ConfigError::Invalid { key, message };
         crypto::install();
-        let source = Source::of(config);
+        let source = Source::of(config)?;
         let keys = match &source {
             None => KeyRing::default(),
             Some(source) => {
@@ -88,7 +89,12 @@ impl Authenticator {
         }
         let keys = Arc::clone(&self.keys.read());
         let mut denied = Denied::UnknownKey;
-        for key in keys.candidates(header.kid.as_deref(), header.alg)? {
+        let candidates = keys.candidates(header.kid.as_deref(), header.alg);
+        let candidates = candidates.map_err(|denied| match (denied, &self.source) {
+            (Denied::UnknownKey, Some(source)) if source.wish() => Denied::KeyNotYet,
+            (denied, _) => denied,
+        })?;
+        for key in candidates {
             match decode::<Claims>(token, &key.decoding, &self.validation(header.alg)) {
                 Ok(data) => {
                     let identity = Identity::of(data.claims, &self.defaults, self.config.leeway)?;

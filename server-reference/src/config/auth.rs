@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::duration;
+use super::{duration, size};
 
 settings! {
     /// Who clients are, and what they may do: JSON Web Tokens. Nobody is authenticated as long as
@@ -16,10 +16,24 @@ settings! {
         secret: Secret = Secret::default(),
         /// A file with such secrets, one to a line: the old and the new one while they change.
         secret_file: String = String::new(),
-        /// A file with the keys that tokens are signed with, as a JSON Web Key Set: RS256, ES256,
-        /// EdDSA and others, each key for the one algorithm that it is for.
+        /// The keys that tokens are signed with, as a JSON Web Key Set: RS256, ES256, EdDSA and
+        /// others, each key for the one algorithm that it is for. A file, or an https:// URL
+        /// (http:// on this machine alone).
         jwks: String = String::new(),
-        /// How often the files are looked at; keys that are new or gone count from then on.
+        /// A file with the certificates (PEM) that the certificate of such a URL is to be signed
+        /// by. Empty: those the system trusts.
+        jwks_ca_file: String = String::new(),
+        /// How often such a URL is asked; also when a token names a key that is not known, but then
+        /// not within reload of the last time.
+        #[serde(with = "duration")]
+        jwks_refresh: Duration = Duration::from_secs(60),
+        /// How long the answer may take.
+        #[serde(with = "duration")]
+        jwks_timeout: Duration = Duration::from_secs(5),
+        /// The largest answer that is read.
+        #[serde(with = "size")]
+        jwks_max_bytes: usize = 256 * 1024,
+        /// How often files are looked at; keys that are new or gone count from then on.
         #[serde(with = "duration")]
         reload: Duration = Duration::from_secs(5),
         /// Whom tokens must be for (claim aud), one of these; none: it is not looked at.

@@ -309,10 +309,12 @@ impl Config {
         if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
             return invalid(key, "must be at least 1");
         }
-        let more_than_zero: [(&'static str, Duration); 25] = [
+        let more_than_zero: [(&'static str, Duration); 27] = [
             ("auth.revocations_kept", self.auth.revocations_kept),
             ("auth.revocation_check", self.auth.revocation_check),
             ("auth.reload", self.auth.reload),
+            ("auth.jwks_refresh", self.auth.jwks_refresh),
+            ("auth.jwks_timeout", self.auth.jwks_timeout),
             ("retention.max_age", self.retention.max_age),
             ("producers.ttl", self.producers.ttl),
             ("heartbeat.ping_interval", self.heartbeat.ping_interval),

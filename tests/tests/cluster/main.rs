@@ -7,6 +7,7 @@ mod log;
 #[path = "../../../server-reference/tests/raw/mod.rs"]
 mod raw;
 mod rest;
+mod revoked;
 mod secured;
 mod sessions;
 mod stored;

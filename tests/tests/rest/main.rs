@@ -1,6 +1,8 @@
 //! The REST interface as others use it: a client that knows only its description, Prometheus,
 //! and services in other languages, as the documents have them.
 
+mod issuer;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::Command;
