@@ -1,9 +1,9 @@
 // An issuer of tokens: signs them, and has its key set at an https:// URL, with the certificate and
 // key that it is given. For each line that it reads it forgets its keys and makes new ones.
-const crypto = require("node:crypto");
-const fs = require("node:fs");
-const https = require("node:https");
-const readline = require("node:readline");
+import crypto from "node:crypto";
+import fs from "node:fs";
+import https from "node:https";
+import readline from "node:readline";
 
 const KINDS = {
   RS256: { kind: "rsa", options: { modulusLength: 2048 }, hash: "sha256", sign: {} },
