@@ -83,9 +83,9 @@ async fn publishes(target: &Target, attacker: usize, pace: Duration) {
 /// Each on a connection of its own, which ends when the server ends it.
 async fn in_turns(target: &Target, mut ticks: Interval, all: Vec<Vec<u8>>) {
     let all: Vec<Rc<[u8]>> = all.into_iter().map(Rc::from).collect();
-    for bytes in all.iter().cycle().cloned() {
+    for bytes in all.iter().cycle() {
         attempt(target, &mut ticks).await;
-        let target = target.clone();
+        let (target, bytes) = (target.clone(), Rc::clone(bytes));
         spawn_local(async move {
             if let Some(connection) = target.open().await {
                 connection.tell(&bytes, PATIENCE).await;
