@@ -16,6 +16,7 @@ use super::args::{self, ArgsError, IntoArgs, event_args};
 use super::broadcast::{Broadcast, EmitError, Flags, Frames, IntoRooms};
 use super::cluster::{Cluster, Member, Message, MissingAnswers, Question, Reply};
 use super::handler::{Call, ConnectError};
+use super::handshake::Handshake;
 use super::listeners::{Listeners, adds_handlers};
 use super::namespaces::Namespaces;
 use super::reason::DisconnectReason;
@@ -363,15 +364,17 @@ impl Namespace {
 
     /// A socket for a client that wants to come in.
     pub(crate) fn socket(&self, connecting: Connecting) -> Socket {
-        let recovered = self.recover(connecting.handshake.auth_json());
+        let recovered = self.recover(&connecting.handshake);
         let pid = self.0.recovers.then(|| random_id().into());
         Socket::new(self.clone(), (random_id().into(), pid), connecting, recovered)
     }
 
-    /// What a client left behind that comes back with this `auth`.
-    fn recover(&self, auth: &[u8]) -> Option<Returned> {
-        let auth: Returning = serde_json::from_slice(auth).ok()?;
-        self.table().recovery.as_mut()?.come_back(Instant::now(), &auth.pid, &auth.offset)
+    /// What a client left behind that comes back with this handshake.
+    fn recover(&self, handshake: &Handshake) -> Option<Returned> {
+        let auth: Returning = serde_json::from_slice(handshake.auth_json()).ok()?;
+        let subject = handshake.identity().subject();
+        let mut table = self.table();
+        table.recovery.as_mut()?.come_back(Instant::now(), subject, &auth.pid, &auth.offset)
     }
 
     /// Asks the middlewares; `None` if there are none to be asked.

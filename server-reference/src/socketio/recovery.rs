@@ -23,6 +23,8 @@ use crate::ids::random_id;
 pub(super) struct Left {
     pub(super) sid: Arc<str>,
     pub(super) pid: Arc<str>,
+    /// Whose it was; nobody else comes back to it.
+    pub(super) subject: Option<Arc<str>>,
     pub(super) rooms: Vec<Arc<str>>,
     pub(super) data: ByType,
     /// What it had of Tidings, in the namespace where that is spoken.
@@ -111,12 +113,19 @@ impl Recovery {
         self.forget_old(now);
     }
 
-    /// The client with this `pid` comes back, having seen the event with this offset last. `None`
-    /// if it is not known any more, or if what it has not seen is not.
-    pub(super) fn come_back(&mut self, now: Instant, pid: &str, offset: &str) -> Option<Returned> {
+    /// The client of this subject with this `pid` comes back, having seen the event with this offset
+    /// last. `None` if it is not known any more, is somebody else's, or if what it has not seen is not
+    /// known.
+    pub(super) fn come_back(
+        &mut self,
+        now: Instant,
+        subject: Option<&Arc<str>>,
+        pid: &str,
+        offset: &str,
+    ) -> Option<Returned> {
         self.forget_old(now);
         let last = self.mark(offset)?;
-        let (left, _) = self.left.get(pid)?;
+        let (left, _) = self.left.get(pid).filter(|(left, _)| left.subject.as_ref() == subject)?;
         let seen = match (&left.session, last) {
             (Some(session), last) => session.sent.seen(last)?,
             (None, Mark::Application(application)) => Seen { application, ..Seen::default() },
@@ -198,7 +207,7 @@ mod tests {
 
     fn left(pid: &str) -> Left {
         let (rooms, data) = (Vec::new(), ByType::default());
-        Left { sid: "s".into(), pid: pid.into(), rooms, data, session: None }
+        Left { sid: "s".into(), pid: pid.into(), subject: None, rooms, data, session: None }
     }
 
     #[test]
@@ -217,10 +226,10 @@ mod tests {
         recovery.leave(now, left("p"));
         assert_eq!(missed(&recovery, &offsets[0]), "bcd", "the oldest one kept comes next");
         keep(&mut recovery, now, "e");
-        assert!(recovery.come_back(now, "p", &offsets[0]).is_none(), "b is gone");
-        assert!(recovery.come_back(now, "p", "other.1").is_none());
-        assert!(recovery.come_back(now, "p", &offsets[1]).is_some());
-        assert!(recovery.come_back(now, "p", &offsets[1]).is_none(), "it has come back");
+        assert!(recovery.come_back(now, None, "p", &offsets[0]).is_none(), "b is gone");
+        assert!(recovery.come_back(now, None, "p", "other.1").is_none());
+        assert!(recovery.come_back(now, None, "p", &offsets[1]).is_some());
+        assert!(recovery.come_back(now, None, "p", &offsets[1]).is_none(), "it has come back");
     }
 
     #[test]
@@ -231,12 +240,12 @@ mod tests {
         for pid in ["1", "2", "3"] {
             recovery.leave(now, left(pid));
         }
-        assert!(recovery.come_back(now, "1", &offset).is_none(), "two are remembered");
-        assert!(recovery.come_back(now, "2", &offset).is_some());
+        assert!(recovery.come_back(now, None, "1", &offset).is_none(), "two are remembered");
+        assert!(recovery.come_back(now, None, "2", &offset).is_some());
         recovery.leave(now + Duration::from_secs(5), left("2"));
         let later = now + Duration::from_secs(11);
-        assert!(recovery.come_back(later, "3", &offset).is_none());
-        assert!(recovery.come_back(later, "2", &offset).is_some(), "it left later");
+        assert!(recovery.come_back(later, None, "3", &offset).is_none());
+        assert!(recovery.come_back(later, None, "2", &offset).is_some(), "it left later");
         assert_eq!((recovery.packets.len(), recovery.bytes), (0, 0));
     }
 
@@ -247,10 +256,10 @@ mod tests {
         let offset = keep(&mut recovery, now, "a");
         for since in (0..100).map(Duration::from_millis) {
             recovery.leave(now + since, left("1"));
-            assert!(recovery.come_back(now + since, "1", &offset).is_some());
+            assert!(recovery.come_back(now + since, None, "1", &offset).is_some());
         }
         recovery.leave(now + Duration::from_secs(1), left("1"));
         assert!(recovery.order.len() <= 2 * recovery.limits.max_sessions, "{:?}", recovery.order);
-        assert!(recovery.come_back(now + Duration::from_secs(2), "1", &offset).is_some());
+        assert!(recovery.come_back(now + Duration::from_secs(2), None, "1", &offset).is_some());
     }
 }

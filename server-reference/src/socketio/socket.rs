@@ -408,7 +408,8 @@ impl Socket {
         let pid = self.0.pid.clone()?;
         let data = self.0.data.lock().clone();
         let session = self.0.session_left.lock().take();
-        Some(Left { sid: Arc::clone(&self.0.id), pid, rooms, data, session })
+        let subject = self.handshake().identity().subject().cloned();
+        Some(Left { sid: Arc::clone(&self.0.id), pid, subject, rooms, data, session })
     }
 
     /// What a client that is recovered had of Tidings, once.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tidings_server::auth;
 use tidings_server::socketio::{Data, Socket};
 
 use crate::client::{Client, bind, serve};
@@ -152,4 +153,38 @@ async fn what_tidings_delivers_is_recovered_without_loss_or_double() {
     let auth = serde_json::json!({ "pid": pid, "offset": last_argument(&seen) });
     let connected = enter(&mut client, &format!("40{auth}")).await;
     assert_ne!(connected["pid"], pid, "it has left for good");
+}
+
+#[tokio::test]
+async fn nobody_comes_back_to_the_state_of_somebody_else() {
+    let secret = "a secret that is long enough for tests";
+    let server = bind(|c| {
+        c.recovery.max_age = Duration::from_secs(60);
+        c.auth.secret = secret.into();
+    });
+    let server = server.await;
+    let chat = server.namespace("/chat").expect("a namespace");
+    let address = serve(server);
+    let token = |subject: &str| {
+        let claims = serde_json::Map::new();
+        auth::issue(secret, subject, Duration::from_secs(60), claims).expect("a token")
+    };
+    let mut client = Client::open(address).await;
+    let auth = serde_json::json!({ "token": token("ann") });
+    let connected = enter(&mut client, &format!("40/chat,{auth}")).await;
+    chat.emit("seen", 1).expect("sent");
+    let offset = last_argument(&client.text().await);
+    drop(client);
+    while !chat.sockets().local_sockets().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let mut back = Vec::new();
+    for subject in ["bob", "ann"] {
+        let mut client = Client::open(address).await;
+        let (pid, token) = (&connected["pid"], token(subject));
+        let auth = serde_json::json!({ "token": token, "pid": pid, "offset": offset });
+        let again = enter(&mut client, &format!("40/chat,{auth}")).await;
+        back.push((again["sid"] == connected["sid"], &again["pid"] == pid));
+    }
+    assert_eq!(back, [(false, false), (true, true)]);
 }
