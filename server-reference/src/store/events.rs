@@ -1,7 +1,6 @@
 //! The table of events.
 
 use std::fmt::Write;
-use std::sync::{Arc, OnceLock};
 
 use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Row, Transaction};
@@ -26,11 +25,17 @@ const SELECT: &str = "SELECT id, time_us, lane, name, is_json, payload, headers 
 /// Writes events; those that are there stay as they are.
 pub(super) async fn insert(
     transaction: &mut Transaction<'static, Any>,
+    kind: Kind,
     log: i64,
     events: &[Waiting],
 ) -> Result<(), sqlx::Error> {
-    for rows in events.chunks(ROWS) {
-        let mut query = sqlx::query(AssertSqlSafe(statement(rows.len())));
+    let mut rest = events;
+    while !rest.is_empty() {
+        // Of a few lengths alone: each connection has all statements prepared soon.
+        let rows = (1 << rest.len().ilog2()).min(ROWS);
+        let (rows, after) = rest.split_at(rows);
+        rest = after;
+        let mut query = sqlx::query(AssertSqlSafe(statement(kind, rows.len())));
         for Waiting { event: logged, .. } in rows {
             let event = logged.event();
             let is_json = matches!(event.payload, Payload::Json(_));
@@ -51,26 +56,26 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Inserts so many rows. Full ones are prepared once per connection.
-fn statement(rows: usize) -> Arc<str> {
-    static FULL: OnceLock<Arc<str>> = OnceLock::new();
-    let make = |rows: usize| {
-        let mut text = "INSERT INTO event_store (id, log, time_us, lane, priority, name, is_json, \
-                        payload, headers, bytes) VALUES "
-            .to_owned();
-        for row in 0..rows {
-            text.push_str(if row == 0 { "(" } else { ", (" });
-            for column in 1..=COLUMNS {
-                let comma = if column == 1 { "" } else { ", " };
-                // Writing to a string cannot fail.
-                let _ = write!(text, "{comma}${}", row * COLUMNS + column);
-            }
-            text.push(')');
+/// Inserts so many rows.
+fn statement(kind: Kind, rows: usize) -> String {
+    let mut text = "INSERT INTO event_store (id, log, time_us, lane, priority, name, is_json, \
+                    payload, headers, bytes) VALUES "
+        .to_owned();
+    for row in 0..rows {
+        text.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 1..=COLUMNS {
+            let comma = if column == 1 { "" } else { ", " };
+            // Writing to a string cannot fail.
+            let _ = match kind {
+                // Numbered ones are looked up one by one for each that is bound.
+                Kind::Sqlite => write!(text, "{comma}?"),
+                Kind::Postgres => write!(text, "{comma}${}", row * COLUMNS + column),
+            };
         }
-        text.push_str(" ON CONFLICT DO NOTHING");
-        Arc::from(text)
-    };
-    if rows == ROWS { Arc::clone(FULL.get_or_init(|| make(ROWS))) } else { make(rows) }
+        text.push(')');
+    }
+    text.push_str(" ON CONFLICT DO NOTHING");
+    text
 }
 
 fn headers_text(headers: &Headers) -> Option<String> {

@@ -321,7 +321,7 @@ impl Store {
             }
             let written = async {
                 let mut transaction = self.database.begin().await?;
-                events::insert(&mut transaction, self.run.log, &batch).await?;
+                events::insert(&mut transaction, self.database.kind, self.run.log, &batch).await?;
                 transaction.commit().await
             };
             self.database.within(written).await?;
