@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tidings_core::lane::{Epoch, Partitioning};
-use tidings_core::link::{Wire, encode_event};
+use tidings_core::link::{Redact, Wire, encode_event};
 use tidings_core::log::{Appended, LaneLog, Retention};
 use tidings_core::message::SubId;
 use tidings_core::server::{Feed, FeedConfig, Hub};
@@ -30,14 +30,39 @@ struct Room {
     written: usize,
 }
 
+/// What a schema says is sensitive.
+#[derive(Debug)]
+enum Sensitive {
+    /// Something of other events.
+    Elsewhere,
+    /// All of these: half of the connections do not get it.
+    Here,
+}
+
+impl Redact for Sensitive {
+    fn redact(&self, _: &Event) -> Option<Payload> {
+        matches!(self, Self::Here).then_some(Payload::NULL)
+    }
+}
+
 impl Room {
     fn new(connections: usize, wires: &[Wire], payload: usize) -> Self {
+        Self::with(connections, wires, payload, None)
+    }
+
+    fn with(
+        connections: usize,
+        wires: &[Wire],
+        payload: usize,
+        sensitive: Option<Sensitive>,
+    ) -> Self {
         let partitioning = Partitioning::new(1);
         let lane = Lane::new(0, Priority::Normal);
         let retention = Retention { max_events: 64, ..Retention::default() };
         let log = LaneLog::new(lane, Epoch(1), retention, START);
         let pattern = Pattern::new("news.*").expect("a pattern");
-        let config = Arc::new(FeedConfig::default());
+        let redact = sensitive.map(|sensitive| Arc::new(sensitive) as Arc<dyn Redact>);
+        let config = Arc::new(FeedConfig { redact, ..FeedConfig::default() });
         let mut hub = Hub::new(partitioning);
         let mut feeds = Vec::with_capacity(connections);
         for number in 0..connections {
@@ -47,6 +72,9 @@ impl Room {
             let mut feed = Feed::new(wire, Arc::clone(&config));
             feed.subscribe(SubId(1), pattern.clone());
             feed.watch(lane, log.head());
+            if number % 2 == 0 {
+                feed.reveal(None);
+            }
             feeds.push(RefCell::new(feed));
         }
         let payload = format!("{{\"text\":\"{}\"}}", "x".repeat(payload)).into();
@@ -110,6 +138,17 @@ fn broadcast(c: &mut Criterion) {
         }
         group.finish();
     }
+    let mut group = c.benchmark_group("broadcast/sensitive");
+    group.throughput(Throughput::Elements(1000));
+    for (name, sensitive) in [
+        ("nothing", None),
+        ("other events", Some(Sensitive::Elsewhere)),
+        ("these", Some(Sensitive::Here)),
+    ] {
+        let mut room = Room::with(1000, &[Wire::WsJson], 185, sensitive);
+        group.bench_function(name, |b| b.iter(|| room.broadcast()));
+    }
+    group.finish();
     let mut group = c.benchmark_group("broadcast/16 kB");
     group.throughput(Throughput::Elements(1000));
     let mut room = Room::new(1000, &mixed, 16_000);
