@@ -53,6 +53,8 @@ pub(crate) struct Peer {
     disk: Disk,
     pub(crate) connected: bool,
     must_load: bool,
+    /// One load at a time, as the SDK has it.
+    loads: bool,
     /// How much of the log it has been sent.
     pub(crate) cursor: usize,
     pub(crate) asks: VecDeque<Ask>,
@@ -76,6 +78,7 @@ impl Peer {
             disk: Disk { next_seq: 1, ..Disk::default() },
             connected: false,
             must_load: false,
+            loads: false,
             cursor: 0,
             asks: VecDeque::new(),
             answers: VecDeque::new(),
@@ -123,7 +126,7 @@ impl Peer {
 
     /// What is on the way to it is lost. What is on the way from it is given back.
     pub(crate) fn cut(&mut self) -> VecDeque<Ask> {
-        self.connected = false;
+        (self.connected, self.loads) = (false, false);
         self.answers.clear();
         self.store.unanswered();
         std::mem::take(&mut self.asks)
@@ -141,10 +144,8 @@ impl Peer {
 
     /// Asks for what it needs, some time after it has become connected.
     pub(crate) fn send(&mut self) {
-        if std::mem::take(&mut self.must_load) {
-            // One load at a time, as the SDK has it.
-            self.asks.retain(|ask| !matches!(ask, Ask::Load(_)));
-            self.answers.retain(|answer| !matches!(answer, Answer::Page(..)));
+        if self.must_load && !self.loads {
+            (self.must_load, self.loads) = (false, true);
             let load = self.store.begin_load(2);
             self.asks.push_back(Ask::Load(load));
         }
@@ -158,9 +159,9 @@ impl Peer {
             Answer::Verdicts(verdicts) => self.store.answer(verdicts),
             Answer::Refused => self.store.unanswered(),
             Answer::Page(load, page) => {
-                if let Some(next) = self.store.loaded(&load, page) {
-                    self.asks.push_back(Ask::Load(next));
-                }
+                let next = self.store.loaded(&load, page);
+                self.loads = next.is_some();
+                self.asks.extend(next.map(Ask::Load));
             }
         }
     }

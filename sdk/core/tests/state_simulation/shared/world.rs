@@ -521,8 +521,6 @@ impl World {
             // Something was not put back at its place.
             member.cursor = Some(Place { epoch: head.epoch, offset: gap.to });
             member.peer.connect(0, true);
-            // One load at a time, as the SDK has it.
-            instance.loads.retain(|(who, ..)| *who != n);
             self.tally.gaps += 1;
         }
         for logged in events {
