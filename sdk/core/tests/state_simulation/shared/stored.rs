@@ -70,6 +70,10 @@ impl Stored {
         self.judged.get(client).map_or(0, |judged| judged.last)
     }
 
+    fn verdict_of(&self, id: &MutationId) -> Option<&Arc<Verdict>> {
+        self.judged.get(&id.client)?.verdicts.get(&id.seq)
+    }
+
     /// Forgets what has become of mutations.
     pub(crate) fn forget_verdicts(&mut self) {
         self.judged.clear();
@@ -79,10 +83,7 @@ impl Stored {
     pub(crate) fn look(&self, wanted: &Wanted) -> Part {
         let found = |key: &Key| self.changes.get(key).cloned();
         let last = |id: &MutationId| (Arc::clone(&id.client), self.last_judged(&id.client));
-        let verdict = |id: &MutationId| {
-            let verdict = self.judged.get(&id.client)?.verdicts.get(&id.seq)?;
-            Some((id.clone(), Arc::clone(verdict)))
-        };
+        let verdict = |id: &MutationId| Some((id.clone(), Arc::clone(self.verdict_of(id)?)));
         Part {
             records: self.records().count(),
             changes: wanted.keys.iter().filter_map(found).collect(),
@@ -104,7 +105,13 @@ impl Stored {
     ) -> Committed {
         let count = commit.changes.len() as u64;
         if let Some(last) = last.filter(|last| *last > before.0 && count > 0) {
-            return Committed::Before(Version(last - count + 1));
+            let first = Version(last - count + 1);
+            for (id, verdict) in &commit.verdicts {
+                if self.verdict_of(id).is_none() {
+                    self.remember(id, decided(verdict, first), now);
+                }
+            }
+            return Committed::Before(first);
         }
         let differs = |(key, version): (&Key, &Version)| self.version_of(key) != *version;
         let too_many = self.records().count() as i64 + commit.growth > limits.max_records as i64;
@@ -138,9 +145,10 @@ impl Stored {
 
     fn remember(&mut self, id: &MutationId, verdict: Arc<Verdict>, now: u64) {
         let judged = self.judged.entry(Arc::clone(&id.client)).or_default();
-        judged.last = id.seq;
+        judged.last = judged.last.max(id.seq);
         judged.verdicts.insert(id.seq, verdict);
-        judged.verdicts.retain(|seq, _| seq + self.verdicts > id.seq);
+        let last = judged.last;
+        judged.verdicts.retain(|seq, _| seq + self.verdicts > last);
         let bytes = |verdict: &Arc<Verdict>| wire::write_one_verdict(verdict).len();
         while judged.verdicts.values().map(bytes).sum::<usize>() > self.verdict_bytes {
             judged.verdicts.pop_first();
@@ -204,7 +212,7 @@ impl Stored {
     /// The verdict that a change tells of.
     pub(crate) fn restore_verdict(&mut self, now: u64, change: &Change) {
         let Some(by) = &change.stamp.by else { return };
-        if by.seq >= self.last_judged(&by.client) {
+        if by.seq >= self.last_judged(&by.client) || self.verdict_of(by).is_none() {
             let version = change.stamp.version;
             let verdict = Verdict::Accepted { version, conflicts: Vec::new() };
             self.remember(by, Arc::new(verdict), now);

@@ -55,8 +55,18 @@ local function verdict_field(client, number, max_verdicts)
   return text(number % max_verdicts) .. ':' .. client
 end
 
+local function knows_verdict(c, client, number, max_verdicts)
+  local kept = redis.call('HGET', c.judged, verdict_field(client, number, max_verdicts))
+  return kept and string.match(kept, '^%d+') == text(number)
+end
+
 -- The oldest are forgotten if all have too many bytes; 'b' says how many they have, and which is the oldest.
+-- What is put back may be older than the last one.
 local function remember_verdict(c, client, number, verdict, max_verdicts, max_bytes)
+  local newest = math.max(number, last_judged(c, client))
+  if number <= newest - max_verdicts then
+    return
+  end
   local known = redis.call('HGET', c.judged, 'b' .. client) or '0:' .. text(number)
   local bytes, oldest = string.match(known, '(%d+):(%d+)')
   bytes, oldest = tonumber(bytes), tonumber(oldest)
@@ -70,16 +80,16 @@ local function remember_verdict(c, client, number, verdict, max_verdicts, max_by
   end
   -- No more are there than the ring has places, however many numbers the client has left out.
   for _ = 1, max_verdicts do
-    if oldest > number - max_verdicts then
+    if oldest > newest - max_verdicts then
       break
     end
     forget(oldest)
     oldest = oldest + 1
   end
-  oldest = math.max(oldest, number - max_verdicts + 1)
+  oldest = math.min(math.max(oldest, newest - max_verdicts + 1), number)
   forget(number)
   local field = verdict_field(client, number, max_verdicts)
-  redis.call('HSET', c.judged, 'n' .. client, text(number), field, text(number) .. ':' .. verdict)
+  redis.call('HSET', c.judged, 'n' .. client, text(newest), field, text(number) .. ':' .. verdict)
   bytes = bytes + #verdict
   for _ = 1, max_verdicts do
     if bytes <= max_bytes then

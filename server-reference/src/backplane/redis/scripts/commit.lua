@@ -24,9 +24,26 @@ local changes = mutations + 5 * tonumber(ARGV[22])
 local count = tonumber(ARGV[23])
 local ends = changes + 7 * count
 
+-- What becomes of the mutations, the changes having versions from `first` on.
+local function verdict_of(i, first)
+  if ARGV[i + 4] == '' then
+    return ARGV[i + 2]
+  end
+  return ARGV[i + 2] .. text(first + tonumber(ARGV[i + 4])) .. ARGV[i + 3]
+end
+
 local last = remembered(producer)
 if last and last > before and count > 0 then
-  return { 'done', epoch, text(head), text(last - count + 1) }
+  local first = last - count + 1
+  -- Who has put the changes back does not know what else was decided.
+  for i = mutations, changes - 1, 5 do
+    local client, number = ARGV[i], tonumber(ARGV[i + 1])
+    if not knows_verdict(c, client, number, max_verdicts) then
+      remember_verdict(c, client, number, verdict_of(i, first), max_verdicts, max_bytes)
+      redis.call('ZADD', c.heard, text(now), client)
+    end
+  end
+  return { 'done', epoch, text(head), text(first) }
 end
 for i = records, mutations - 1, 2 do
   if version_of(c, ARGV[i]) ~= tonumber(ARGV[i + 1]) then
@@ -87,11 +104,7 @@ if ends > changes then
   redis.call('HSET', c.meta, 'version', text(head))
 end
 for i = mutations, changes - 1, 5 do
-  local verdict = ARGV[i + 2]
-  if ARGV[i + 4] ~= '' then
-    verdict = verdict .. text(first + tonumber(ARGV[i + 4])) .. ARGV[i + 3]
-  end
-  remember_verdict(c, ARGV[i], tonumber(ARGV[i + 1]), verdict, max_verdicts, max_bytes)
+  remember_verdict(c, ARGV[i], tonumber(ARGV[i + 1]), verdict_of(i, first), max_verdicts, max_bytes)
 end
 for client in pairs(seen) do
   redis.call('ZADD', c.heard, text(now), client)

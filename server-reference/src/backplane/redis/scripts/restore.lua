@@ -25,7 +25,10 @@ end
 local function restore_verdict(c, i)
   local client, number = ARGV[i + 8], tonumber(ARGV[i + 9])
   local _, _, max_verdicts, max_bytes = open(c, 0)
-  if client ~= '' and number >= last_judged(c, client) then
+  if client == '' then
+    return
+  end
+  if number >= last_judged(c, client) or not knows_verdict(c, client, number, max_verdicts) then
     remember_verdict(c, client, number, '{"version":' .. ARGV[i + 6] .. '}', max_verdicts, max_bytes)
     redis.call('ZADD', c.heard, text(now), client)
   end
