@@ -186,6 +186,42 @@ async fn a_failover_that_loses_the_tail_loses_no_change() {
     assert_eq!(late.todos.get("tea").unwrap().cups, 160, "every increment once");
 }
 
+/// One has only read it, one knows what came last, and who made it is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_a_reader_and_what_only_a_judge_knows_survives_a_failover() {
+    let mut redis = RedisCluster::start().await.unwrap();
+    let reader = host(&redis, "reader").await;
+    let judge = host(&redis, "judge").await;
+    let maker = host(&redis, "maker").await;
+    let [made, judged] = [&maker, &judge].map(|i| i.remote.collection("todos").unwrap());
+    within(made.insert("tea", &todo("Tea"))).await.unwrap();
+    within(made.insert("milk", &todo("Milk"))).await.unwrap();
+    let person = Person::with(connect(&reader.url(), Transport::Ws).await).await;
+    let partition = Config::default().partitioning().of_name("state.todos.x");
+    let slot = slot(&redis, partition).await;
+    let master = redis.owner(slot).await.unwrap();
+    redis.cut_replicas(master).await.unwrap();
+    for cups in 1..=10 {
+        within(made.update("tea", &json!({"cups": cups}))).await.unwrap();
+    }
+    let op = json!({"op": "update", "key": "coffee", "patch": {"title": "Late"}});
+    let mutation = json!({"client": "ann", "mutations": [{"seq": 1, "ops": [op]}]});
+    let asking = connect(&judge.url(), Transport::Ws).await;
+    let answer = within(asking.request::<Value>("state.todos.mutate", &mutation)).await.unwrap();
+    assert_eq!(answer["results"][0]["rejected"]["reason"], "missing", "{answer}");
+    within(judged.update("milk", &json!({"cups": 1}))).await.unwrap();
+    person.sees("milk", |milk| milk.is_some_and(|milk| milk.cups == 1)).await;
+    maker.kill();
+    redis.kill(master);
+    within(judged.insert("coffee", &todo("Coffee"))).await.unwrap();
+    assert_ne!(redis.owner(slot).await.unwrap(), master, "a replica has taken over");
+    let tea = within(judged.get::<Todo>("tea")).await.unwrap().unwrap();
+    assert_eq!(tea.cups, 10, "what only the reader knew");
+    let asking = connect(&reader.url(), Transport::Ws).await;
+    let again = within(asking.request::<Value>("state.todos.mutate", &mutation)).await.unwrap();
+    assert_eq!(again, answer, "what only the judge knew");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_mutations_wait_and_those_who_waited_too_long_may_come_again() {
     let redis = RedisCluster::single().await.unwrap();

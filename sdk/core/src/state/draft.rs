@@ -96,6 +96,17 @@ pub fn decided(verdict: &Arc<Verdict>, first: Version) -> Arc<Verdict> {
     }
 }
 
+/// The verdicts that no change tells of, so that they are lost if what has stored them is.
+pub fn untold<'a>(
+    verdicts: impl IntoIterator<Item = (&'a MutationId, &'a Arc<Verdict>)>,
+) -> impl Iterator<Item = (&'a MutationId, &'a Arc<Verdict>)> {
+    verdicts.into_iter().filter(|(_, verdict)| match &***verdict {
+        Verdict::Accepted { version, .. } => *version == Version(0),
+        Verdict::Rejected(_) => true,
+        Verdict::Forgotten => false,
+    })
+}
+
 /// Judges mutations one after the other against a part of a collection.
 #[derive(Debug)]
 pub struct Draft<'a> {

@@ -260,6 +260,7 @@ impl Redis {
                 }
                 Reply::Answer(Answer::Appended(answer), notice)
             }
+            Request::PutBackNotes { .. } => unreachable!("nothing is noted"),
             Request::Replicate { .. } => unreachable!("answered above"),
         }
     }

@@ -348,6 +348,11 @@ async fn perform(
             let open = critical.then_some(answer.open);
             Ok((Answer::Appended(calls::appended(answer.value)?), open))
         }
+        Request::PutBackNotes { notes, .. } => {
+            let call = inner.put_back_notes(partition.number, notes);
+            inner.cluster.call(partition.slot, Way::Commands, &call).await?;
+            Ok((Answer::Noted, None))
+        }
         Request::Replicate { .. } => {
             replicated(inner, partition, on).await?;
             Ok((Answer::Replicated, None))
@@ -386,8 +391,8 @@ impl Inner {
     /// What the answer to a request says of how Redis is.
     fn note<A>(&self, partition: &Partition, request: &Request, answer: &RedisResult<A>) {
         let [reading, publishing] = &partition.titles;
-        let writes = matches!(request, Request::Append(_) | Request::Replicate { .. });
-        let title = if writes { publishing } else { reading };
+        let reads = matches!(request, Request::Look { .. } | Request::Read { .. });
+        let title = if reads { reading } else { publishing };
         match answer {
             Ok(_) => self.health.well(title),
             Err(error) => self.health.trouble(title, error),

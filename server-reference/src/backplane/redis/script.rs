@@ -20,6 +20,9 @@ pub(super) static RESTORE: Script = Script::new(concat!(
     include_str!("scripts/collection.lua"),
     include_str!("scripts/restore.lua")
 ));
+/// Stores again what has become of mutations.
+pub(super) static NOTE: Script =
+    Script::new(concat!(include_str!("scripts/collection.lua"), include_str!("scripts/note.lua")));
 /// Changes a collection.
 pub(super) static COMMIT: Script = Script::new(concat!(
     include_str!("scripts/append.lua"),

@@ -13,7 +13,8 @@ use super::histories::Histories;
 use super::published::Kept;
 use super::writing::Writing;
 use super::{
-    Append, AppendedNotice, Chunk, Direction, Now, Outcome, Published, Request, Settings, Standing,
+    Append, AppendedNotice, Chunk, Direction, Note, Now, Outcome, Published, Request, Settings,
+    Standing,
 };
 
 /// How many events one read gets at most.
@@ -39,6 +40,8 @@ pub(super) struct LaneState<T> {
     seeking: Option<Place>,
     /// Up to this place nothing is missing, even if the copy ends before it.
     reached: Option<Place>,
+    /// Steps are made in it from here, and depend on what was appended.
+    pub(super) has_steps: bool,
     /// The store may lack events that are known here: to be put back before anything else.
     pub(super) lost: bool,
     /// Where the store ended when it was found to lack something.
@@ -99,6 +102,7 @@ impl<T> LaneState<T> {
             sought: None,
             seeking: None,
             reached: None,
+            has_steps: false,
             lost: false,
             ends_at: None,
             mended: None,
@@ -357,6 +361,11 @@ impl<T> LaneState<T> {
     /// An event was published here by a step of somebody else's.
     pub(super) fn keep_at(&mut self, place: Place, published: Published) {
         self.kept.keep(place, published);
+    }
+
+    /// So was a note.
+    pub(super) fn keep_note(&mut self, epoch: Epoch, now: Now, note: Note) {
+        self.kept.keep_note(epoch, now.time, note);
     }
 
     /// No offset up to this one may be given out again.

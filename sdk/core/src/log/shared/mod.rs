@@ -28,7 +28,7 @@ pub use format::{
     parse_number,
 };
 pub use partition::{Counts, Footing, Output, Partition};
-pub use published::Published;
+pub use published::{Note, Published};
 pub use request::{
     Answer, Append, AppendAnswer, Chunk, Direction, Outcome, Request, RequestId, Standing,
 };

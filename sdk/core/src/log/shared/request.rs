@@ -5,7 +5,7 @@ use crate::lane::{Epoch, Lane, Offset, Place};
 use crate::log::Entry;
 use crate::time::Time;
 
-use super::Published;
+use super::{Note, Published};
 
 /// Names a request of one partition; never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +22,14 @@ pub enum Request {
     },
     /// Append events to a lane. Answered by [`Answer::Appended`].
     Append(Append),
+    /// Store these notes of a lane again, which a failover may have lost; those that are there stay
+    /// as they are. Answered by [`Answer::Noted`].
+    PutBackNotes {
+        /// Which lane.
+        lane: Lane,
+        /// The notes.
+        notes: Vec<Note>,
+    },
     /// Wait until a replica has what an append wrote, on the connection by which that was
     /// answered. Answered by [`Answer::Replicated`], at once if there is no replica.
     Replicate {
@@ -78,6 +86,8 @@ pub enum Answer {
     Standing([Standing; Priority::COUNT]),
     /// What became of an append.
     Appended(AppendAnswer),
+    /// The notes are there.
+    Noted,
     /// A replica has it, or there is none.
     Replicated,
     /// What was read.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use tidings_core::Time;
 use tidings_core::lane::{Offset, Place};
-use tidings_core::log::shared::{Notice, Now, Output, Partition, Request, RequestId, Settings};
-use tidings_core::state::draft::{Commit, Draft, Wanted, decided};
-use tidings_core::state::{Load, Mutation, Rules, Verdict, Version};
+use tidings_core::log::shared::{
+    Note, Notice, Now, Output, Partition, Request, RequestId, Settings,
+};
+use tidings_core::state::draft::{Commit, Draft, Wanted, decided, untold};
+use tidings_core::state::{Load, Mutation, MutationId, Rules, Verdict, Version, wire};
 
-use super::redis::{PRIORITY, Redis, Step};
+use super::redis::{NAME, PRIORITY, Redis, Step};
 
 /// How many requests are judged together at most.
 const BATCH: usize = 3;
@@ -194,8 +196,9 @@ impl Instance {
             Step::Done(Some((head, first, events))) => {
                 self.published.extend(events.iter().map(|(offset, _)| Version(offset.0)));
                 self.last = events.last().map_or(self.last, |(offset, _)| Version(offset.0));
+                let notes = untold(commit.verdicts.iter().map(|(id, verdict)| (id, verdict)));
                 self.with(now, |machine, now| {
-                    machine.stepped(now, PRIORITY, footing, head, events);
+                    machine.stepped(now, PRIORITY, footing, head, events, notes.map(note));
                 });
                 settle(waiting, &verdicts, first)
             }
@@ -219,9 +222,15 @@ impl Instance {
         }
         let footing = self.with(now, |machine, now| machine.footing(now, PRIORITY));
         let wanted = Wanted::by(waiting.iter().flat_map(|waiting| &waiting.mutations));
-        let part = match footing.map(|f| redis.look(f.known, &wanted)) {
-            Some(Step::Done(part)) => part,
-            Some(Step::Behind(head)) => {
+        let part = match footing.map(|f| (f, redis.look(f.known, &wanted))) {
+            Some((footing, Step::Done(part))) => {
+                self.with(now, |machine, now| {
+                    let notes = untold(&part.verdicts).map(note);
+                    machine.stepped(now, PRIORITY, footing, footing.known, [], notes);
+                });
+                part
+            }
+            Some((_, Step::Behind(head))) => {
                 self.with(now, |machine, now| machine.fell_behind(now, PRIORITY, head));
                 waiting.into_iter().rev().for_each(|waiting| self.queue.push_front(waiting));
                 return Vec::new();
@@ -242,6 +251,12 @@ impl Instance {
         self.judging = Some(Judging { waiting, verdicts, commit });
         Vec::new()
     }
+}
+
+/// What is noted of a verdict that no change tells of.
+fn note((id, verdict): (&MutationId, &Arc<Verdict>)) -> Note {
+    let (about, says) = (Arc::clone(&id.client), wire::write_one_verdict(verdict).into());
+    Note { of: NAME.into(), about, number: id.seq, says }
 }
 
 fn settle(waiting: Vec<Waiting>, verdicts: &[Arc<Verdict>], first: Version) -> Settled {

@@ -31,6 +31,8 @@ pub(crate) enum Sabotage {
     PutBackEventsAlone,
     /// What became of the mutations is not.
     PutBackNoVerdicts,
+    /// What became of those that were rejected is not.
+    PutBackNoRejections,
     /// Nobody is given time to put something back.
     WaitForNobody,
 }

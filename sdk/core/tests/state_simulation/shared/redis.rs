@@ -7,10 +7,10 @@ use std::sync::Arc;
 use tidings_core::lane::{Lane, Offset, Place};
 use tidings_core::log::Retention;
 use tidings_core::log::shared::{
-    Answer, Append, AppendAnswer, Footing, Outcome, Published, Request, decode, encode,
+    Answer, Append, AppendAnswer, Footing, Note, Outcome, Published, Request, decode, encode,
 };
 use tidings_core::state::draft::{Commit, Part, Wanted};
-use tidings_core::state::{Change, Limits, Load, Page, Version, wire};
+use tidings_core::state::{Change, Limits, Load, MutationId, Page, Version, wire};
 use tidings_core::{Event, Headers, Payload, Priority, Time};
 
 use super::Sabotage;
@@ -228,7 +228,23 @@ impl Redis {
                 let (answer, notice) = self.put_back(now, append);
                 (Answer::Appended(answer), notice)
             }
+            Request::PutBackNotes { notes, .. } => {
+                self.put_back_notes(now, notes);
+                (Answer::Noted, None)
+            }
             Request::Replicate { .. } => (Answer::Replicated, None),
+        }
+    }
+
+    /// `note.lua`: what became of mutations, where no change tells of it.
+    fn put_back_notes(&mut self, now: u64, notes: &[Note]) {
+        if matches!(self.sabotage, Some(Sabotage::PutNothingBack | Sabotage::PutBackNoRejections)) {
+            return;
+        }
+        for note in notes {
+            let id = MutationId { client: Arc::clone(&note.about), seq: note.number };
+            let verdict = wire::read_one_verdict(&note.says).expect("a verdict");
+            self.master.collection.restore_note(now, &id, Arc::new(verdict));
         }
     }
 

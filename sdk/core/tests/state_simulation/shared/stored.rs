@@ -209,6 +209,13 @@ impl Stored {
         begun.version = begun.version.max(Version(place));
     }
 
+    /// `note.lua`, for one verdict.
+    pub(crate) fn restore_note(&mut self, now: u64, id: &MutationId, verdict: Arc<Verdict>) {
+        if self.verdict_of(id).is_none() {
+            self.remember(id, verdict, now);
+        }
+    }
+
     /// The verdict that a change tells of.
     pub(crate) fn restore_verdict(&mut self, now: u64, change: &Change) {
         let Some(by) = &change.stamp.by else { return };

@@ -61,10 +61,7 @@ struct World {
     late: Vec<((usize, u64), Waiting)>,
     /// The amounts that were accepted for the counter, by mutation.
     counted: BTreeMap<(Arc<str>, u64), i64>,
-    /// What was rejected, and after how many failovers first.
-    rejected: BTreeMap<(Arc<str>, u64), u64>,
-    /// What became of it again, because a failover had lost that.
-    judged_anew: BTreeSet<(Arc<str>, u64)>,
+    rejected: BTreeSet<(Arc<str>, u64)>,
     /// What services know to be counted, and what nobody told them of.
     served: i64,
     unknown: i64,
@@ -116,8 +113,7 @@ impl World {
             connections: 0,
             late: Vec::new(),
             counted: BTreeMap::new(),
-            rejected: BTreeMap::new(),
-            judged_anew: BTreeSet::new(),
+            rejected: BTreeSet::new(),
             served: 0,
             unknown: 0,
             tally: Tally::default(),

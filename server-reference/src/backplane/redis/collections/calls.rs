@@ -1,23 +1,23 @@
 //! Steps of collections as calls of the scripts, and what they answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{RedisResult, Value};
 use tidings_core::lane::{Offset, Place};
 use tidings_core::log::Retention;
-use tidings_core::log::shared::{Append, Published, decode, encode};
-use tidings_core::state::draft::{Commit, Part, Wanted, given, rank};
+use tidings_core::log::shared::{Append, Note, Published, decode, encode};
+use tidings_core::state::draft::{Commit, Part, Wanted, given, rank, untold};
 use tidings_core::state::wire;
-use tidings_core::state::{Change, Key, Limits, Load, Page, Rules, Verdict, Version};
+use tidings_core::state::{Change, Key, Limits, Load, MutationId, Page, Rules, Verdict, Version};
 use tidings_core::{Event, Headers, Payload};
 
 use super::PRIORITY;
 use crate::backplane::collection_store::Hosting;
 use crate::backplane::redis::calls::{append_head, not_understood, number, place, texts};
 use crate::backplane::redis::keys::LaneKeys;
-use crate::backplane::redis::script::{COMMIT, Call, LOAD, LOOK, PRESENT, RESTORE};
+use crate::backplane::redis::script::{COMMIT, Call, LOAD, LOOK, NOTE, PRESENT, RESTORE};
 
 /// What producers of changes are called before the collection's name; nobody else has such a name.
 const PRODUCER: &str = "\u{1}state:";
@@ -213,6 +213,33 @@ pub(super) fn published(
         (Offset(number), Published { producer, number, event: event.into() })
     };
     commit.changes.iter().map(published).collect()
+}
+
+/// What is noted of verdicts that no change tells of.
+pub(super) fn notes<'a>(
+    hosting: Hosting<'a>,
+    verdicts: impl IntoIterator<Item = (&'a MutationId, &'a Arc<Verdict>)>,
+) -> impl Iterator<Item = Note> {
+    untold(verdicts).map(move |(id, verdict)| Note {
+        of: hosting.name.into(),
+        about: Arc::clone(&id.client),
+        number: id.seq,
+        says: wire::write_one_verdict(verdict).into(),
+    })
+}
+
+/// The call that puts back notes.
+pub(super) fn put_back_notes(keys_of: impl Fn(&str) -> [String; 6], notes: &[Note]) -> Call {
+    let names: BTreeSet<&str> = notes.iter().map(|note| &*note.of).collect();
+    let mut call = Call::new(&NOTE, names.iter().flat_map(|name| keys_of(name)));
+    for note in notes {
+        let before = names.range(..&*note.of).count();
+        call.push((1 + 6 * before).to_string());
+        call.push(note.about.as_bytes());
+        call.push(note.number.to_string());
+        call.push(&*note.says);
+    }
+    call
 }
 
 /// The call that puts back events with what they tell of collections; `None` if they tell nothing

@@ -11,7 +11,7 @@ use std::time::Duration;
 use redis::RedisResult;
 use tidings_core::Priority;
 use tidings_core::lane::Lane;
-use tidings_core::log::shared::{Append, Footing};
+use tidings_core::log::shared::{Append, Footing, Note};
 use tidings_core::message::{ErrorCode, Refusal};
 use tidings_core::state::draft::{Commit, Part, Wanted};
 use tidings_core::state::wire;
@@ -77,7 +77,13 @@ impl CollectionStore for RedisCollections {
                 let call = calls::look(at.lane(), &at.keys, footing.known, hosting.rules, wanted);
                 (call, |value| calls::looked(value, wanted))
             });
-            Ok(looked.await?.1)
+            let (footing, part) = looked.await?;
+            // Who tells of it has to know it, should a failover lose it.
+            let notes = calls::notes(hosting, &part.verdicts);
+            self.inner.with(at.partition, |machine, now| {
+                machine.stepped(now, PRIORITY, footing, footing.known, [], notes);
+            });
+            Ok(part)
         })
     }
 
@@ -108,8 +114,10 @@ impl CollectionStore for RedisCollections {
             let (footing, made) = made.await?;
             let Some((head, first)) = made else { return Ok(None) };
             let events = calls::published(hosting, commit, first);
+            let verdicts = commit.verdicts.iter().map(|(id, verdict)| (id, verdict));
+            let notes = calls::notes(hosting, verdicts);
             self.inner.with(at.partition, |machine, now| {
-                machine.stepped(now, PRIORITY, footing, head, events);
+                machine.stepped(now, PRIORITY, footing, head, events, notes);
             });
             Ok(Some(first))
         })
@@ -233,5 +241,10 @@ impl Inner {
         let channel = keys::channel(&self.options.prefix, partition);
         let of = |name: &str| keys::collection(&self.options.prefix, partition, name);
         calls::restore(keys, of, &channel, &self.options.settings.retention, append)
+    }
+
+    /// The call that puts back what was noted of collections.
+    pub(super) fn put_back_notes(&self, partition: u16, notes: &[Note]) -> Call {
+        calls::put_back_notes(|name| keys::collection(&self.options.prefix, partition, name), notes)
     }
 }

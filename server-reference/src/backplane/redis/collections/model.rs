@@ -14,7 +14,7 @@ use redis::Value;
 use redis::aio::MultiplexedConnection;
 use tidings_core::lane::{Epoch, Lane, Offset, Place};
 use tidings_core::log::Retention;
-use tidings_core::log::shared::{Append, Published};
+use tidings_core::log::shared::{Append, Note, Published};
 use tidings_core::rng::Rng;
 use tidings_core::state::draft::{Commit, Draft, Wanted, decided};
 use tidings_core::state::{
@@ -148,6 +148,7 @@ struct World {
     /// The last number that each client has used.
     numbers: BTreeMap<&'static str, u64>,
     events: Vec<(Offset, Published)>,
+    notes: Vec<Note>,
     /// The last commit that changed something: who made it, what it knew, and its first version.
     last: Option<(usize, Version, Commit, Version)>,
     tally: Tally,
@@ -204,6 +205,7 @@ impl World {
             count: if alone { 1 } else { 2 },
             numbers: BTreeMap::new(),
             events: Vec::new(),
+            notes: Vec::new(),
             last: None,
             tally: Tally::default(),
             rng,
@@ -321,6 +323,7 @@ impl World {
             self.last = Some((who, before, commit.clone(), first));
         }
         self.events.extend(calls::published(hosting, &commit, first));
+        self.notes.extend(calls::notes(hosting, commit.verdicts.iter().map(|(id, v)| (id, v))));
         for (mutation, verdict) in mutations.into_iter().zip(verdicts) {
             let verdict = decided(&verdict, first);
             let judged = self.model.mutate(self.real.now, mutation.clone());
@@ -357,6 +360,20 @@ impl World {
         }
         self.tally.resets += u32::from(page.reset);
         self.tally.pages += u32::from(page.next.is_some());
+    }
+
+    /// What is remembered of mutations that were rejected.
+    async fn known(
+        &mut self,
+        which: impl Fn(&MutationId) -> bool,
+    ) -> BTreeMap<MutationId, Arc<Verdict>> {
+        let id = |note: &Note| MutationId { client: Arc::clone(&note.about), seq: note.number };
+        let ids = self.notes.iter().map(id).filter(which).collect();
+        let wanted = Wanted { ids, ..Wanted::default() };
+        let Real { lane, keys, .. } = &self.real;
+        let call = calls::look(lane, keys, Place::default(), &self.rules, &wanted);
+        let part = self.real.call(call, |value| calls::looked(value, &wanted)).await;
+        part.verdicts
     }
 
     fn any_load(&mut self) -> Load {
@@ -434,7 +451,7 @@ async fn a_shared_collection_does_what_one_in_memory_does() {
 async fn what_a_failover_took_from_a_collection_is_there_again_with_its_events() {
     let redis = Redis::start();
     let connection = connect(&redis).await;
-    let mut restored = 0;
+    let (mut restored, mut noted) = (0, 0);
     for seed in 0..SEEDS {
         println!("seed {seed}");
         let mut world = World::new(seed, connection.clone()).await;
@@ -443,6 +460,7 @@ async fn what_a_failover_took_from_a_collection_is_there_again_with_its_events()
         world.rules.limits = limits;
         world.model = Collection::with_rules(world.rules.clone(), START);
         world.live().await;
+        let rejected = world.known(|_| true).await;
         let everything = Load { limit: 100, client: Some("ann".into()), ..Load::default() };
         let since = Load { after: Version(START), began: Version(START), ..everything.clone() };
         world.rules.limits.max_page = 100;
@@ -457,6 +475,11 @@ async fn what_a_failover_took_from_a_collection_is_there_again_with_its_events()
         let rules = world.rules.clone();
         world.real.now = START;
         world.real.load(&rules, &everything).await;
+        let Limits { max_verdicts, max_verdict_bytes, .. } = rules.limits;
+        let limits = [max_verdicts.to_string(), max_verdict_bytes.to_string()];
+        let meta = world.real.keys[3].clone();
+        let set = ["HSET", &meta, "verdicts", &limits[0], "verdict_bytes", &limits[1]];
+        world.real.command(&set).await;
         for part in [&world.events[..kept], &world.events[kept..], &world.events[kept..]] {
             for some in part.chunks(7) {
                 let events = some.iter().map(|(at, event)| (event.clone(), Some(*at))).collect();
@@ -472,8 +495,9 @@ async fn what_a_failover_took_from_a_collection_is_there_again_with_its_events()
         restored += world.events.len() - kept;
         let after =
             [world.real.load(&rules, &everything).await, world.real.load(&rules, &since).await];
+        let judged = before[0].judged;
         for (before, after) in before.into_iter().zip(after) {
-            // A rejection is no event: what was rejected may come again.
+            // A rejection is no event.
             assert!(after.judged <= before.judged);
             assert_eq!(after, Page { judged: after.judged, ..before });
         }
@@ -482,8 +506,24 @@ async fn what_a_failover_took_from_a_collection_is_there_again_with_its_events()
         let committer = world.judges[who].committer;
         let hosting = Hosting { name: NAME, rules: &rules, committer };
         assert_eq!(world.real.commit(hosting, known, &commit).await, Some(first));
+        let is_its = |id: &MutationId| commit.verdicts.iter().any(|(its, _)| its == id);
+        let its: Vec<_> = rejected.iter().filter(|(id, _)| is_its(id)).collect();
+        let there = world.known(is_its).await;
+        assert!(its.iter().all(|(id, verdict)| there.get(id) == Some(verdict)), "{its:?}");
+        // What else was rejected is put back by who has told it, and what is there stays.
+        for _ in 0..2 {
+            let of = |_: &str| world.real.keys.clone();
+            let call = calls::put_back_notes(of, &world.notes);
+            world.real.call(call, |_| Ok(Answer::Done(()))).await;
+            let there = world.known(|_| true).await;
+            let lacks = rejected.iter().find(|(id, verdict)| there.get(id) != Some(verdict));
+            assert_eq!(lacks, None);
+            let after = world.real.load(&rules, &everything).await;
+            assert_eq!(after.judged, judged, "the last one that was judged");
+        }
+        noted += rejected.len();
     }
-    assert!(restored > 100, "{restored}");
+    assert!(restored > 100 && noted > 50, "{restored} {noted}");
 }
 
 fn insertion(key: &str) -> Mutation {

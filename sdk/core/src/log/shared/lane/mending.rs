@@ -1,13 +1,13 @@
 //! What the store lacks, and what can be done about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Found, LaneState, Stood};
 use crate::lane::{Offset, Place};
 use crate::log::LaneLog;
-use crate::log::shared::{Now, Outcome, Published, Request, Settings, encode};
+use crate::log::shared::{Note, Now, Outcome, Published, Request, Settings, encode};
 use crate::time::Time;
 
 /// How far back a failover can have lost something. Replication lags by far less.
@@ -16,13 +16,15 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// How far the clock here may be from the store's.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(600);
 
-/// How many events one request puts back.
+/// How many events, or notes, one request puts back.
 const BATCH: usize = 128;
 
 /// What is being put back, the batch that is on its way first.
 #[derive(Debug)]
 pub(super) struct PuttingBack {
     rest: BTreeMap<Offset, Published>,
+    /// After the events.
+    notes: VecDeque<Note>,
     count: u64,
     /// Where the store stood after the last request.
     head: Option<Place>,
@@ -84,10 +86,12 @@ impl<T> LaneState<T> {
         read.max(self.kept.last(self.known.epoch).unwrap_or_default())
     }
 
-    /// The store may have been replaced.
+    /// The store may have been replaced. Where the lane ends does not tell whether something is lacking
+    /// before that: others may have put back what came last. Nobody is to build on that.
     pub(in crate::log::shared) fn taken_over(&mut self) {
-        // What was read here is compared when the subscription is made again.
-        self.lost |= !self.kept.is_empty();
+        let builds = self.has_steps && self.log.is_some();
+        // Otherwise what was only read is compared when the subscription is made again.
+        self.lost |= builds || !self.kept.is_empty();
         self.mended = None;
     }
 
@@ -102,15 +106,18 @@ impl<T> LaneState<T> {
             let rest = self.recent(now);
             // Set again by what is heard meanwhile.
             self.lost = false;
-            self.putting_back = Some(PuttingBack { rest, count: 0, head: None });
+            let since = Time::from_start(now.time.since_start().saturating_sub(WINDOW));
+            let notes = self.kept.recent_notes(self.known.epoch, since);
+            self.putting_back = Some(PuttingBack { rest, notes, count: 0, head: None });
         }
-        let rest = &self.putting_back.as_ref()?.rest;
+        let PuttingBack { rest, notes, .. } = self.putting_back.as_ref()?;
         let batch: Vec<_> =
             rest.iter().take(BATCH).map(|(at, event)| (event.clone(), Some(*at))).collect();
-        if batch.is_empty() {
-            return None;
+        if !batch.is_empty() {
+            return Some(self.append_of(now, takeover, true, batch));
         }
-        Some(self.append_of(now, takeover, true, batch))
+        let notes: Vec<_> = notes.iter().take(BATCH).cloned().collect();
+        (!notes.is_empty()).then_some(Request::PutBackNotes { lane: self.lane, notes })
     }
 
     pub(in crate::log::shared) const fn is_putting_back(&self) -> bool {
@@ -130,6 +137,12 @@ impl<T> LaneState<T> {
                 Outcome::Known(_) => {}
             }
         }
+    }
+
+    /// The batch of notes is there; goes on with the next.
+    pub(in crate::log::shared) fn notes_put_back(&mut self) {
+        let Some(PuttingBack { notes, .. }) = &mut self.putting_back else { return };
+        notes.drain(..BATCH.min(notes.len()));
     }
 
     /// Everything known here is in the store again. Returns how many events were put back.

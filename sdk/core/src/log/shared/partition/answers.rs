@@ -37,6 +37,11 @@ impl<T> Partition<T> {
                 self.put_back(now, *lane);
                 None
             }
+            (Pending::PutBack(lane), Ok(Answer::Noted)) => {
+                self.lanes[*lane].notes_put_back();
+                self.put_back(now, *lane);
+                None
+            }
             (Pending::Fill(lane, after), Ok(Answer::Chunk(chunk))) => {
                 self.filled(now, *lane, *after, chunk);
                 None

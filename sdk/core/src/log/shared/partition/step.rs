@@ -3,7 +3,7 @@
 use super::{Partition, new_epoch};
 use crate::event::Priority;
 use crate::lane::{Epoch, Offset, Place};
-use crate::log::shared::{Now, Published};
+use crate::log::shared::{Note, Now, Published};
 use crate::time::Time;
 
 /// What the store has to be told with a step that appends to a lane or depends on what was
@@ -26,6 +26,7 @@ impl<T> Partition<T> {
     /// What a step in a lane has to know; `None` for as long as something may have to be put back
     /// first.
     pub fn footing(&mut self, now: Now, priority: Priority) -> Option<Footing> {
+        self.lanes[priority as usize].has_steps = true;
         let state = &self.lanes[priority as usize];
         let settled = self.settled_at(state).is_none_or(|at| at <= now.time);
         if state.lost || state.is_putting_back() || !settled {
@@ -39,7 +40,8 @@ impl<T> Partition<T> {
         Some(Footing { known, given, new_epoch: new_epoch(now, known.epoch), takeover })
     }
 
-    /// The store has made a step: the lane stands at `head` then, and these events are new.
+    /// The store has made a step: the lane stands at `head` then, these events are new, and these notes
+    /// are there, new or told of.
     pub fn stepped(
         &mut self,
         now: Now,
@@ -47,6 +49,7 @@ impl<T> Partition<T> {
         footing: Footing,
         head: Place,
         events: impl IntoIterator<Item = (Offset, Published)>,
+        notes: impl IntoIterator<Item = Note>,
     ) {
         let state = &mut self.lanes[priority as usize];
         // It may be the old master that has made it.
@@ -55,6 +58,9 @@ impl<T> Partition<T> {
         for (offset, published) in events {
             self.counts.appended += 1;
             state.keep_at(Place { epoch: head.epoch, offset }, published);
+        }
+        for note in notes {
+            state.keep_note(head.epoch, now, note);
         }
         self.advance(now);
     }

@@ -45,6 +45,58 @@ fn after_a_takeover_nothing_new_is_appended_before_it_has_settled() {
 }
 
 #[test]
+fn who_makes_steps_puts_back_what_it_has_read_wherever_the_lane_ends() {
+    let mut played = Played::readable_at(10);
+    assert!(played.partition.footing(played.now, NORMAL).is_some());
+    played.hear(&notice(&[(1, 20, 10), (2, 30, 20)]));
+    let at = played.now.time;
+    played.act(|partition, now| partition.taken_over(now, at));
+    let (id, append) = played.one_append();
+    assert_eq!((append.putting_back, numbers(&append)), (true, vec![1, 2]));
+    assert!(played.partition.footing(played.now, NORMAL).is_none(), "nothing is judged before");
+    // Another instance, which knew only what came last, was faster.
+    played.done(id, 40, &[fresh(40), Outcome::Known(Offset(START + 30))]);
+    assert_eq!(played.partition.counts().put_back, 1);
+}
+
+#[test]
+fn what_was_noted_is_put_back_after_a_takeover() {
+    let mut played = Played::readable_at(10);
+    let note = |number| Note {
+        of: "todos".into(),
+        about: "ann".into(),
+        number,
+        says: b"{}".to_vec().into(),
+    };
+    let footing = played.partition.footing(played.now, NORMAL).unwrap();
+    let at = place(10);
+    let notes: Vec<_> = (1..=200).map(note).collect();
+    played.act(|partition, now| partition.stepped(now, NORMAL, footing, at, [], notes));
+    let event = (Offset(START + 20), published(1));
+    played.act(|partition, now| partition.stepped(now, NORMAL, footing, place(20), [event], []));
+    let takeover = played.now.time;
+    played.act(|partition, now| partition.taken_over(now, takeover));
+    let (id, append) = played.one_append();
+    assert_eq!((append.putting_back, numbers(&append)), (true, vec![1]));
+    played.done(id, 20, &[fresh(20)]);
+    for expected in [1..=128, 129..=200] {
+        let (id, Request::PutBackNotes { notes, .. }) = played.one() else { panic!("notes") };
+        assert!(notes.iter().map(|note| note.number).eq(expected));
+        assert!(played.partition.footing(played.now, NORMAL).is_none(), "nothing is judged yet");
+        played.act(|partition, now| partition.answered(now, id, Ok(Answer::Noted)));
+    }
+    assert!(!played.partition.is_writing());
+    // A failover does not lose what is older.
+    played.asked.clear();
+    played.now.time = played.now.time + Duration::from_secs(61);
+    let takeover = played.now.time;
+    played.act(|partition, now| partition.taken_over(now, takeover));
+    let (id, _) = played.one_append();
+    played.done(id, 20, &[Outcome::Known(Offset(START + 20))]);
+    assert!(!played.partition.is_writing());
+}
+
+#[test]
 fn what_the_old_master_took_while_another_took_over_is_put_back() {
     let mut played = Played::readable_at(10);
     played.publish(1);

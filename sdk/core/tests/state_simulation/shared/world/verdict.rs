@@ -16,11 +16,7 @@ impl World {
             (Verdict::Accepted { conflicts, .. }, Some(id)) => {
                 let amount = mutation.ops.iter().filter_map(amount).sum();
                 let id = (Arc::clone(&id.client), id.seq);
-                if let Some(failovers) = self.rejected.get(&id) {
-                    // A rejection is no event that could be put back.
-                    assert!(self.tally.failovers > *failovers, "{id:?} was rejected");
-                    self.judged_anew.insert(id.clone());
-                }
+                assert!(!self.rejected.contains(&id), "{id:?} was rejected");
                 if self.counted.insert(id, amount).is_some() {
                     self.tally.repeated += 1;
                 } else {
@@ -35,7 +31,8 @@ impl World {
                 self.tally.rejected += 1;
                 if let Some(id) = id {
                     let id = (Arc::clone(&id.client), id.seq);
-                    self.rejected.entry(id).or_insert(self.tally.failovers);
+                    assert!(!self.counted.contains_key(&id), "{id:?} was accepted");
+                    self.rejected.insert(id);
                 }
             }
             (Verdict::Forgotten, _) => {}
@@ -73,9 +70,6 @@ impl World {
             let client = peer.store.client();
             for (seq, told) in &peer.told {
                 let id = (Arc::clone(client), *seq);
-                if self.judged_anew.contains(&id) {
-                    continue;
-                }
                 let effects = effects.get(&id).copied().unwrap_or_default();
                 let what = format!("{client}'s mutation {seq} with {effects} effects: {told:?}");
                 assert!(told.acknowledged != told.rejected || told.unsure, "{what}");
