@@ -30,6 +30,7 @@ use crate::shutdown::{Phase, Shutdown};
 use crate::socketio::{Cluster, Namespaces};
 use crate::stats::{Live, Offered, ShardStats, Stats, public_id};
 use crate::store::Store;
+use crate::tls::Tls;
 
 /// What all connections of a server share.
 pub(crate) struct App {
@@ -63,6 +64,8 @@ pub(crate) struct App {
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) subjects: Subjects,
     pub(crate) stats: Stats,
+    /// What encrypts connections, if they are.
+    pub(crate) tls: Option<Tls>,
     /// What keeps events and sessions in a database, if that is wanted.
     pub(crate) store: Option<Arc<Store>>,
     pub(crate) shutdown: Shutdown,
@@ -122,6 +125,7 @@ impl App {
             addresses: Addresses::new(&config.limits),
             subjects: Subjects::new(&config.limits),
             stats: Stats::new(offered),
+            tls: None,
             store: None,
             shutdown: Shutdown::new(config.timeouts.drain_spread),
             next_shard: AtomicUsize::new(0),

@@ -27,6 +27,8 @@ Examples:
       a board to share at http://127.0.0.1:9000/demo/; needs the package (bindings/js/build)
   tidings-server --listen 0.0.0.0:9000 --insecure
       lets everyone in who reaches the machine
+  tidings-server --set tls.certificate=chain.pem --set tls.key=key.pem
+      encrypts: clients at wss:// and https://
   tidings-server --redis redis://10.0.0.1:6379,redis://10.0.0.2:6379
       one of many instances that share their events
   tidings-server --redis redis://10.0.0.1:6379 --node-adapter classic

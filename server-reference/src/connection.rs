@@ -3,14 +3,13 @@
 mod poller;
 mod streamer;
 
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use socket2::SockRef;
 use tidings_core::engineio::payload::Messages;
 use tidings_core::engineio::{Carrier, PollingError};
 use tidings_core::link::{Framed, Wire};
@@ -18,14 +17,13 @@ use tidings_core::log::LoggedEvent;
 use tidings_core::message::{Close, CloseCode, LinkError, Refusal};
 use tidings_core::server::{Feed, FeedConfig, Mark};
 use tidings_core::{Cursor, Payload, Time};
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
 use self::poller::Poller;
 pub(crate) use self::poller::{Alive, Moved, Posted};
 use self::streamer::Streamer;
 use crate::socketio::{ConnectError, Socket};
+use crate::stream::Stream;
 
 /// How many frames one vectored write takes at most.
 const FRAMES_PER_WRITE: usize = 64;
@@ -65,7 +63,7 @@ pub(crate) enum Command {
 /// else notices.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: OnceLock<TcpStream>,
+    stream: OnceLock<Stream>,
     outgoing: Mutex<Outgoing>,
     /// `None` once there is nobody to obey them.
     commands: Mutex<Option<Vec<Command>>>,
@@ -105,7 +103,7 @@ pub(crate) struct WriteState {
 
 impl Connection {
     /// A connection that is a WebSocket.
-    pub(crate) fn over_websocket(stream: TcpStream, config: Arc<FeedConfig>) -> Self {
+    pub(crate) fn over_websocket(stream: Stream, config: Arc<FeedConfig>) -> Self {
         Self::new(OnceLock::from(stream), None, None, config)
     }
 
@@ -123,7 +121,7 @@ impl Connection {
     }
 
     fn new(
-        stream: OnceLock<TcpStream>,
+        stream: OnceLock<Stream>,
         poller: Option<Box<Poller>>,
         streamer: Option<Box<Streamer>>,
         config: Arc<FeedConfig>,
@@ -148,7 +146,7 @@ impl Connection {
     }
 
     /// The socket, unless the session is carried by polling.
-    pub(crate) fn stream(&self) -> Option<&TcpStream> {
+    pub(crate) fn stream(&self) -> Option<&Stream> {
         self.stream.get()
     }
 
@@ -284,14 +282,13 @@ impl Connection {
     /// nothing to read.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(stream) = self.stream.get() else { return Err(io::ErrorKind::WouldBlock.into()) };
-        let mut read = 0;
-        let result = stream.try_io(Interest::READABLE, || {
-            read = (&*SockRef::from(stream)).read(buffer)?;
-            // That was all there is: the next wait is for more, without asking in vain first.
-            let emptied = 0 < read && read < buffer.len();
-            if emptied { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-        });
-        if read > 0 { Ok(read) } else { result.map(|()| 0) }
+        stream.try_read(buffer)
+    }
+
+    /// Whether the socket, or whoever else is to take it, has not taken all that there is.
+    pub(crate) fn has_unwritten(&self) -> bool {
+        let is_behind = || self.stream.get().is_some_and(Stream::is_behind);
+        !self.with_feed(|feed| feed.outbox().is_empty()) || is_behind()
     }
 
     /// The socket is writable again.
@@ -322,7 +319,7 @@ impl Connection {
         while let Some(stream) = stream
             && !outgoing.blocked
             && !outgoing.broken
-            && !outgoing.feed.outbox().is_empty()
+            && (!outgoing.feed.outbox().is_empty() || stream.is_behind())
         {
             match write_some(stream, &outgoing.feed) {
                 Ok(written) => {
@@ -482,7 +479,7 @@ impl Connection {
     ///
     /// # Errors
     /// Gives the WebSocket back if it cannot any more.
-    pub(crate) fn move_to(&self, stream: TcpStream, moved: Moved) -> Result<(), TcpStream> {
+    pub(crate) fn move_to(&self, stream: Stream, moved: Moved) -> Result<(), Stream> {
         let mut outgoing = self.outgoing.lock();
         let Some(poller) = outgoing.poller.as_mut().filter(|poller| poller.polling.may_move())
         else {
@@ -527,7 +524,11 @@ impl Connection {
 }
 
 /// One write of as many frames as fit.
-fn write_some(stream: &TcpStream, feed: &Feed) -> io::Result<usize> {
+fn write_some(stream: &Stream, feed: &Feed) -> io::Result<usize> {
+    if feed.outbox().is_empty() {
+        // What was taken for encryption is still to be sent.
+        return stream.try_flush().map(|()| 0);
+    }
     if let Some(frame) = feed.outbox().only() {
         return stream.try_write(frame);
     }

@@ -29,6 +29,8 @@ mod session;
 mod sessions;
 mod shard;
 mod shutdown;
+mod stream;
+mod tls;
 mod trace;
 
 pub mod auth;

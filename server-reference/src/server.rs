@@ -34,6 +34,7 @@ use crate::stats::{
 use crate::store::{
     EventPage, EventQuery, KeptEvent, KeptSessionPage, KeptSessionQuery, Store, StoreError,
 };
+use crate::tls::{self, Tls};
 
 /// How long the database has for what is left, even if clients have taken all of `timeouts.drain`.
 const LAST: Duration = Duration::from_secs(1);
@@ -168,6 +169,7 @@ impl Builder {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => Authenticator::new(&self.config.auth),
             })?;
+        let tls = Tls::new(&self.config.tls)?;
         let declared = Declaration::all(&self.config, self.collections)?;
         let schemas = Arc::new(EventSchemas::new(&self.config, self.events, &declared)?);
         let address = self.config.listen;
@@ -202,6 +204,7 @@ impl Builder {
         let mut app =
             App::new(config, authenticator, bus, backplane, offered, collections, schemas);
         app.store = store;
+        app.tls = tls;
         let app = Arc::new(app);
         let is_member = app.config.node_adapter.kind != NodeAdapterKind::Off;
         if app.config.recovery.max_age > Duration::ZERO || is_member {
@@ -334,7 +337,13 @@ impl Server {
     /// waits for them is written, and what is still open after `timeouts.drain` is cut.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) {
         let Self { app, bridge, listener, local_addr, demo } = self;
-        tracing::info!(address = %local_addr, instance = %app.config.instance, "listening");
+        let scheme = if app.tls.is_some() { "https" } else { "http" };
+        tracing::info!(
+            address = %local_addr,
+            url = %format_args!("{scheme}://{local_addr}"),
+            instance = %app.config.instance,
+            "listening"
+        );
         if app.authenticator.is_open() {
             tracing::warn!(
                 "nobody is authenticated: everybody who reaches this address may do everything; set \
@@ -342,8 +351,9 @@ impl Server {
             );
         }
         tokio::spawn(auth::reload(Arc::clone(&app)));
+        tokio::spawn(tls::reload(Arc::clone(&app)));
         if demo.is_some() {
-            tracing::info!("the demo is at http://{local_addr}/demo/");
+            tracing::info!("the demo is at {scheme}://{local_addr}/demo/");
         }
         app.start_forwarding();
         app.instances.listen(&app);

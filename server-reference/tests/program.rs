@@ -227,6 +227,36 @@ fn the_demo_has_its_pages_and_the_package() {
 }
 
 #[test]
+fn it_says_where_it_encrypts_and_what_it_cannot_encrypt_with() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
+    let file = |name: &str, text: String| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let certificate = format!("tls.certificate={}", file("chain.pem", made.cert.pem()));
+    let key = format!("tls.key={}", file("key.pem", made.signing_key.serialize_pem()));
+
+    let says = refused(&["--set", &certificate], &[]);
+    assert!(says.contains("tls.key: is missing"), "{says}");
+    let says = refused(&["--set", &certificate, "--set", "tls.key=nowhere.pem"], &[]);
+    assert!(says.contains("tls.key: cannot read nowhere.pem"), "{says}");
+
+    let mut child = program()
+        .args(["--listen", "127.0.0.1:0", "--set", &certificate, "--set", &key])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut line = String::new();
+    let log = child.stderr.as_mut().expect("its log");
+    BufReader::new(log).read_line(&mut line).expect("a line");
+    signal(&child, "TERM");
+    child.wait().expect("it ends");
+    assert!(line.contains("url=https://127.0.0.1:"), "{line}");
+}
+
+#[test]
 fn schemas_are_printed_as_json_and_as_typescript() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("tidings.toml");

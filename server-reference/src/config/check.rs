@@ -25,6 +25,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check_auth()?;
         self.check_listen()?;
+        self.check_tls()?;
         self.check_paths()?;
         self.check_engineio()?;
         self.check_cors()?;
@@ -61,6 +62,15 @@ impl Config {
             self.listen.port()
         );
         invalid("listen", message)
+    }
+
+    fn check_tls(&self) -> Checked {
+        let missing = match (self.tls.certificate.is_empty(), self.tls.key.is_empty()) {
+            (false, true) => ("tls.key", "the file with the private key of tls.certificate"),
+            (true, false) => ("tls.certificate", "the file with the certificate of tls.key"),
+            _ => return Ok(()),
+        };
+        invalid(missing.0, format!("is missing: TLS needs it too, {}", missing.1))
     }
 
     fn check_paths(&self) -> Checked {
@@ -309,12 +319,14 @@ impl Config {
         if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
             return invalid(key, "must be at least 1");
         }
-        let more_than_zero: [(&'static str, Duration); 27] = [
+        let more_than_zero: [(&'static str, Duration); 29] = [
             ("auth.revocations_kept", self.auth.revocations_kept),
             ("auth.revocation_check", self.auth.revocation_check),
             ("auth.reload", self.auth.reload),
             ("auth.jwks_refresh", self.auth.jwks_refresh),
             ("auth.jwks_timeout", self.auth.jwks_timeout),
+            ("tls.reload", self.tls.reload),
+            ("tls.handshake", self.tls.handshake),
             ("retention.max_age", self.retention.max_age),
             ("producers.ttl", self.producers.ttl),
             ("heartbeat.ping_interval", self.heartbeat.ping_interval),
@@ -423,6 +435,8 @@ mod tests {
         assert!(refused(|c| c.paths.websocket = "/socket.io".into()).contains("differ"));
         assert!(refused(|c| c.timeouts.hello = Duration::ZERO).starts_with("timeouts.hello:"));
         assert!(refused(|c| c.redis.prefix = "{x}".into()).starts_with("redis.prefix:"));
+        assert!(refused(|c| c.tls.certificate = "a.pem".into()).starts_with("tls.key: is missing"));
+        assert!(refused(|c| c.tls.key = "a.pem".into()).starts_with("tls.certificate: is missing"));
         assert!(refused(|c| c.redis.urls = "http://a".into()).starts_with("redis.urls:"));
         assert!(
             refused(|c| c.redis.replica_timeout = Duration::from_secs(9))

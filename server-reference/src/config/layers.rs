@@ -8,14 +8,15 @@ use toml::{Table, Value};
 use super::{
     Auth, Collection, Config, ConfigError, Cookie, Cors, EngineIo, EventSchema, Heartbeat, Limits,
     Metrics, Namespaces, NodeAdapter, Pages, Partitions, Paths, Polling, Producers, Proxies,
-    Queues, Recovery, Redis, Retention, Socket, Store, Timeouts,
+    Queues, Recovery, Redis, Retention, Socket, Store, Timeouts, Tls,
 };
 
 /// A table of settings: its name, and the names and comments of its fields.
 type Section = (&'static str, &'static [(&'static str, &'static [&'static str])]);
 
-const SECTIONS: [Section; 22] = [
+const SECTIONS: [Section; 23] = [
     ("auth", Auth::FIELDS),
+    ("tls", Tls::FIELDS),
     ("paths", Paths::FIELDS),
     ("partitions", Partitions::FIELDS),
     ("retention", Retention::FIELDS),

@@ -62,6 +62,7 @@ mod front;
 mod node_adapter;
 mod redis;
 mod store;
+mod tls;
 
 pub use self::auth::{Auth, Secret};
 pub use self::collections::Collection;
@@ -73,6 +74,7 @@ pub use self::node_adapter::{NodeAdapter, NodeAdapterKind, NodeAdapterMode};
 pub(crate) use self::redis::without_password;
 pub use self::redis::{Redis, RedisUrls};
 pub use self::store::{DatabaseUrl, Store};
+pub use self::tls::Tls;
 
 settings! {
     /// Everything the server can be told. [`Config::default`] is what it does when told nothing.
@@ -99,6 +101,8 @@ settings! {
         /// Who clients are, and what they may do: JSON Web Tokens. Nobody is authenticated as
         /// long as none of secret, secret_file and jwks is set; several of them may be.
         auth: Auth = Auth::default(),
+        /// TLS, by the server itself: all connections are encrypted when certificate and key are set.
+        tls: Tls = Tls::default(),
         /// Where clients connect.
         paths: Paths = Paths::default(),
         /// How events are spread over partitions.

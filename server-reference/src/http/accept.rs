@@ -25,6 +25,8 @@ use crate::connections::Permit;
 use crate::demo::Demo;
 use crate::rate::Bucket;
 use crate::shutdown::Phase;
+use crate::stream::Stream;
+use crate::tls::{HandshakeError, Tls};
 
 /// How many refused clients may be told so at once; more are just closed.
 const MAX_REFUSALS: usize = 64;
@@ -78,11 +80,12 @@ pub(crate) async fn accept(app: &Arc<App>, listener: &TcpListener, demo: Option<
                 let origin = Origin::new(app, peer, permit);
                 tokio::spawn(serve(Arc::clone(app), stream, origin, router.clone()));
             }
+            // Whoever waits for TLS could not read it, and a handshake is not worth it.
+            Err(_) if app.tls.is_some() => {}
             Err(problem) => {
                 if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
                     tokio::spawn(async move {
-                        // Whoever does not listen in time is not told.
-                        let _ = tokio::time::timeout(REFUSAL_TIME, refuse(stream, problem)).await;
+                        refuse(stream, problem).await;
                         drop(turn);
                     });
                 }
@@ -168,6 +171,14 @@ fn set_options(app: &App, stream: &TcpStream) -> io::Result<()> {
 /// Serves HTTP on one connection until it is closed or upgraded.
 async fn serve(app: Arc<App>, stream: TcpStream, origin: Origin, router: Router) {
     let (peer, cut) = (origin.peer, Arc::clone(&origin.cut));
+    let stream = match &app.tls {
+        None => Stream::Plain(stream),
+        // Connections that are not encrypted need not make room for this in their tasks.
+        Some(tls) => match Box::pin(encrypt(&app, tls, stream, peer)).await {
+            Some(stream) => stream,
+            None => return,
+        },
+    };
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(origin.clone());
@@ -197,14 +208,38 @@ async fn serve(app: Arc<App>, stream: TcpStream, origin: Origin, router: Router)
     }
 }
 
+/// Does the handshake of TLS; `None` if nothing comes of it.
+async fn encrypt(app: &App, tls: &Tls, stream: TcpStream, peer: SocketAddr) -> Option<Stream> {
+    let result = tokio::select! {
+        result = tls.handshake(stream) => result,
+        () = app.shutdown.reached(Phase::Draining) => return None,
+    };
+    match result {
+        Ok(stream) => Some(stream),
+        Err(HandshakeError::Plaintext(stream)) => {
+            let detail = "this port speaks TLS: connect to https:// or wss:// instead";
+            refuse(stream, Problem::new(StatusCode::BAD_REQUEST, detail)).await;
+            None
+        }
+        Err(error) => {
+            tracing::debug!(%peer, %error, "no TLS handshake");
+            None
+        }
+    }
+}
+
 /// Answers a connection that is not let in.
 async fn refuse(mut stream: TcpStream, problem: Problem) {
     let response = problem.as_last_answer();
-    // A fresh socket has room for this much; if not, the client is just closed.
-    if stream.writable().await.is_ok() && stream.try_write(response.as_bytes()).is_ok() {
-        let _ = SockRef::from(&stream).shutdown(std::net::Shutdown::Write);
-        // Closing with unread data would reset the connection and take the answer with it.
-        let mut unread = [0; 1024];
-        while matches!(stream.read(&mut unread).await, Ok(n) if n > 0) {}
-    }
+    let told = async {
+        // A fresh socket has room for this much; if not, the client is just closed.
+        if stream.writable().await.is_ok() && stream.try_write(response.as_bytes()).is_ok() {
+            let _ = SockRef::from(&stream).shutdown(std::net::Shutdown::Write);
+            // Closing with unread data would reset the connection and take the answer with it.
+            let mut unread = [0; 1024];
+            while matches!(stream.read(&mut unread).await, Ok(n) if n > 0) {}
+        }
+    };
+    // Whoever does not listen in time is not told.
+    let _ = tokio::time::timeout(REFUSAL_TIME, told).await;
 }

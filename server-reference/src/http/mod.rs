@@ -21,7 +21,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Extension, State};
-use axum::middleware::from_fn;
+use axum::http::{HeaderValue, header};
+use axum::middleware::{from_fn, map_response};
+use axum::response::Response;
 use axum::routing::any;
 
 use crate::app::App;
@@ -41,9 +43,9 @@ fn router(app: Arc<App>, demo: Option<&Demo>) -> Router {
         router.route(&path, any(serve))
     });
     let dashboards = if app.config.dashboards { dashboards::routes() } else { Router::new() };
+    let pages = dashboards.merge(demo.map(Demo::routes).unwrap_or_default());
     engines
-        .merge(dashboards)
-        .merge(demo.map(Demo::routes).unwrap_or_default())
+        .merge(over_tls_alone(&app, pages))
         .merge(endpoints::all().layer(from_fn(trace::request)))
         .route(&paths.websocket, any(upgrade::websocket))
         .route(socketio, any(engineio::socketio))
@@ -51,4 +53,17 @@ fn router(app: Arc<App>, demo: Option<&Demo>) -> Router {
         .fallback(rest::not_found)
         .method_not_allowed_fallback(rest::method_not_allowed)
         .with_state(app)
+}
+
+/// Has browsers that were shown a page use nothing but TLS from then on, if the server speaks it.
+fn over_tls_alone(app: &App, pages: Router<Arc<App>>) -> Router<Arc<App>> {
+    let seconds = app.config.tls.strict_transport.as_secs();
+    if app.tls.is_none() || seconds == 0 {
+        return pages;
+    }
+    let Ok(value) = HeaderValue::try_from(format!("max-age={seconds}")) else { return pages };
+    pages.layer(map_response(move |mut response: Response| {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value.clone());
+        std::future::ready(response)
+    }))
 }

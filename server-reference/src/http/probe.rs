@@ -5,12 +5,12 @@ use std::io;
 use tidings_core::engineio::{Packet, Probe, ProbeStep};
 use tidings_core::websocket::{self, Decoder, Incoming, Opcode, Role};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::upgrade::Opened;
 use crate::accepted::TransportKind;
 use crate::app::App;
 use crate::connection::{Connection, Moved};
+use crate::stream::Stream;
 
 /// Bytes read at once: probes are short, what follows is the session's to read.
 const READ_BUFFER: usize = 1 << 10;
@@ -56,7 +56,7 @@ impl Drop for Trying<'_> {
 async fn probe(
     app: &App,
     session: &Connection,
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     mut unread: Vec<u8>,
 ) -> Option<(Decoder, Vec<u8>)> {
     let mut probe = Probe::new(app.now(), app.config.timeouts.upgrade);
@@ -101,15 +101,16 @@ async fn probe(
     }
 }
 
-async fn send(stream: &mut TcpStream, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
+async fn send(stream: &mut Stream, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
     let mut frame = Vec::new();
     websocket::encode(&mut frame, opcode, payload, None);
-    stream.write_all(&frame).await
+    stream.write_all(&frame).await?;
+    stream.flush().await
 }
 
 /// Closes a WebSocket that came to nothing, and gives the client time to agree: closing it with
 /// bytes unread would take the close frame with it.
-async fn close(app: &App, mut stream: TcpStream) {
+async fn close(app: &App, mut stream: Stream) {
     let agreed = async {
         if send(&mut stream, Opcode::Close, &[]).await.is_ok() {
             let mut unread = [0; READ_BUFFER];

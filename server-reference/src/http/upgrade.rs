@@ -12,7 +12,6 @@ use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
 use tidings_core::base64;
 use tidings_core::ws::Encoding;
-use tokio::net::TcpStream;
 
 use super::accept::Origin;
 use super::problem::Problem;
@@ -22,6 +21,7 @@ use crate::connection::Connection;
 use crate::connections::Permit;
 use crate::session;
 use crate::shutdown::Phase;
+use crate::stream::Stream;
 
 /// What RFC 6455 has the server append to the client's key.
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -188,7 +188,7 @@ pub(super) struct Agreed {
 /// A WebSocket, free of any HTTP machinery.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     /// What the client sent right behind its handshake.
     pub(super) leftover: Bytes,
     pub(super) peer: SocketAddr,
@@ -233,13 +233,13 @@ where
 
 async fn open(origin: Origin, upgrade: OnUpgrade) -> Option<Opened> {
     let Origin { peer, permit, .. } = origin;
-    match upgrade.await.map(Upgraded::downcast::<TokioIo<TcpStream>>) {
+    match upgrade.await.map(Upgraded::downcast::<TokioIo<Stream>>) {
         Ok(Ok(parts)) => {
             let stream = parts.io.into_inner();
             Some(Opened { stream, leftover: parts.read_buf, peer, permit })
         }
-        Ok(Err(_not_tcp)) => {
-            tracing::error!(%peer, "an upgraded connection is no TCP stream");
+        Ok(Err(_other)) => {
+            tracing::error!(%peer, "an upgraded connection is none that was accepted");
             None
         }
         Err(error) => {

@@ -95,7 +95,7 @@ impl Session {
         let connection = Arc::clone(&self.connection);
         let rest = async {
             while (connection.carrier().is_some() || connection.is_body_taken())
-                && !connection.with_feed(|feed| feed.outbox().is_empty())
+                && connection.has_unwritten()
             {
                 if connection.flush().broken || connection.drained().await.is_err() {
                     return;

@@ -3,6 +3,7 @@
 mod events;
 #[path = "../raw/mod.rs"]
 mod raw;
+mod tls;
 
 use std::time::Duration;
 

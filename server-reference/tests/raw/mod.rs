@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tidings_server::{Config, Server};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -80,7 +80,7 @@ impl Answer {
 }
 
 /// Reads an answer; `None` if the connection ends before it.
-pub(crate) async fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
+pub(crate) async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> Option<Answer> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(timeout(HANGS, stream.read_u8()).await.expect("an answer in time").ok()?);
@@ -96,13 +96,15 @@ pub(crate) async fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
 }
 
 /// A connection for HTTP requests, one after the other.
-pub(crate) struct Http(pub(crate) TcpStream);
+pub(crate) struct Http<S = TcpStream>(pub(crate) S);
 
 impl Http {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self(TcpStream::connect(address).await.expect("a connection"))
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Http<S> {
     /// Writes a request without waiting for its answer.
     pub(crate) async fn begin(&mut self, method: &str, target: &str, headers: &str, body: &str) {
         let len = body.len();
@@ -110,6 +112,7 @@ impl Http {
             "{method} {target} HTTP/1.1\r\nHost: test\r\n{headers}Content-Length: {len}\r\n\r\n{body}"
         );
         self.0.write_all(request.as_bytes()).await.expect("written");
+        self.0.flush().await.expect("sent");
     }
 
     /// Reads an answer; `None` if the connection ends before it.
@@ -317,7 +320,7 @@ pub(crate) enum Message {
 }
 
 /// A WebSocket.
-pub(crate) struct Ws(TcpStream);
+pub(crate) struct Ws<S = TcpStream>(S);
 
 impl Ws {
     /// Opens one. An error is the answer to a handshake that is refused.
@@ -331,12 +334,23 @@ impl Ws {
         target: &str,
         headers: &str,
     ) -> Result<Self, Answer> {
-        let mut http = Http::connect(address).await;
+        Self::over(Http::connect(address).await, target, headers).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Ws<S> {
+    /// Opens one on a connection.
+    pub(crate) async fn over(
+        mut http: Http<S>,
+        target: &str,
+        headers: &str,
+    ) -> Result<Self, Answer> {
         let request = format!(
             "GET {target} HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
         );
         http.0.write_all(request.as_bytes()).await.expect("written");
+        http.0.flush().await.expect("sent");
         let answer = http.answer().await.expect("an answer");
         if answer.status != 101 {
             return Err(answer);
@@ -364,6 +378,7 @@ impl Ws {
         frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
         // Whoever is closed at the same time reads so.
         let _ = self.0.write_all(&frame).await;
+        let _ = self.0.flush().await;
     }
 
     pub(crate) async fn text(&mut self, text: &str) {

@@ -7,6 +7,7 @@ mod handover;
 mod network;
 mod presence;
 mod schemas;
+mod tls;
 mod tokens;
 
 use std::collections::BTreeMap;
