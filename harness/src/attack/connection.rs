@@ -46,6 +46,8 @@ pub(super) enum Head {
 pub(super) struct Connection {
     stream: TcpStream,
     tally: Rc<Tally>,
+    /// Frames come next.
+    is_websocket: bool,
     /// What came after the head of the answer.
     rest: Vec<u8>,
 }
@@ -57,7 +59,7 @@ impl Target {
     }
 
     /// Opens one that holds next to nothing until it is read.
-    pub(super) async fn open_narrow(&self) -> Option<Connection> {
+    async fn open_narrow(&self) -> Option<Connection> {
         let socket = TcpSocket::new_v4().ok()?;
         socket.set_recv_buffer_size(SMALL_BUFFER).ok()?;
         self.opened(socket).await
@@ -66,7 +68,12 @@ impl Target {
     async fn opened(&self, socket: TcpSocket) -> Option<Connection> {
         let stream = socket.connect(self.server).await.ok()?;
         add(&self.tally.connections, 1);
-        Some(Connection { stream, tally: Rc::clone(&self.tally), rest: Vec::new() })
+        Some(Connection {
+            stream,
+            tally: Rc::clone(&self.tally),
+            is_websocket: false,
+            rest: Vec::new(),
+        })
     }
 
     /// Opens a WebSocket of the Tidings protocol and says hello; `None` when it is refused.
@@ -99,34 +106,20 @@ impl Connection {
 
     /// Reads the head of an HTTP answer, and tells it.
     pub(super) async fn head(&mut self) -> Head {
-        let mut scratch = vec![0; SCRATCH];
-        while self.rest.len() < MAX_HEAD {
-            if let Some(end) = self.rest.windows(4).position(|four| four == b"\r\n\r\n") {
-                let head = String::from_utf8_lossy(self.rest.get(..end).unwrap_or_default());
-                let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-                let Some(status) = status else { return Head::Ended };
-                self.tally.answered(format!("HTTP {status}"));
-                self.rest.drain(..end + 4);
-                return Head::Status(status);
-            }
-            match self.stream.read(&mut scratch).await {
-                Ok(len @ 1..) => self.rest.extend_from_slice(&scratch[..len]),
-                _ => break,
-            }
-        }
-        add(&self.tally.ended, 1);
-        Head::Ended
+        let head = head(&mut self.stream, &self.tally, &mut self.rest).await;
+        self.is_websocket = matches!(head, Head::Status(101));
+        head
     }
 
     /// Reads what the server says until it ends the connection, and tells it.
     pub(super) async fn listen(self) {
-        let Self { mut stream, tally, rest } = self;
-        hear(&mut stream, &tally, rest).await;
+        let Self { mut stream, tally, is_websocket, rest } = self;
+        hear(&mut stream, &tally, is_websocket, rest).await;
     }
 
     /// Writes `bytes` while it listens, for this long at most.
     pub(super) async fn tell(self, bytes: &[u8], patience: Duration) {
-        let Self { stream, tally, rest } = self;
+        let Self { stream, tally, is_websocket, rest } = self;
         let (mut reader, mut writer) = stream.into_split();
         let write = async {
             for portion in bytes.chunks(64 * 1024) {
@@ -139,7 +132,7 @@ impl Connection {
         };
         let both = async {
             tokio::select! {
-                () = hear(&mut reader, &tally, rest) => {}
+                () = hear(&mut reader, &tally, is_websocket, rest) => {}
                 () = write => add(&tally.ended, 1),
             }
         };
@@ -149,23 +142,61 @@ impl Connection {
 
     /// The two directions, to write while a task listens.
     pub(super) fn split(self) -> (tokio::net::tcp::OwnedWriteHalf, impl Future<Output = ()>) {
-        let Self { stream, tally, rest } = self;
+        let Self { stream, tally, is_websocket, rest } = self;
         let (mut reader, writer) = stream.into_split();
-        (writer, async move { hear(&mut reader, &tally, rest).await })
+        (writer, async move { hear(&mut reader, &tally, is_websocket, rest).await })
     }
 }
 
-/// Reads frames, or an HTTP answer if what comes first looks like one, until the connection ends.
-async fn hear(reader: &mut (impl AsyncReadExt + Unpin), tally: &Tally, first: Vec<u8>) {
+/// Reads the head of an HTTP answer, and tells it. What came behind it stays in `rest`.
+async fn head(reader: &mut (impl AsyncReadExt + Unpin), tally: &Tally, rest: &mut Vec<u8>) -> Head {
+    let mut scratch = vec![0; SCRATCH];
+    while rest.len() < MAX_HEAD {
+        if let Some(end) = rest.windows(4).position(|four| four == b"\r\n\r\n") {
+            let text = String::from_utf8_lossy(rest.get(..end).unwrap_or_default());
+            let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
+            let Some(status) = status else { return Head::Ended };
+            tally.answered(format!("HTTP {status}"));
+            rest.drain(..end + 4);
+            return Head::Status(status);
+        }
+        match reader.read(&mut scratch).await {
+            Ok(len @ 1..) => rest.extend_from_slice(&scratch[..len]),
+            _ => break,
+        }
+    }
+    add(&tally.ended, 1);
+    Head::Ended
+}
+
+/// Reads what comes until the connection ends: first the answer to a request, unless that was a
+/// WebSocket's and has come.
+async fn hear(
+    reader: &mut (impl AsyncReadExt + Unpin),
+    tally: &Tally,
+    is_websocket: bool,
+    mut rest: Vec<u8>,
+) {
+    if is_websocket {
+        return frames(reader, tally, rest).await;
+    }
+    match head(reader, tally, &mut rest).await {
+        Head::Status(101) => frames(reader, tally, rest).await,
+        Head::Status(_) => {
+            let mut scratch = vec![0; SCRATCH];
+            while matches!(reader.read(&mut scratch).await, Ok(1..)) {}
+            add(&tally.ended, 1);
+        }
+        Head::Ended => {}
+    }
+}
+
+/// Reads frames until the connection ends.
+async fn frames(reader: &mut (impl AsyncReadExt + Unpin), tally: &Tally, first: Vec<u8>) {
     let mut decoder = Decoder::new(Role::Client, MAX_MESSAGE);
     let mut bytes = first;
     let mut scratch = vec![0; SCRATCH];
-    loop {
-        if let Some(status) = http_status(&bytes) {
-            tally.answered(format!("HTTP {status}"));
-        } else if !decode(&mut decoder, &bytes, tally) {
-            break;
-        }
+    while decode(&mut decoder, &bytes, tally) {
         match reader.read(&mut scratch).await {
             Ok(len @ 1..) => {
                 bytes.clear();
@@ -175,11 +206,6 @@ async fn hear(reader: &mut (impl AsyncReadExt + Unpin), tally: &Tally, first: Ve
         }
     }
     add(&tally.ended, 1);
-}
-
-fn http_status(bytes: &[u8]) -> Option<u16> {
-    let line = bytes.strip_prefix(b"HTTP/1.1 ")?;
-    str::from_utf8(line.get(..3)?).ok()?.parse().ok()
 }
 
 /// Tells what the frames say; false when they end the connection.

@@ -10,7 +10,6 @@ mod tally;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ use crate::scenario::{Attack, Scenario};
 
 /// Attacks under way.
 pub(crate) struct Attacks {
-    stop: Arc<watch::Sender<bool>>,
+    stop: watch::Sender<bool>,
     thread: Option<JoinHandle<Vec<AttackReport>>>,
 }
 
@@ -38,7 +37,7 @@ impl Attacks {
         let thread = wanted.then(|| {
             std::thread::spawn(move || carry_out(&attacks, &servers, stopped).unwrap_or_default())
         });
-        Self { stop: Arc::new(stop), thread }
+        Self { stop, thread }
     }
 
     /// Ends them, once; says what became of them.
