@@ -164,11 +164,9 @@ impl Builder {
         let auth = self.config.auth.clone();
         // Keys that are fetched take some time.
         let authenticator = tokio::task::spawn_blocking(move || Authenticator::new(&auth));
-        let authenticator =
-            authenticator.await.unwrap_or_else(|end| match end.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Authenticator::new(&self.config.auth),
-            })?;
+        let authenticator = authenticator
+            .await
+            .unwrap_or_else(|end| std::panic::resume_unwind(end.into_panic()))?;
         let tls = Tls::new(&self.config.tls)?;
         let declared = Declaration::all(&self.config, self.collections)?;
         let schemas = Arc::new(EventSchemas::new(&self.config, self.events, &declared)?);

@@ -38,16 +38,21 @@ const MAX_PAGE: usize = 1000;
 /// The name of the header in which a client says how far it is.
 const LAST_EVENT_ID: &str = "last-event-id";
 
+/// A pattern in a query.
+#[derive(Debug, JsonSchema)]
+#[schemars(inline)]
+#[expect(dead_code, reason = "it describes")]
+struct PatternText(
+    #[schemars(regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"), length(min = 1, max = 255))] String,
+);
+
 /// What `GET /api/events/stream` is asked.
 #[derive(Debug, JsonSchema)]
 #[expect(dead_code, reason = "it describes")]
 struct StreamParameters {
     /// Which events: names, with `*` for any segment and `**` for any number of them.
-    #[schemars(
-        length(min = 1),
-        inner(regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"), length(min = 1, max = 255))
-    )]
-    pattern: Vec<String>,
+    #[schemars(length(min = 1))]
+    pattern: Vec<PatternText>,
 }
 
 pub(super) fn stream_operation() -> Operation {
@@ -144,11 +149,8 @@ impl Drop for EventStream {
 #[expect(dead_code, reason = "it describes")]
 struct HistoryParameters {
     /// Which events: names, with `*` for any segment and `**` for any number of them.
-    #[schemars(
-        length(min = 1),
-        inner(regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"), length(min = 1, max = 255))
-    )]
-    pattern: Vec<String>,
+    #[schemars(length(min = 1))]
+    pattern: Vec<PatternText>,
     /// Those of these priorities, otherwise of all.
     priority: Option<Vec<PriorityWord>>,
     /// Not before this, in milliseconds since the Unix epoch.
