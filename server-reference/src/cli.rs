@@ -39,6 +39,8 @@ Examples:
       a file to start from
   tidings-server schema --ts --config tidings.toml > tidings.ts
       the types of all events and collections, for front ends
+  tidings-server schema check released/order.schema.json order.schema.json
+      fails if the new version of a schema may refuse what the old one accepts
   tidings-server token ann --subscribe 'orders.**' --set auth.secret_file=secret
       a token to try it with
   curl http://127.0.0.1:9000/api/websocket/health
@@ -67,13 +69,32 @@ pub enum Command {
     /// Print the schemas of all events and collections that the configuration declares and stop: as
     /// JSON, or as TypeScript for clients that use @tidings/client. What a part with
     /// "x-tidings-sensitive": true describes only those get whose token has it in its claim sensitive.
+    #[command(args_conflicts_with_subcommands = true)]
     Schema {
         /// As a module of TypeScript types, for `connect` and `collection` of that package.
         #[arg(long)]
         ts: bool,
+        /// What else to do with schemas.
+        #[command(subcommand)]
+        command: Option<SchemaCommand>,
     },
     /// Make a token to try the server out with, signed with its secret, print it and stop.
     Token(Token),
+}
+
+/// What else than printing them can be done with schemas.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum SchemaCommand {
+    /// Say whether a new version of a schema accepts all that the old one accepts, and stop: with 0 if
+    /// it does, with 1 and the places and rules if it may not, with 2 if a file is no schema.
+    Check {
+        /// The file with the old version.
+        #[arg(value_name = "OLD")]
+        old: PathBuf,
+        /// The file with the new one.
+        #[arg(value_name = "NEW")]
+        new: PathBuf,
+    },
 }
 
 /// What a token to be made says.

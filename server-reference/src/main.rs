@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tidings_server::cli::{Cli, Command};
+use tidings_server::cli::{Cli, Command, SchemaCommand};
 use tidings_server::demo::Demo;
+use tidings_server::schemas::Schema;
 use tidings_server::{Config, Server, ServerError};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -23,7 +24,10 @@ async fn main() -> ExitCode {
     };
     match cli.command {
         Some(Command::Config) => print(&config.to_toml()),
-        Some(Command::Schema { ts }) => print_schemas(config, ts),
+        Some(Command::Schema { command: Some(SchemaCommand::Check { old, new }), .. }) => {
+            check_schemas(&old, &new)
+        }
+        Some(Command::Schema { ts, command: None }) => print_schemas(config, ts),
         Some(Command::Token(token)) => match token.issue(&config.auth) {
             Ok(token) => print(&(token + "\n")),
             Err(message) => fail(USAGE, &message),
@@ -57,6 +61,29 @@ fn print_schemas(config: Config, as_typescript: bool) -> ExitCode {
         Ok(schemas) if as_typescript => print(&schemas.to_typescript()),
         Ok(schemas) => print(&format!("{:#}\n", schemas.to_json())),
         Err(error) => fail(USAGE, &error.to_string()),
+    }
+}
+
+/// Says what of the values that the old schema accepts the new one may refuse.
+fn check_schemas(old: &Path, new: &Path) -> ExitCode {
+    let read = |file: &Path| {
+        let name = file.display().to_string();
+        Schema::read(&name).map_err(|error| format!("{name}: {error}"))
+    };
+    match (read(old), read(new)) {
+        (Ok(old), Ok(new)) => {
+            let found = old.differences(&new);
+            let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
+            if lines.is_empty() {
+                return print("compatible: the new schema accepts all that the old one accepts\n");
+            }
+            let verdict = match found.iter().any(|one| !one.undecided) {
+                true => "not compatible: the new schema may refuse what the old one accepts",
+                false => "not known to be compatible: nothing tells that it is not, either",
+            };
+            fail(1, &format!("{verdict}\n  {}", lines.join("\n  ")))
+        }
+        (Err(error), _) | (_, Err(error)) => fail(USAGE, &error),
     }
 }
 

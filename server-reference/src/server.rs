@@ -359,6 +359,7 @@ impl Server {
             store.begin(&app);
         }
         app.authenticator.revocations().listen(&app);
+        crate::schemas::listen(&app);
         Collections::keep_presence(&app);
         let sampler = tokio::spawn(crate::stats::sample(Arc::clone(&app)));
         let bridge = tokio::spawn({

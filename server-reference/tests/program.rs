@@ -282,6 +282,30 @@ fn schemas_are_printed_as_json_and_as_typescript() {
 }
 
 #[test]
+fn versions_of_a_schema_are_compared_for_continuous_integration() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let old = file("old.json", r#"{"properties": {"total": {"type": "integer"}}}"#);
+    let wider = file("wider.json", r#"{"properties": {"total": {"type": "number"}}}"#);
+    let output = run(&["schema", "check", &old, &wider], &[]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let output = run(&["schema", "check", &wider, &old], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&output.stderr);
+    let expected =
+        "/total: the type is \"integer\", and was \"number\" (rule /properties/total/type)";
+    assert!(message.contains(expected), "{message}");
+    let output = run(&["schema", "check", &old, "nowhere.json"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("nowhere.json: cannot read"), "{message}");
+}
+
+#[test]
 fn the_documented_settings_are_the_ones_there_are() {
     let documentation = include_str!("../../docs/server.md");
     let block = documentation.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```"));

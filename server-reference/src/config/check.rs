@@ -302,6 +302,7 @@ impl Config {
             ("limits.requests_per_subject", self.limits.requests_per_subject),
             ("limits.publish_rate_per_subject", self.limits.publish_rate_per_subject as usize),
             ("limits.publish_burst_per_subject", self.limits.publish_burst_per_subject as usize),
+            ("schemas.max_bytes", self.schemas.max_bytes),
             ("polling.max_response", self.polling.max_response),
             ("namespaces.max_pending_events", self.namespaces.max_pending_events),
             ("recovery.max_packets", self.recovery.max_packets),
@@ -319,7 +320,9 @@ impl Config {
         if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
             return invalid(key, "must be at least 1");
         }
-        let more_than_zero: [(&'static str, Duration); 29] = [
+        let more_than_zero: [(&'static str, Duration); 31] = [
+            ("schemas.compare", self.schemas.compare),
+            ("schemas.removals_kept", self.schemas.removals_kept),
             ("auth.revocations_kept", self.auth.revocations_kept),
             ("auth.revocation_check", self.auth.revocation_check),
             ("auth.reload", self.auth.reload),

@@ -8,13 +8,14 @@ use toml::{Table, Value};
 use super::{
     Auth, Collection, Config, ConfigError, Cookie, Cors, EngineIo, EventSchema, Heartbeat, Limits,
     Metrics, Namespaces, NodeAdapter, Pages, Partitions, Paths, Polling, Producers, Proxies,
-    Queues, Recovery, Redis, Retention, Socket, Store, Timeouts, Tls,
+    Queues, Recovery, Redis, Retention, Schemas, Socket, Store, Timeouts, Tls,
 };
 
 /// A table of settings: its name, and the names and comments of its fields.
 type Section = (&'static str, &'static [(&'static str, &'static [&'static str])]);
 
-const SECTIONS: [Section; 23] = [
+const SECTIONS: [Section; 24] = [
+    ("schemas", Schemas::FIELDS),
     ("auth", Auth::FIELDS),
     ("tls", Tls::FIELDS),
     ("paths", Paths::FIELDS),

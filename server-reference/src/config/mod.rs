@@ -59,8 +59,10 @@ mod auth;
 mod collections;
 mod events;
 mod front;
+mod limits;
 mod node_adapter;
 mod redis;
+mod schemas;
 mod store;
 mod tls;
 
@@ -70,9 +72,11 @@ use self::collections::Collections;
 pub use self::events::EventSchema;
 use self::events::Events;
 pub use self::front::{Pages, Proxies};
+pub use self::limits::Limits;
 pub use self::node_adapter::{NodeAdapter, NodeAdapterKind, NodeAdapterMode};
 pub(crate) use self::redis::without_password;
 pub use self::redis::{Redis, RedisUrls};
+pub use self::schemas::Schemas;
 pub use self::store::{DatabaseUrl, Store};
 pub use self::tls::Tls;
 
@@ -98,6 +102,8 @@ settings! {
         collections: Collections = Collections::new(),
         /// What events must carry, by name or pattern; see docs/schemas.md.
         events: Events = Events::new(),
+        /// Schemas of events that operators register while the server runs; see docs/schemas.md.
+        schemas: Schemas = Schemas::default(),
         /// Who clients are, and what they may do: JSON Web Tokens. Nobody is authenticated as
         /// long as none of secret, secret_file and jwks is set; several of them may be.
         auth: Auth = Auth::default(),
@@ -236,63 +242,6 @@ settings! {
         /// How many volatile events may wait to be handed out by a shard, or to the bus of the
         /// services; the oldest make room.
         volatile_events: usize = 4096,
-    }
-}
-
-settings! {
-    /// What one client may do; going beyond it costs the message, or the connection where said.
-    Limits {
-        /// How many connections may be open at once; further ones are answered with 503.
-        max_connections: usize = 100_000,
-        /// The largest payload of an event or request.
-        #[serde(with = "size")]
-        max_payload: usize = MIB,
-        /// The largest WebSocket message, payload and all that goes with it; a larger one closes
-        /// the connection. Binary payloads grow by a third when they travel as JSON.
-        #[serde(with = "size")]
-        max_frame: usize = 3 * MIB / 2,
-        /// The largest header of an HTTP request; a larger one is answered with 431.
-        #[serde(with = "size")]
-        max_header: usize = 32 * KIB,
-        /// The most bytes in the keys and values of an event's headers together.
-        #[serde(with = "size")]
-        max_headers: usize = 8 * KIB,
-        /// The longest token.
-        #[serde(with = "size")]
-        max_token: usize = 16 * KIB,
-        /// How deep the arrays and objects of a payload may be nested (at most 128).
-        max_depth: usize = 64,
-        /// How many subscriptions a session may have.
-        max_subscriptions: usize = 1000,
-        /// How many publishes of a connection may be unacknowledged at once.
-        max_in_flight: usize = 1024,
-        /// How many requests of a connection may be unanswered at once.
-        max_requests: usize = 64,
-        /// How many events one request may publish by REST.
-        max_batch: usize = 1000,
-        /// How many events a connection may publish per second, in the long run.
-        publish_rate: u32 = 10_000,
-        /// How many events a connection may publish at once, after a pause.
-        publish_burst: u32 = 20_000,
-        /// How many connections one address may have, or a /64 network of IPv6; further ones are
-        /// answered with 429. Connections of proxies.trusted count for the address that they name,
-        /// or not at all if they name none. 0: any number.
-        connections_per_address: usize = 1000,
-        /// How many wrong tokens are looked at per second from one address, in the long run.
-        /// While there were more, none from there is looked at.
-        wrong_tokens_rate: u32 = 1,
-        /// How many wrong tokens from one address are looked at at once.
-        wrong_tokens_burst: u32 = 20,
-        /// How many connections the tokens of one subject (claim sub) may have at an instance.
-        connections_per_subject: usize = 1000,
-        /// How many subscriptions those may have together.
-        subscriptions_per_subject: usize = 10_000,
-        /// How many requests of those may be unanswered at once.
-        requests_per_subject: usize = 1000,
-        /// How many events those may publish per second together, in the long run.
-        publish_rate_per_subject: u32 = 20_000,
-        /// How many events those may publish at once, after a pause.
-        publish_burst_per_subject: u32 = 40_000,
     }
 }
 

@@ -82,6 +82,10 @@ impl Operation {
         Self::new("post", path, summary)
     }
 
+    pub(super) fn put(path: &'static str, summary: &'static str) -> Self {
+        Self::new("put", path, summary)
+    }
+
     pub(super) fn delete(path: &'static str, summary: &'static str) -> Self {
         Self::new("delete", path, summary)
     }
@@ -159,6 +163,7 @@ impl Operation {
     fn filter(&self) -> MethodFilter {
         match self.method {
             "post" => MethodFilter::POST,
+            "put" => MethodFilter::PUT,
             "delete" => MethodFilter::DELETE,
             _ => MethodFilter::GET,
         }
@@ -197,9 +202,10 @@ const fn reason(status: u16) -> &'static str {
         403 => "The token does not allow it.",
         404 => "There is none.",
         408 => "The body did not come in time.",
+        409 => "It contradicts what there is; the detail says what to do.",
         413 => "It is too large, or there is too much.",
         415 => "The body is not declared as JSON.",
-        422 => "The payload is not what the event's schema says.",
+        422 => "What was sent is not what it must be: for an event, what its schema says.",
         429 => "Too many, too fast.",
         503 => "It does not work at the moment: try again later.",
         504 => "The log did not answer in time: what was asked may have happened or not.",

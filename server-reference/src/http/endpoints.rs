@@ -8,9 +8,8 @@ use serde::Serialize;
 
 use super::api::{Api, Operation};
 use super::rest::{ClusterStats, Health, MarkText, Marked};
-use super::{ending, events, publish, rest};
+use super::{ending, events, publish, rest, schemas};
 use crate::app::App;
-use crate::schemas::SchemasInForce;
 use crate::stats::{
     ClusterSessionPage, EventsStats, InstanceStats, SessionDetail, SessionPage, WebsocketStats,
 };
@@ -23,16 +22,14 @@ pub(super) fn all() -> Router<Arc<App>> {
 
 fn of_events(api: Api) -> Api {
     let stats = Operation::get("/api/events/stats", "What was published and delivered");
-    let schemas = Operation::get("/api/schemas", "What events and records must be");
     api.at(publish::publish_operation(), publish::publish)
         .at(events::stream_operation(), events::stream)
         .at(events::history_operation(), events::history)
         .at(events::event_operation(), events::event)
         .at(events::subscriptions_operation(), events::subscriptions)
-        .at(
-            schemas.for_operators().answers::<SchemasInForce>(200, "Those of this instance."),
-            rest::schemas,
-        )
+        .at(schemas::list_operation(), schemas::list)
+        .at(schemas::register_operation(), schemas::register)
+        .at(schemas::remove_operation(), schemas::remove)
         .at(
             stats.for_operators().answers::<EventsStats>(200, "Counts since the start."),
             rest::events_stats,

@@ -14,6 +14,7 @@ mod problem;
 mod publish;
 mod query;
 mod rest;
+mod schemas;
 mod trace;
 mod upgrade;
 

@@ -296,11 +296,6 @@ pub(super) async fn prometheus(_: Told, State(app): State<Arc<App>>) -> Response
     (headers, metrics(&app)).into_response()
 }
 
-/// `GET /api/schemas`
-pub(super) async fn schemas(_: Admin, State(app): State<Arc<App>>) -> Response {
-    json(StatusCode::OK, &app.event_schemas.in_force(&app.config.instance))
-}
-
 pub(super) async fn events_stats(_: Admin, State(app): State<Arc<App>>) -> Response {
     json(StatusCode::OK, &EventsStats::of(&app))
 }

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use tidings_core::link::Redact;
 use tidings_core::{Pattern, PatternIndex, Payload};
 
 use super::listing::version_of;
 use super::redact::Sensitive;
+use super::registered::{Became, Entry, NotRegistered, Registered};
+use super::told::Others;
 use super::{Schema, SchemaError};
 use crate::collections::Declaration;
 use crate::config::{Config, ConfigError, EventSchema};
@@ -32,6 +35,11 @@ pub(crate) struct EventSchemas {
     version: String,
     /// What is sensitive in events, if anything is.
     sensitive: Option<Arc<dyn Redact>>,
+    /// What is registered while the server runs.
+    registered: Registered,
+    others: Others,
+    /// How many events were not what any of all these said.
+    violations: Counter,
 }
 
 impl EventSchemas {
@@ -42,7 +50,8 @@ impl EventSchemas {
         declared: Vec<(String, Schema)>,
         collections: &[Declaration],
     ) -> Result<Self, ConfigError> {
-        let mut all = Self::default();
+        let mut all =
+            Self { registered: Registered::new(config.schemas.clone()), ..Self::default() };
         for (pattern, schema) in declared {
             all.add(&pattern, schema)?;
         }
@@ -95,14 +104,71 @@ impl EventSchemas {
         self.sensitive.as_ref()
     }
 
+    /// What is registered while the server runs.
+    pub(crate) const fn registered(&self) -> &Registered {
+        &self.registered
+    }
+
+    pub(super) const fn others(&self) -> &Others {
+        &self.others
+    }
+
+    /// Registers a schema to check by, here and at all other instances.
+    pub(crate) fn register(
+        &self,
+        pattern: &str,
+        schema: &Value,
+        must_be_compatible: bool,
+    ) -> Result<(Became, String), NotRegistered> {
+        let is_declared = |pattern: &Pattern| self.declares(pattern);
+        let (became, declared, news) =
+            self.registered.register(pattern, schema, must_be_compatible, is_declared)?;
+        self.tell(pattern, news);
+        Ok((became, declared.schema.version().to_owned()))
+    }
+
+    /// Removes a schema that is registered, here and at all other instances.
+    pub(crate) fn remove(&self, pattern: &str) -> Result<(), NotRegistered> {
+        if Pattern::new(pattern).is_ok_and(|pattern| self.declares(&pattern)) {
+            return Err(NotRegistered::Declared(pattern.to_owned()));
+        }
+        let news = self.registered.remove(pattern)?;
+        self.tell(pattern, Some(news));
+        Ok(())
+    }
+
+    fn tell(&self, pattern: &str, news: Option<Entry>) {
+        news.into_iter().for_each(|entry| self.others.tell(pattern, entry));
+    }
+
+    /// Takes over what other instances have registered and removed.
+    pub(super) fn merge(&self, told: impl IntoIterator<Item = (String, Entry)>) {
+        self.registered.merge(told, |pattern| self.declares(pattern));
+    }
+
+    fn declares(&self, pattern: &Pattern) -> bool {
+        self.declared.iter().any(|declared| declared.pattern == *pattern)
+    }
+
     /// Whether an event of this name may carry `payload`: all schemas whose patterns match its name
     /// must agree. The text says where it is wrong and by which rule.
     pub(crate) fn check(&self, name: &str, payload: &Payload) -> Result<(), String> {
-        if self.index.is_empty() {
+        let registered = self.registered.in_force();
+        let checked = self.check_by(&self.index, name, payload);
+        checked.and_then(|()| self.check_by(&registered.index, name, payload))
+    }
+
+    fn check_by(
+        &self,
+        index: &PatternIndex<Arc<Declared>>,
+        name: &str,
+        payload: &Payload,
+    ) -> Result<(), String> {
+        if index.is_empty() {
             return Ok(());
         }
         let mut result = Ok(());
-        self.index.for_each_match(name, |declared| {
+        index.for_each_match(name, |declared| {
             if result.is_ok() {
                 result = match payload {
                     Payload::Json(json) => declared.schema.check(name, json),
@@ -112,6 +178,7 @@ impl EventSchemas {
                 };
                 if result.is_err() {
                     declared.violations.add(1);
+                    self.violations.add(1);
                 }
             }
         });
@@ -120,7 +187,7 @@ impl EventSchemas {
 
     /// How many events were not what their schemas say.
     pub(crate) fn violations(&self) -> u64 {
-        self.declared.iter().map(|declared| declared.violations.get()).sum()
+        self.violations.get()
     }
 }
 

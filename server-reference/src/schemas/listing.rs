@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::events::Declared;
 use super::{EventSchemas, Schema};
 use crate::ids::digest_of;
 
@@ -12,12 +13,24 @@ use crate::ids::digest_of;
 pub(crate) struct SchemasInForce {
     /// The name of the instance.
     instance: String,
-    /// The version of all of them together: instances that share a log should have the same.
+    /// The version of all together that this instance declares, in its configuration or in Rust:
+    /// instances that share a log should have the same.
     version: String,
+    /// The instances that have told within the last seconds that they declare others.
+    differ: Vec<OtherSchemas>,
     /// What events must carry.
     events: Vec<EventSchemaInForce>,
     /// What the records of collections must be.
     collections: Vec<CollectionSchemasInForce>,
+}
+
+/// An instance that declares other schemas.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+struct OtherSchemas {
+    /// Its name.
+    instance: String,
+    /// The version of what it declares.
+    version: String,
 }
 
 /// The schema of the events of a name or pattern.
@@ -25,6 +38,9 @@ pub(crate) struct SchemasInForce {
 struct EventSchemaInForce {
     /// The name or pattern.
     pattern: String,
+    /// Whether it was registered while the server ran (`PUT /api/schemas/{pattern}`), otherwise it is
+    /// declared by the instance.
+    registered: bool,
     #[serde(flatten)]
     schema: SchemaInForce,
     /// How many events this instance has not published since its start because they were not what it
@@ -63,10 +79,16 @@ impl SchemaInForce {
 }
 
 impl EventSchemas {
+    /// The instances that declare other schemas, with their versions.
+    pub(crate) fn that_differ(&self) -> Vec<(String, String)> {
+        self.others().that_differ_from(self.version())
+    }
+
     /// Those in force at the instance of this name.
     pub(crate) fn in_force(&self, instance: &str) -> SchemasInForce {
-        let event = |declared: &super::events::Declared| EventSchemaInForce {
+        let event = |declared: &Declared, registered| EventSchemaInForce {
             pattern: declared.pattern.as_str().to_owned(),
+            registered,
             schema: SchemaInForce::of(&declared.schema),
             violations: declared.violations.get(),
         };
@@ -74,10 +96,14 @@ impl EventSchemas {
             name: name.clone(),
             schemas: schemas.iter().map(SchemaInForce::of).collect(),
         };
+        let other = |(instance, version)| OtherSchemas { instance, version };
+        let registered = self.registered().in_force();
+        let registered = registered.all.iter().map(|one| event(one, true));
         SchemasInForce {
             instance: instance.to_owned(),
             version: self.version().to_owned(),
-            events: self.declared().iter().map(|declared| event(declared)).collect(),
+            differ: self.that_differ().into_iter().map(other).collect(),
+            events: self.declared().iter().map(|one| event(one, false)).chain(registered).collect(),
             collections: self.collections().iter().map(collection).collect(),
         }
     }

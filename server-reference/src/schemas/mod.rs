@@ -2,19 +2,25 @@
 //! JSON and as TypeScript, so that server and clients share one definition. What they declare
 //! sensitive only those get who may.
 
+mod compatible;
 mod events;
 mod listing;
 mod mask;
 mod redact;
+mod registered;
 mod schema;
+mod told;
 mod typescript;
 
 use serde_json::{Value, json};
 
+pub use compatible::Difference;
 pub(crate) use events::EventSchemas;
 pub(crate) use listing::SchemasInForce;
 pub(crate) use mask::Mask;
+pub(crate) use registered::{Became, NotRegistered};
 pub use schema::{Schema, SchemaError};
+pub(crate) use told::listen;
 
 use crate::collections::Declaration;
 

@@ -6,6 +6,7 @@ use jsonschema::Validator;
 use schemars::JsonSchema;
 use serde_json::Value;
 
+use super::compatible::{Difference, differences};
 use super::mask::Mask;
 use crate::ids::digest_of;
 
@@ -104,6 +105,23 @@ impl Schema {
     /// What tells it from others: the same schema has the same version.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// Why `newer`, as the next version of this schema, may refuse a value that this one accepts; empty
+    /// if it accepts all of them. That is decided by keywords (`type`, `enum`, `required`, `properties`,
+    /// `additionalProperties`, `items`, bounds, alternatives); what cannot be decided is in the list, too.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use tidings_server::schemas::Schema;
+    /// let old = Schema::new(&json!({"type": "integer", "minimum": 1}))?;
+    /// assert!(old.differences(&Schema::new(&json!({"type": "number"}))?).is_empty());
+    /// let found = old.differences(&Schema::new(&json!({"type": "integer", "minimum": 2}))?);
+    /// assert_eq!(found[0].rule, "/minimum");
+    /// # Ok::<(), tidings_server::schemas::SchemaError>(())
+    /// ```
+    pub fn differences(&self, newer: &Self) -> Vec<Difference> {
+        differences(&self.value, &newer.value)
     }
 
     /// What is sensitive in what it describes, if anything.

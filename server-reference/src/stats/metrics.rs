@@ -20,6 +20,9 @@ pub(crate) fn metrics(app: &App) -> String {
     let mut text = Exposition::default();
     of_server(&mut text, &websocket);
     of_events(&mut text, &events, app.stats.received_bytes.get());
+    let differ = app.event_schemas.that_differ().len();
+    text.gauge("tidings_schemas_differ", "Other instances that declare other schemas.")
+        .value(differ as f64);
     of_delivery(&mut text, app, &websocket);
     of_connections(&mut text, &websocket);
     of_backplane(&mut text, &websocket, &events);
