@@ -13,6 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{InconsistentKeys, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::app::App;
 use crate::config::{self, ConfigError};
@@ -33,6 +34,8 @@ pub(crate) struct Tls {
 struct Loaded {
     /// Of what was in the files.
     digest: Digest,
+    /// When the first of its certificates ends, in seconds since the Unix epoch, if that can be read.
+    ends: Option<i64>,
     config: Arc<ServerConfig>,
 }
 
@@ -91,6 +94,12 @@ impl Tls {
         })?;
         let (reload, limit) = (config.reload, config.handshake);
         Ok(Some(Self { certificate, key, reload, limit, loaded: RwLock::new(loaded) }))
+    }
+
+    /// When the certificate ends, or the first of those that vouch for it, in seconds since the Unix
+    /// epoch; `None` if that cannot be read.
+    pub(crate) fn ends(&self) -> Option<i64> {
+        self.loaded.read().ends
     }
 
     /// Does the handshake of a connection.
@@ -175,6 +184,8 @@ impl Files {
         }
         let private = PrivateKeyDer::from_pem_slice(&self.key)
             .map_err(|source| CertificateError::NoKey { path: key.clone(), source })?;
+        let parsed = chain.iter().filter_map(|der| X509Certificate::from_der(der).ok());
+        let ends = parsed.map(|(_, parsed)| parsed.validity().not_after.timestamp()).min();
         let config = server_config(chain, private).map_err(|source| {
             let (certificate, key) = (certificate.clone(), key.clone());
             match source {
@@ -184,7 +195,7 @@ impl Files {
                 source => CertificateError::Unusable { certificate, key, source },
             }
         })?;
-        Ok(Loaded { digest: self.digest(), config: Arc::new(config) })
+        Ok(Loaded { digest: self.digest(), ends, config: Arc::new(config) })
     }
 }
 

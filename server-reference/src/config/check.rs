@@ -297,6 +297,10 @@ impl Config {
             ("limits.publish_burst", self.limits.publish_burst as usize),
             ("limits.wrong_tokens_rate", self.limits.wrong_tokens_rate as usize),
             ("limits.wrong_tokens_burst", self.limits.wrong_tokens_burst as usize),
+            (
+                "limits.connection_burst_per_address",
+                self.limits.connection_burst_per_address as usize,
+            ),
             ("limits.connections_per_subject", self.limits.connections_per_subject),
             ("limits.subscriptions_per_subject", self.limits.subscriptions_per_subject),
             ("limits.requests_per_subject", self.limits.requests_per_subject),

@@ -44,6 +44,12 @@ settings! {
         /// answered with 429. Connections of proxies.trusted count for the address that they name,
         /// or not at all if they name none. 0: any number.
         connections_per_address: usize = 1000,
+        /// How many connections one address may open per second, in the long run, whatever becomes
+        /// of them; further ones are answered with 429, or closed where they would be encrypted.
+        /// 0: any number.
+        connection_rate_per_address: u32 = 200,
+        /// How many connections one address may open at once, after a pause.
+        connection_burst_per_address: u32 = 2000,
         /// How many wrong tokens are looked at per second from one address, in the long run.
         /// While there were more, none from there is looked at.
         wrong_tokens_rate: u32 = 1,

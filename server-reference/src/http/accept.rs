@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -23,8 +24,10 @@ use super::problem::Problem;
 use crate::app::App;
 use crate::connections::Permit;
 use crate::demo::Demo;
+use crate::quota::Crowd;
 use crate::rate::Bucket;
 use crate::shutdown::Phase;
+use crate::stats::FailedHandshake;
 use crate::stream::Stream;
 use crate::tls::{HandshakeError, Tls};
 
@@ -110,12 +113,20 @@ fn count(app: &App, permit: &Permit, client: SocketAddr) -> Result<(), Problem> 
     if app.front.is_proxy(client.ip()) {
         return Ok(());
     }
-    let address = app.addresses.admit(app.now(), client.ip()).ok_or_else(|| {
-        let detail = format!(
-            "this address has {} connections, as many as it may (limits.connections_per_address); \
-             if it is a proxy, name it in proxies.trusted",
-            app.addresses.max()
-        );
+    let address = app.addresses.admit(app.now(), client.ip()).map_err(|crowd| {
+        let (limits, which) = (&app.config.limits, "if it is a proxy, name it in proxies.trusted");
+        let detail = match crowd {
+            Crowd::Number => format!(
+                "this address has {} connections, as many as it may \
+                 (limits.connections_per_address); {which}",
+                limits.connections_per_address
+            ),
+            Crowd::Rate => format!(
+                "this address opens more than {} connections per second \
+                 (limits.connection_rate_per_address); {which}",
+                limits.connection_rate_per_address
+            ),
+        };
         Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).header(header::RETRY_AFTER, "10")
     })?;
     permit.is_of(address);
@@ -179,7 +190,10 @@ async fn serve(app: Arc<App>, stream: TcpStream, origin: Origin, router: Router)
             None => return,
         },
     };
+    let has_asked = Arc::new(AtomicBool::new(false));
+    let asks = Arc::clone(&has_asked);
     let service = service_fn(move |request: Request<Incoming>| {
+        asks.store(true, Ordering::Relaxed);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(origin.clone());
         router.clone().oneshot(request)
@@ -204,6 +218,15 @@ async fn serve(app: Arc<App>, stream: TcpStream, origin: Origin, router: Router)
         }
     };
     if let Err(error) = result {
+        if !has_asked.load(Ordering::Relaxed) {
+            let why = match () {
+                () if error.is_timeout() => Some(FailedHandshake::HttpTimeout),
+                () if error.is_parse() => Some(FailedHandshake::Http),
+                // It went away.
+                () => None,
+            };
+            why.into_iter().for_each(|why| app.stats.handshake_failed(why));
+        }
         tracing::debug!(%peer, %error, "HTTP connection failed");
     }
 }
@@ -217,11 +240,16 @@ async fn encrypt(app: &App, tls: &Tls, stream: TcpStream, peer: SocketAddr) -> O
     match result {
         Ok(stream) => Some(stream),
         Err(HandshakeError::Plaintext(stream)) => {
+            app.stats.handshake_failed(FailedHandshake::Plaintext);
             let detail = "this port speaks TLS: connect to https:// or wss:// instead";
             refuse(stream, Problem::new(StatusCode::BAD_REQUEST, detail)).await;
             None
         }
         Err(error) => {
+            app.stats.handshake_failed(match error {
+                HandshakeError::TimedOut(_) => FailedHandshake::TlsTimeout,
+                _ => FailedHandshake::Tls,
+            });
             tracing::debug!(%peer, %error, "no TLS handshake");
             None
         }

@@ -18,7 +18,7 @@ use super::accept::Origin;
 use super::cors;
 use super::probe;
 use super::problem::Problem;
-use super::upgrade::{Agreed, Handshake, Opened, has_token, switch};
+use super::upgrade::{self, Agreed, Handshake, Opened, has_token, switch};
 use crate::accepted::{Accepted, Transport, TransportKind};
 use crate::app::App;
 use crate::config;
@@ -186,7 +186,7 @@ fn open_websocket(app: Arc<App>, origin: Origin, request: Request, endpoint: End
         agree(&request).and_then(|agreed| Ok((agreed, origin.of_client(&app, request.headers())?)));
     let (agreed, origin) = match opened {
         Ok(opened) => opened,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => return upgrade::refused(&app, problem),
     };
     let opening = opening(&app, &request, origin.peer);
     switch(app, origin, request, agreed, move |app, opened| {
@@ -217,7 +217,7 @@ fn try_websocket(
         Ok(agreed) => switch(app, origin, request, agreed, move |app, opened| async move {
             probe::serve(&app, &session, opened).await;
         }),
-        Err(problem) => problem.into_response(),
+        Err(problem) => upgrade::refused(&app, problem),
     }
 }
 

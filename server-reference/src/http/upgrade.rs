@@ -21,6 +21,7 @@ use crate::connection::Connection;
 use crate::connections::Permit;
 use crate::session;
 use crate::shutdown::Phase;
+use crate::stats::FailedHandshake;
 use crate::stream::Stream;
 
 /// What RFC 6455 has the server append to the client's key.
@@ -34,7 +35,7 @@ pub(super) async fn websocket(
 ) -> Response {
     let origin = match origin.of_client(&app, request.headers()) {
         Ok(origin) => origin,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => return refused(&app, problem),
     };
     let handshake = Handshake::check(&request).and_then(|Handshake { accept, subprotocols }| {
         if subprotocols.is_empty() {
@@ -68,8 +69,14 @@ pub(super) async fn websocket(
             };
             session::serve(app, accepted)
         }),
-        Err(problem) => problem.into_response(),
+        Err(problem) => refused(&app, problem),
     }
+}
+
+/// Answers a WebSocket that is not opened.
+pub(super) fn refused(app: &App, problem: Problem) -> Response {
+    app.stats.handshake_failed(FailedHandshake::Upgrade);
+    problem.into_response()
 }
 
 /// A WebSocket handshake that is in order.

@@ -17,6 +17,8 @@ const SWEEP: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Addresses {
     max: usize,
+    open_rate: u32,
+    open_burst: u32,
     guess_rate: u32,
     guess_burst: u32,
     table: Mutex<Table>,
@@ -26,12 +28,32 @@ pub(crate) struct Addresses {
 struct Table {
     entries: HashMap<IpAddr, Entry>,
     sweep_at: usize,
-    refused: u64,
+    refused: Refused,
+}
+
+/// How many connections were turned away since the start.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// As their address had too many.
+    pub(crate) by_number: u64,
+    /// As their address opened too many at once.
+    pub(crate) by_rate: u64,
+}
+
+/// What of an address there is too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Crowd {
+    /// Open connections.
+    Number,
+    /// New connections per second.
+    Rate,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
     open: usize,
+    /// How many it may still open at once; full without.
+    opens: Option<Bucket>,
     /// How often it may still be wrong; full without.
     guesses: Option<Bucket>,
 }
@@ -40,33 +62,43 @@ impl Addresses {
     pub(crate) fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
             max: limits.connections_per_address,
+            open_rate: limits.connection_rate_per_address,
+            open_burst: limits.connection_burst_per_address,
             guess_rate: limits.wrong_tokens_rate,
             guess_burst: limits.wrong_tokens_burst,
-            table: Mutex::new(Table { entries: HashMap::new(), sweep_at: SWEEP, refused: 0 }),
+            table: Mutex::new(Table {
+                entries: HashMap::new(),
+                sweep_at: SWEEP,
+                refused: Refused::default(),
+            }),
         })
     }
 
-    /// The most connections of one address; 0: any number.
-    pub(crate) const fn max(&self) -> usize {
-        self.max
-    }
-
     /// How many connections were turned away since the start.
-    pub(crate) fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> Refused {
         self.table.lock().refused
     }
 
-    /// Lets one more connection of this address in, unless it has too many.
-    pub(crate) fn admit(self: &Arc<Self>, now: Time, address: IpAddr) -> Option<AddressPermit> {
+    /// Lets one more connection of this address in, unless it has too many, or opens too many.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        now: Time,
+        address: IpAddr,
+    ) -> Result<AddressPermit, Crowd> {
         let address = network_of(address);
         let mut table = self.table.lock();
         let entry = table.entry(now, address);
+        let full = || Bucket::new(self.open_rate, self.open_burst, now);
+        if self.open_rate > 0 && !entry.opens.get_or_insert_with(full).take(now) {
+            table.refused.by_rate += 1;
+            return Err(Crowd::Rate);
+        }
         if self.max > 0 && entry.open >= self.max {
-            table.refused += 1;
-            return None;
+            table.refused.by_number += 1;
+            return Err(Crowd::Number);
         }
         entry.open += 1;
-        Some(AddressPermit { addresses: Arc::clone(self), address })
+        Ok(AddressPermit { addresses: Arc::clone(self), address })
     }
 
     /// Whether a token from there is looked at: not while too many were wrong.
@@ -88,7 +120,7 @@ impl Addresses {
         let mut table = self.table.lock();
         if let Some(entry) = table.entries.get_mut(&address) {
             entry.open -= 1;
-            if entry.open == 0 && entry.guesses.is_none() {
+            if entry.open == 0 && entry.guesses.is_none() && entry.opens.is_none() {
                 table.entries.remove(&address);
             }
         }
@@ -100,7 +132,8 @@ impl Table {
         if self.entries.len() >= self.sweep_at {
             self.entries.retain(|_, entry| {
                 entry.guesses.take_if(|bucket| bucket.is_full(now));
-                entry.open > 0 || entry.guesses.is_some()
+                entry.opens.take_if(|bucket| bucket.is_full(now));
+                entry.open > 0 || entry.guesses.is_some() || entry.opens.is_some()
             });
             self.sweep_at = (self.entries.len() * 2).max(SWEEP);
         }
@@ -145,6 +178,7 @@ mod tests {
     fn addresses() -> Arc<Addresses> {
         Addresses::new(&Limits {
             connections_per_address: 2,
+            connection_rate_per_address: 0,
             wrong_tokens_rate: 1,
             wrong_tokens_burst: 3,
             ..Limits::default()
@@ -160,10 +194,10 @@ mod tests {
         let addresses = addresses();
         let mut held: Vec<_> =
             (0..2).map(|_| addresses.admit(at(0), ip("10.0.0.1")).expect("room")).collect();
-        assert!(addresses.admit(at(0), ip("10.0.0.1")).is_none());
-        assert!(addresses.admit(at(0), ip("::ffff:10.0.0.1")).is_none(), "the same one");
+        assert_eq!(addresses.admit(at(0), ip("10.0.0.1")).err(), Some(Crowd::Number));
+        assert!(addresses.admit(at(0), ip("::ffff:10.0.0.1")).is_err(), "the same one");
         let _other = addresses.admit(at(0), ip("10.0.0.2")).expect("room of its own");
-        assert_eq!(addresses.refused(), 2);
+        assert_eq!(addresses.refused(), Refused { by_number: 2, by_rate: 0 });
         held.pop();
         held.push(addresses.admit(at(0), ip("10.0.0.1")).expect("room again"));
         drop(held);
@@ -175,8 +209,28 @@ mod tests {
         let addresses = addresses();
         let _held = ["2001:db8::1", "2001:db8::ffff:1"]
             .map(|text| addresses.admit(at(0), ip(text)).expect("room"));
-        assert!(addresses.admit(at(0), ip("2001:db8:0:0:1::")).is_none());
-        assert!(addresses.admit(at(0), ip("2001:db8:0:1::1")).is_some());
+        assert!(addresses.admit(at(0), ip("2001:db8:0:0:1::")).is_err());
+        assert!(addresses.admit(at(0), ip("2001:db8:0:1::1")).is_ok());
+    }
+
+    #[test]
+    fn who_opens_one_after_the_other_has_to_wait_and_is_forgotten_then() {
+        let limits = Limits {
+            connection_rate_per_address: 1,
+            connection_burst_per_address: 3,
+            ..Limits::default()
+        };
+        let addresses = Addresses::new(&limits);
+        let opened = |now| addresses.admit(at(now), ip("10.0.0.1")).map(drop);
+        assert!((0..3).all(|_| opened(0).is_ok()));
+        assert_eq!(opened(0), Err(Crowd::Rate));
+        assert!(addresses.admit(at(0), ip("10.0.0.2")).is_ok(), "another one");
+        assert_eq!((opened(1), opened(1)), (Ok(()), Err(Crowd::Rate)));
+        assert_eq!(addresses.refused(), Refused { by_number: 0, by_rate: 2 });
+        for n in 0..=SWEEP as u32 {
+            drop(addresses.admit(at(60), IpAddr::V4((0x0a01_0000 + n).into())));
+        }
+        assert!(!addresses.table.lock().entries.contains_key(&ip("10.0.0.1")));
     }
 
     #[test]

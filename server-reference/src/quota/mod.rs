@@ -3,5 +3,5 @@
 mod addresses;
 mod identities;
 
-pub(crate) use self::addresses::{AddressPermit, Addresses};
+pub(crate) use self::addresses::{AddressPermit, Addresses, Crowd};
 pub(crate) use self::identities::{Share, Subjects};

@@ -25,6 +25,12 @@ pub(crate) fn metrics(app: &App) -> String {
         .value(differ as f64);
     of_delivery(&mut text, app, &websocket);
     of_connections(&mut text, &websocket);
+    let ends = app.tls.as_ref().and_then(|tls| tls.ends()).map(|ends| ends as f64);
+    text.gauge(
+        "tidings_tls_certificate_not_after_seconds",
+        "When the certificate of this server ends, in seconds since the Unix epoch.",
+    )
+    .maybe(ends);
     of_backplane(&mut text, &websocket, &events);
     text.0
 }
@@ -117,8 +123,16 @@ fn of_connections(text: &mut Exposition, stats: &WebsocketStats) {
     text.gauge("tidings_connections_max", "How many there may be.").value(connections.max as f64);
     text.counter("tidings_connections_accepted_total", "Connections let in.")
         .value(connections.accepted as f64);
+    let refused = [
+        ("all", connections.refused),
+        ("address", connections.refused_by_address),
+        ("rate", connections.refused_by_rate),
+    ];
     text.counter("tidings_connections_refused_total", "Those turned away: there were too many.")
-        .value(connections.refused as f64);
+        .by("reason", refused);
+    let failed = connections.failed_handshakes.iter().map(|(why, n)| (*why, *n));
+    text.counter("tidings_handshakes_failed_total", "Connections of which nothing became.")
+        .by("reason", failed);
     let closed = connections.closed.iter().map(|(code, n)| (code.to_string(), *n));
     text.counter("tidings_connections_closed_total", "Those closed for what the client did.")
         .by("code", closed);

@@ -5,6 +5,7 @@
 //! and added up when somebody asks.
 
 mod count;
+mod handshakes;
 mod latency;
 mod live;
 mod marks;
@@ -25,6 +26,8 @@ use tidings_core::message::CloseCode;
 use tidings_core::{Lane, Offset};
 
 pub(crate) use count::{ByPriority, Counter, Mishaps};
+pub(crate) use handshakes::FailedHandshake;
+use handshakes::FailedHandshakes;
 pub use latency::Latency;
 use latency::Recorder;
 pub(crate) use live::{Live, Totals};
@@ -79,6 +82,7 @@ pub(crate) struct Stats {
     resumed: Counter,
     closes: Mutex<BTreeMap<u16, u64>>,
     denied: Mutex<BTreeMap<&'static str, u64>>,
+    failed_handshakes: FailedHandshakes,
     samples: Samples,
     /// What is published here, by whoever.
     offered: Arc<Offered>,
@@ -109,6 +113,11 @@ impl Stats {
     /// How often that was, by reason.
     pub(crate) fn denials(&self) -> BTreeMap<&'static str, u64> {
         self.denied.lock().clone()
+    }
+
+    /// Nothing became of a connection.
+    pub(crate) fn handshake_failed(&self, why: FailedHandshake) {
+        self.failed_handshakes.add(why);
     }
 
     /// So many bytes came from a client.

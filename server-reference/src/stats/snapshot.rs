@@ -62,6 +62,10 @@ pub struct ConnectionStats {
     pub refused: u64,
     /// Turned away since the start because their address had too many.
     pub refused_by_address: u64,
+    /// Turned away since the start because too many came from their address at once.
+    pub refused_by_rate: u64,
+    /// Those of which nothing became since the start, by what was wrong with their handshake.
+    pub failed_handshakes: BTreeMap<&'static str, u64>,
     /// Closed by the server since the start because of what the client did or left out, by close
     /// code.
     pub closed: BTreeMap<u16, u64>,
@@ -347,7 +351,9 @@ impl ConnectionStats {
             http: counts.open.saturating_sub(ws + socketio + sse),
             accepted: counts.accepted,
             refused: counts.refused,
-            refused_by_address: app.addresses.refused(),
+            refused_by_address: app.addresses.refused().by_number,
+            refused_by_rate: app.addresses.refused().by_rate,
+            failed_handshakes: app.stats.failed_handshakes.all().collect(),
             closed: app.stats.closes.lock().clone(),
             denied: app.stats.denials(),
         }

@@ -250,6 +250,19 @@ async fn who_does_not_get_through_the_handshake_costs_nothing_else() {
     plain.closed().await;
     works().await;
 
+    let mut operator = connect(&server, &files.connector()).await;
+    let metrics = operator.ask("GET", "/metrics", "", "").await.body;
+    for sample in [
+        "tidings_handshakes_failed_total{reason=\"tls\"} 1\n",
+        "tidings_handshakes_failed_total{reason=\"tls_timeout\"} 3\n",
+        "tidings_handshakes_failed_total{reason=\"plaintext\"} 1\n",
+        // What rcgen makes is good to the year 4096.
+        "tidings_tls_certificate_not_after_seconds 67090118400\n",
+    ] {
+        assert!(metrics.contains(sample), "{sample}\n{metrics}");
+    }
+    drop(operator);
+
     // One too many is closed without a word that it could not read.
     let mut taken = Vec::new();
     let refused = loop {

@@ -54,6 +54,35 @@ async fn one_address_has_so_many_connections() {
 }
 
 #[tokio::test]
+async fn one_address_opens_so_many_connections_at_once_whatever_becomes_of_them() {
+    let open = Config::default().with(|c| {
+        (c.limits.connection_rate_per_address, c.limits.connection_burst_per_address) = (1, 3);
+        c.proxies.trusted = Vec::new();
+    });
+    let server = raw::start(open).await;
+    let mut seen = Vec::new();
+    let refused = loop {
+        match Http::connect(server.address).await.ask("GET", "/ws", "", "").await {
+            answer if answer.status == 429 => break answer,
+            answer => seen.push(answer.status),
+        }
+    };
+    assert!(seen.len() >= 3 && seen.iter().all(|status| *status == 426), "{seen:?}");
+    assert!(refused.body.contains("limits.connection_rate_per_address"), "{refused:?}");
+    let connections = loop {
+        let stats =
+            Http::connect(server.address).await.ask("GET", "/api/websocket/stats", "", "").await;
+        if stats.status == 200 {
+            let stats: Value = serde_json::from_str(&stats.body).expect("JSON");
+            break stats["connections"].clone();
+        }
+    };
+    assert!(connections["refused_by_rate"].as_u64() >= Some(1), "{connections}");
+    assert_eq!(connections["failed_handshakes"]["upgrade"], seen.len(), "{connections}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn connections_of_a_proxy_count_for_whom_it_names() {
     let server = raw::start(config().with(|c| c.limits.connections_per_address = 2)).await;
     let address = server.address;
