@@ -11,7 +11,7 @@ use tidings_core::client::{
     Asked, PublishError, QueueLimits, RequestError, Stats, Status, SwitchError, Ticket, Transport,
 };
 use tidings_core::message::{Close, Position, Publish, Refusal, SubId, Subscribe};
-use tidings_core::{Cursor, Payload};
+use tidings_core::{Cursor, Payload, Priority};
 use tokio::sync::oneshot;
 
 use crate::error::SubscribeError;
@@ -81,9 +81,9 @@ pub(crate) struct Shared {
 
 struct Orders {
     waiting: VecDeque<Order>,
-    /// Publishes the driver has not taken over yet; its own queues are bounded in the same way.
-    publishes: usize,
-    bytes: usize,
+    /// Publishes the driver has not taken over yet, by priority: how many, and their bytes. Its own
+    /// queues are bounded in the same way.
+    publishes: [(usize, usize); Priority::COUNT],
     next_id: u64,
     /// Set when there is no driver any more, with what it counted.
     over: Option<(Close, Stats)>,
@@ -91,8 +91,8 @@ struct Orders {
 
 impl Shared {
     pub(crate) fn new(limits: QueueLimits) -> Self {
-        let orders =
-            Orders { waiting: VecDeque::new(), publishes: 0, bytes: 0, next_id: 1, over: None };
+        let (waiting, publishes) = (VecDeque::new(), Default::default());
+        let orders = Orders { waiting, publishes, next_id: 1, over: None };
         Self {
             orders: Mutex::new(orders),
             waker: AtomicWaker::new(),
@@ -131,14 +131,14 @@ impl Shared {
         if let Some((close, _)) = &orders.over {
             return Err(PublishError::Closed(close.clone()));
         }
-        let (count, bytes) = (orders.publishes, orders.bytes);
+        let priority = publish.priority;
+        let (count, bytes) = orders.publishes[priority as usize];
         if count >= self.limits.count || bytes >= self.limits.bytes {
-            return Err(PublishError::QueueFull { priority: publish.priority, count, bytes });
+            return Err(PublishError::QueueFull { priority, count, bytes });
         }
         let ticket = Ticket(orders.next_id);
         orders.next_id += 1;
-        orders.publishes += 1;
-        orders.bytes += publish.payload.len();
+        orders.publishes[priority as usize] = (count + 1, bytes + publish.payload.len());
         orders.waiting.push_back(Order::Publish { ticket, publish, timeout, done });
         drop(orders);
         self.waker.wake();
@@ -150,7 +150,7 @@ impl Shared {
         self.waker.register(cx.waker());
         let mut orders = self.lock();
         std::mem::swap(&mut orders.waiting, taken);
-        (orders.publishes, orders.bytes) = (0, 0);
+        orders.publishes = Default::default();
     }
 
     /// There is no driver any more. Returns the orders it did not take.
