@@ -33,8 +33,8 @@ struct Running {
 
 impl Restartable {
     /// Starts it on a free port. It answers the requests `echo`, with their payload, and
-    /// `ask me`, with what the client answers to the request `question`; it has a collection
-    /// `todos`.
+    /// `ask me`, with what the client answers to the request `question`; it has the collections
+    /// `todos`, and `notices`, where the server wins and records have a title.
     ///
     /// # Panics
     /// When it cannot be started.
@@ -109,6 +109,13 @@ fn answer_requests(server: &Server) {
     });
 }
 
+fn notices() -> Collection {
+    let mut notices = Collection::default();
+    notices.policy = "server-wins".to_owned();
+    notices.schema = r#"{"required": ["title"]}"#.to_owned();
+    notices
+}
+
 async fn serve(address: SocketAddr, setup: Setup) -> (Running, SocketAddr) {
     let config = Config::default().listen(address).with(|c| {
         c.timeouts.drain_spread = Duration::from_millis(10);
@@ -116,6 +123,7 @@ async fn serve(address: SocketAddr, setup: Setup) -> (Running, SocketAddr) {
         c.recovery.max_age = setup.recovery;
         c.cors.origins = vec!["*".to_owned()];
         c.collections.insert("todos".to_owned(), Collection::default());
+        c.collections.insert("notices".to_owned(), notices());
     });
     let server = Server::builder().config(config).bind().await.expect("a server");
     (setup.prepare)(&server);

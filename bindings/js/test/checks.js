@@ -121,55 +121,6 @@ export const checks = {
     await client.close();
   },
 
-  async "a client comes back to a server that was restarted, and publishes what waits"(place) {
-    const client = place.connect(place.url, quick);
-    const name = fresh("numbers");
-    const received = [];
-    const missed = [];
-    const subscription = client.subscribe(name, ({ payload }) => received.push(payload), {
-      onMissed: (what) => missed.push(what.reason),
-    });
-    await subscription.ready();
-    const all = (from, to) => Array.from({ length: to - from }, (_, at) => from + at);
-    await Promise.all(all(0, 20).map((n) => client.publish(name, n)));
-    await place.please("stop");
-    await until(client.status, ({ state }) => state === "reconnecting");
-    const waiting = Promise.all(all(20, 40).map((n) => client.publish(name, n)));
-    await place.please("start");
-    await waiting;
-    await until(client.status, ({ state }) => state === "connected");
-    await place.until(() => received.length === 40);
-    same(received, all(0, 40), "what was received");
-    // What the old server had is not in the log of the new one, which is told.
-    ensure(missed.every((reason) => reason === "gap"), missed.join());
-    const { reconnects, published } = await client.stats();
-    same([reconnects, published], [1, 40]);
-    await client.close();
-  },
-
-  async "the session goes on by another transport while events are on their way"(place) {
-    const client = place.connect(place.url, { transport: "ws" });
-    const name = fresh("numbers");
-    const received = [];
-    const subscription = client.subscribe(name, ({ payload }) => received.push(payload));
-    await subscription.ready();
-    let next = 0;
-    const published = [];
-    const publish = (count) => {
-      for (const end = next + count; next < end; next += 1) published.push(client.publish(name, next));
-    };
-    for (const transport of ["socketio", "ws", "socketio", "ws"]) {
-      publish(50);
-      same(await client.switchTransport(transport), transport);
-      same(client.status.get().transport, transport);
-      publish(50);
-    }
-    await Promise.all(published);
-    await place.until(() => received.length >= next);
-    same(received, Array.from({ length: next }, (_, at) => at), "what was received");
-    await client.close();
-  },
-
   async "a collection shows writes at once, and others see them"(place) {
     const [ann, ben] = [place.connect(place.url), place.connect(place.url)];
     const [mine, theirs] = [ann.collection("todos"), ben.collection("todos")];
@@ -334,26 +285,6 @@ export const checks = {
     same(reported.filter((message) => message.startsWith("thrown for")), each, "what was reported");
     ensure(reported.includes("thrown by a listener"), "the listener's error was not reported");
     await client.close();
-  },
-
-  async "a loop that is slow is told what it has missed, or has everything wait"(place) {
-    const client = place.connect(place.url);
-    const name = fresh("numbers");
-    const missed = [];
-    const drops = client.subscribe(name, { maxEvents: 10, onMissed: (what) => missed.push(what) });
-    const waits = client.subscribe(name, { maxEvents: 10, overflow: "pause" });
-    await Promise.all([drops.ready(), waits.ready()]);
-    const publisher = place.connect(place.url);
-    const count = 500;
-    await Promise.all(Array.from({ length: count }, (_, n) => publisher.publish(name, n)));
-    const all = await take(waits, count);
-    const numbers = Array.from({ length: count }, (_, n) => n);
-    same(all.map(({ payload }) => payload), numbers, "what the loop that waits has got");
-    await place.until(() => missed.reduce((sum, { count }) => sum + count, 0) === count - 10);
-    const last = await take(drops, 10);
-    same(last.map(({ payload }) => payload), numbers.slice(-10), "what the other has got");
-    ensure(missed.every(({ reason }) => reason === "overflow"), JSON.stringify(missed));
-    await Promise.all([client.close(), publisher.close()]);
   },
 
   async "what is closed says so, and loops end"(place) {

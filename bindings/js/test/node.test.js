@@ -17,7 +17,7 @@ async function until(is) {
 const reported = [];
 console.error = (error) => reported.push(error.message);
 
-const place = { url: server.url, please: server.please, until, reported: () => reported.splice(0) };
+const place = { url: server.url, until, reported: () => reported.splice(0) };
 for (const [name, check] of Object.entries(checks)) {
   test(name, { timeout: 60_000 }, () => check({ ...tidings, ...place }));
 }

@@ -40,7 +40,6 @@ const sites = [
 ];
 for (const [how, url] of sites) {
   const page = await open(await browser.newContext(), "about:blank");
-  await page.exposeFunction("please", server.please);
   await page.goto(url);
   await page.waitForFunction(() => globalThis.ready);
   for (const place of ["check", "checkInWorker"]) {

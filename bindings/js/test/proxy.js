@@ -4,7 +4,9 @@ import { connect, createServer } from "node:net";
 export async function network(to) {
   const { hostname, port } = new URL(to);
   const sockets = new Set();
+  let isOpen = true;
   const server = createServer((near) => {
+    if (!isOpen) return near.destroy();
     const far = connect(Number(port), hostname);
     for (const [from, to] of [[near, far], [far, near]]) {
       sockets.add(from);
@@ -21,6 +23,17 @@ export async function network(to) {
     url: `http://127.0.0.1:${server.address().port}`,
     cut() {
       for (const socket of sockets) socket.destroy();
+    },
+    // Lets no other connection through until it is plugged again; those that are there go on.
+    refuse() {
+      isOpen = false;
+    },
+    unplug() {
+      this.refuse();
+      this.cut();
+    },
+    plug() {
+      isOpen = true;
     },
     close() {
       this.cut();

@@ -3,6 +3,7 @@
 mod blocked;
 mod collection_rules;
 mod collections;
+mod conformance;
 mod handover;
 mod network;
 mod presence;

@@ -103,8 +103,13 @@ impl Proxy {
 
     /// Breaks all connections and lets no other through until it is told so.
     pub(crate) fn block(&self, blocked: bool) {
-        self.blocked.store(blocked, Ordering::Relaxed);
+        self.refuse(blocked);
         self.cut();
+    }
+
+    /// Lets no other connection through until it is told so; those that are there go on.
+    pub(crate) fn refuse(&self, refused: bool) {
+        self.blocked.store(refused, Ordering::Relaxed);
     }
 
     /// Breaks all connections, with whatever is on its way.

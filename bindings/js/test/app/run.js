@@ -13,7 +13,7 @@ async function until(is) {
   while (!is()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
-export async function run(name, url, please) {
-  await checks[name]({ ...tidings, url, please, until, reported: () => reported.splice(0) });
+export async function run(name, url) {
+  await checks[name]({ ...tidings, url, until, reported: () => reported.splice(0) });
   if (reported.length > 0) throw new Error("reported: " + reported.join());
 }
