@@ -75,46 +75,47 @@ impl World<'_> {
     async fn step(&mut self, step: Step) -> Outcome {
         match step {
             // It is taken apart where steps are counted.
-            Step::Repeat { .. } => Ok(()),
-            Step::Connect(connect) => self.connect(connect).await,
-            Step::Close { client } => Ok(self.client(&client)?.close().await),
-            Step::Cut { client } => Ok(self.person(&client)?.cable.cut()),
-            Step::Unplug { client } => Ok(self.person(&client)?.cable.block(true)),
-            Step::Refuse { client } => Ok(self.person(&client)?.cable.refuse(true)),
-            Step::Plug { client } => Ok(self.person(&client)?.cable.refuse(false)),
+            Step::Repeat { .. } => {}
+            Step::Connect(connect) => self.connect(connect).await?,
+            Step::Close { client } => self.client(&client)?.close().await,
+            Step::Cut { client } => self.person(&client)?.cable.cut(),
+            Step::Unplug { client } => self.person(&client)?.cable.block(true),
+            Step::Refuse { client } => self.person(&client)?.cable.refuse(true),
+            Step::Plug { client } => self.person(&client)?.cable.refuse(false),
             // The server has a runtime of its own.
-            Step::Stop {} => Ok(tokio::task::block_in_place(|| self.server.stop())),
-            Step::Start {} => Ok(tokio::task::block_in_place(|| self.server.resume())),
-            Step::Switch { client, to, fails } => self.switch(&client, to, fails).await,
-            Step::Status { client, is } => self.status(&client, &is).await,
-            Step::Stats { client, is, at_least } => self.stats(&client, &is, &at_least).await,
-            Step::Subscribe(subscribe) => self.subscribe(subscribe).await,
-            Step::Subscribed { subscription } => self.subscription(&subscription)?.ready().await,
-            Step::Take { subscription } => Ok(self.subscription(&subscription)?.take()),
+            Step::Stop {} => tokio::task::block_in_place(|| self.server.stop()),
+            Step::Start {} => tokio::task::block_in_place(|| self.server.resume()),
+            Step::Switch { client, to, fails } => self.switch(&client, to, fails).await?,
+            Step::Status { client, is } => self.status(&client, &is).await?,
+            Step::Stats { client, is, at_least } => self.stats(&client, &is, &at_least).await?,
+            Step::Subscribe(subscribe) => self.subscribe(subscribe).await?,
+            Step::Subscribed { subscription } => self.subscription(&subscription)?.ready().await?,
+            Step::Take { subscription } => self.subscription(&subscription)?.take(),
             Step::Unsubscribe { subscription } => {
-                Ok(self.subscription(&subscription)?.unsubscribe().await)
+                self.subscription(&subscription)?.unsubscribe().await;
             }
-            Step::Publish(publish) => self.publish(publish).await,
-            Step::Acknowledged { client, count } => self.acknowledged(&client, count).await,
-            Step::Expect(expect) => self.expect(expect).await,
+            Step::Publish(publish) => self.publish(publish).await?,
+            Step::Acknowledged { client, count } => self.acknowledged(&client, count).await?,
+            Step::Expect(expect) => self.expect(expect).await?,
             Step::Request { client, name, payload, reply, fails } => {
-                self.request(&client, name, &payload, reply, fails).await
+                self.request(&client, name, &payload, reply, fails).await?;
             }
-            Step::Answer { client, name, adding } => self.answer(&client, name, adding),
+            Step::Answer { client, name, adding } => self.answer(&client, name, adding)?,
             Step::Open { client, collection, max_pending, page } => {
-                self.open(&client, collection, max_pending, page).await
+                self.open(&client, collection, max_pending, page).await?;
             }
-            Step::Write(write) => self.write(write).await,
-            Step::Written { write, rejected } => self.written(&write, rejected).await,
-            Step::Undo { client, collection } => self.undo(&client, &collection).await,
-            Step::Redo { client, collection } => self.redo(&client, &collection).await,
+            Step::Write(write) => self.write(write).await?,
+            Step::Written { write, rejected } => self.written(&write, rejected).await?,
+            Step::Undo { client, collection } => self.undo(&client, &collection).await?,
+            Step::Redo { client, collection } => self.redo(&client, &collection).await?,
             Step::Shows { client, collection, records, pending, now } => {
-                self.shows(&client, &collection, &records, pending, now).await
+                self.shows(&client, &collection, &records, pending, now).await?;
             }
             Step::Conflicts { client, collection, are } => {
-                self.conflicts(&client, &collection, &are).await
+                self.conflicts(&client, &collection, &are).await?;
             }
         }
+        Ok(())
     }
 
     /// What comes before an answer has come, so what was expected still holds.
