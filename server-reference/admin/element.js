@@ -13,6 +13,10 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+// The entries of a list of facts, from pairs of a term and a text.
+export const facts = (pairs) =>
+  pairs.map(([term, fact]) => make("div", {}, make("dt", {}, term), make("dd", {}, fact)));
+
 export const byId = (id) => document.getElementById(id);
 
 // Writes a text only if it changes: what has not changed is not laid out again.

@@ -3,6 +3,7 @@ import { Chart } from "./chart.js";
 import { byId, make, write } from "./element.js";
 import { bytes, count, latency, maybe } from "./format.js";
 import { Publish } from "./publish.js";
+import { Schemas } from "./schemas.js";
 import { chosenInstance, open, showIn, timeline } from "./shell.js";
 import { Tail } from "./tail.js";
 
@@ -80,7 +81,7 @@ let tail;
 
 open({
   start() {
-    tail = new Tail();
+    tail = new Tail(new Schemas());
     new Publish();
   },
   show() {

@@ -1,5 +1,5 @@
 // All of one event.
-import { byId, make, write } from "./element.js";
+import { byId, facts, make, write } from "./element.js";
 import { bytes, full, moment } from "./format.js";
 
 // How many characters of a payload are shown.
@@ -9,7 +9,7 @@ const SHOWN = 20_000;
 const TOKENS = /("(?:[^"\\]|\\.)*")(\s*:)?|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/g;
 
 // The text with its parts marked by what they are.
-function colored(text) {
+export function colored(text) {
   const parts = [];
   let end = 0;
   for (const match of text.matchAll(TOKENS)) {
@@ -23,10 +23,14 @@ function colored(text) {
   return parts;
 }
 
+const places = (pointers) => pointers.map((pointer) => pointer || "all of the payload").join(", ");
+
 export class Inspect {
   #text = "";
+  #schemas;
 
-  constructor() {
+  constructor(schemas) {
+    this.#schemas = schemas;
     byId("copy").addEventListener("click", () => void this.#copy());
   }
 
@@ -35,7 +39,8 @@ export class Inspect {
     this.#text = JSON.stringify(payload, undefined, 2);
     const size = new TextEncoder().encode(JSON.stringify(payload)).length;
     byId("inspect-none").hidden = true;
-    const facts = [
+    const { shown, hidden } = this.#schemas.sensitive(event);
+    const entries = facts([
       ["Name", event.name],
       ["Priority", event.volatile ? `${event.priority}, volatile` : event.priority],
       ["Time", moment(event.time)],
@@ -43,9 +48,12 @@ export class Inspect {
       ["Place", event.volatile ? "none: it was not kept" : `lane ${event.lane}, offset ${event.offset}`],
       ["Size", bytes(size)],
       ...Object.entries(event.headers ?? {}).map(([key, value]) => [`Header ${key}`, value]),
-    ];
-    const entries = facts.map(([term, fact]) => make("div", {}, make("dt", {}, term), make("dd", {}, fact)));
+      ...(shown.length > 0 ? [["Sensitive", `${places(shown)}: your token may see it`]] : []),
+    ]);
     byId("inspect-facts").replaceChildren(...entries);
+    const why = "Sensitive: only tokens whose claim “sensitive” has this name get it, if it was published.";
+    byId("left-out").hidden = hidden.length === 0;
+    byId("left-out").replaceChildren(make("b", {}, `Not shown: ${places(hidden)}.`), ` ${why}`);
     byId("payload").hidden = false;
     byId("copy").hidden = false;
     byId("payload").replaceChildren(...colored(this.#text.slice(0, SHOWN)));

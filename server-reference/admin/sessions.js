@@ -1,6 +1,6 @@
 // The sessions of all instances: searched, looked at, ended.
 import { call } from "./api.js";
-import { byId, make, write } from "./element.js";
+import { byId, facts, make, write } from "./element.js";
 import { bytes, duration, full, moment } from "./format.js";
 import { signOut } from "./shell.js";
 
@@ -19,10 +19,40 @@ const transportOf = ({ transport, carrier, encoding }) =>
     .filter(Boolean)
     .join(", ");
 
+// A table, and what its cells tell of a session.
+const CONNECTED = {
+  table: "sessions",
+  none: "Nobody is connected.",
+  texts: (session) => [
+    session.subject ?? "–",
+    session.instance,
+    transportOf(session),
+    session.address,
+    since(session.since_ms),
+    full(session.subscriptions),
+    full(session.delivered),
+    bytes(session.queued_bytes),
+    full(session.dropped),
+  ],
+};
+const ENDED = {
+  table: "ended",
+  none: "None that has ended is kept.",
+  texts: (session) => [
+    session.subject ?? "–",
+    session.instance,
+    transportOf(session),
+    session.address,
+    moment(session.ended_ms),
+    duration(Math.max((session.ended_ms - session.since_ms) / 1000, 0)),
+    [session.reason ?? "unknown", session.code && `(${session.code})`].filter(Boolean).join(" "),
+  ],
+};
+
 const since = (ms) => duration(Math.max((Date.now() - ms) / 1000, 0));
 
 export class Sessions {
-  #body = byId("sessions").tBodies[0];
+  #kind = CONNECTED;
   #search = byId("search-text");
   #after;
   #next;
@@ -32,6 +62,7 @@ export class Sessions {
 
   constructor() {
     byId("search").addEventListener("submit", (event) => event.preventDefault());
+    byId("kinds").addEventListener("change", ({ target }) => this.#choose(target.value === "ended" ? ENDED : CONNECTED));
     let typing;
     this.#search.addEventListener("input", () => {
       clearTimeout(typing);
@@ -46,6 +77,15 @@ export class Sessions {
     void this.#load();
   }
 
+  #choose(kind) {
+    this.#kind = kind;
+    for (const { table } of [CONNECTED, ENDED]) byId(table).parentElement.hidden = table !== kind.table;
+    byId("search").hidden = kind === ENDED;
+    write(byId("session-count"), "");
+    write(byId("sessions-error"), "");
+    this.#go(undefined);
+  }
+
   #go(after) {
     this.#after = after;
     void this.#load();
@@ -55,13 +95,16 @@ export class Sessions {
     clearTimeout(this.#timer);
     this.#round += 1;
     const round = this.#round;
-    const query = { limit: PAGE, after: this.#after, search: this.#search.value.trim() };
+    const which = this.#kind === ENDED ? { ended: true } : { search: this.#search.value.trim() };
+    const query = { limit: PAGE, after: this.#after, ...which };
     try {
       const page = await call("websocket/sessions", { query });
       if (round === this.#round) this.#show(page, query);
     } catch (error) {
       if (error.status === 401) return signOut(`You were signed out: ${error.message}`);
-      if (round === this.#round) write(byId("sessions-error"), error.message);
+      if (round === this.#round && this.#kind === ENDED && error.status === 404) {
+        this.#show({ sessions: [] }, {}, "They are kept in a database, and there is none: see --database.");
+      } else if (round === this.#round) write(byId("sessions-error"), error.message);
     }
     if (round !== this.#round) return;
     this.#timer = setTimeout(() => (document.hidden ? this.#later() : this.#load()), EVERY);
@@ -71,45 +114,39 @@ export class Sessions {
     document.addEventListener("visibilitychange", () => void this.#load(), { once: true });
   }
 
-  #show({ total, sessions, next, missing }, { search }) {
+  #show({ total, sessions, next, missing = [] }, { search }, none = this.#kind.none) {
     this.#next = next;
-    const what = total === 1 ? "1 session" : `${full(total)} sessions`;
-    write(byId("session-count"), search ? `${what} found` : what);
+    const what = total === 1 ? "1 session" : `${full(total ?? 0)} sessions`;
+    write(byId("session-count"), total === undefined ? "The latest first" : search ? `${what} found` : what);
     write(byId("sessions-error"), missing.length > 0 ? `Not in the list: those of ${missing.join(", ")}` : "");
     byId("next-page").hidden = next === undefined;
     byId("first-page").hidden = this.#after === undefined;
-    while (this.#body.rows.length > sessions.length) this.#body.lastElementChild.remove();
-    sessions.forEach((session, at) => this.#row(session, at));
+    const body = byId(this.#kind.table).tBodies[0];
+    while (body.rows.length > sessions.length) body.lastElementChild.remove();
+    sessions.forEach((session, at) => this.#row(body, session, at));
     if (sessions.length > 0) return;
-    const cell = make("td", { colspan: 10, class: "none" }, search ? "Nobody like this is connected." : "Nobody is connected.");
-    this.#body.replaceChildren(make("tr", {}, cell));
+    const cell = make("td", { colspan: 10, class: "none" }, search ? "Nobody like this is connected." : none);
+    body.replaceChildren(make("tr", {}, cell));
   }
 
   // Rows are used again: what is focused or selected stays so.
-  #row(session, at) {
-    let row = this.#body.rows[at];
-    if (!row || row.cells.length < 10) {
-      const button = make("button", { type: "button", class: "link", onclick: () => this.#open(button.dataset.id) });
-      const fresh = make("tr", {}, make("th", { scope: "row" }, button), ...Array.from({ length: 9 }, () => make("td")));
+  #row(body, session, at) {
+    const texts = this.#kind.texts(session);
+    let row = body.rows[at];
+    if (!row || row.cells.length <= texts.length) {
+      // Of one that has ended there is no more to tell.
+      const id = this.#kind === ENDED
+        ? make("span")
+        : make("button", { type: "button", class: "link", onclick: () => this.#open(id.dataset.id) });
+      const fresh = make("tr", {}, make("th", { scope: "row" }, id), ...texts.map(() => make("td")));
       if (row) row.replaceWith(fresh);
-      else this.#body.append(fresh);
+      else body.append(fresh);
       row = fresh;
     }
-    const button = row.cells[0].firstElementChild;
-    button.dataset.id = session.id;
-    write(button, session.id.slice(0, 10));
-    button.title = session.id;
-    const texts = [
-      session.subject ?? "–",
-      session.instance,
-      transportOf(session),
-      session.address,
-      since(session.since_ms),
-      full(session.subscriptions),
-      full(session.delivered),
-      bytes(session.queued_bytes),
-      full(session.dropped),
-    ];
+    const id = row.cells[0].firstElementChild;
+    id.dataset.id = session.id;
+    write(id, session.id.slice(0, 10));
+    id.title = session.id;
     texts.forEach((text, cell) => write(row.cells[cell + 1], text));
   }
 
@@ -127,7 +164,7 @@ export class Sessions {
   }
 
   #detail(session) {
-    const facts = [
+    const entries = facts([
       ["Session", session.id],
       ["Subject", session.subject ?? "unknown: no token"],
       ["Instance", session.instance],
@@ -139,8 +176,7 @@ export class Sessions {
       ["Fell behind", session.fell_behind === 1 ? "once" : `${full(session.fell_behind)} times`],
       ["Queued", bytes(session.queued_bytes)],
       ["Dropped", `${full(session.dropped)} events, ${full(session.gaps)} gaps told`],
-    ];
-    const entries = facts.map(([term, fact]) => make("div", {}, make("dt", {}, term), make("dd", {}, fact)));
+    ]);
     byId("session-facts").replaceChildren(...entries);
     const patterns = session.patterns.map((pattern) => make("li", {}, make("code", {}, pattern)));
     const more = session.subscriptions - patterns.length;

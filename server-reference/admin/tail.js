@@ -33,8 +33,7 @@ function read(data) {
 
 export class Tail {
   #list = byId("tail");
-  #inspect = new Inspect();
-  #rows = new Rows(this.#list, (event) => this.#inspect.show(event));
+  #rows;
   #events = [];
   #pattern = "**";
   #priorities = new Set(PRIORITIES);
@@ -52,7 +51,9 @@ export class Tail {
   // Answers for what was looked at before come too late.
   #round = 0;
 
-  constructor() {
+  constructor(schemas) {
+    const inspect = new Inspect(schemas);
+    this.#rows = new Rows(this.#list, (event) => inspect.show(event));
     byId("filter").addEventListener("submit", (event) => {
       event.preventDefault();
       this.filter(byId("pattern").value.trim());

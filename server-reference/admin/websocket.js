@@ -1,7 +1,7 @@
 // The page of connections.
 import { Chart } from "./chart.js";
 import { byId, make, write } from "./element.js";
-import { bytes, count, duration, full, latency, maybe } from "./format.js";
+import { bytes, count, duration, full, latency, maybe, moment } from "./format.js";
 import { Sessions } from "./sessions.js";
 import { chosenInstance, frame, open, showIn, timeline } from "./shell.js";
 
@@ -145,6 +145,22 @@ function showInstances() {
   });
 }
 
+// How many marks are listed.
+const MARKS = 20;
+
+function showMarks() {
+  const body = byId("marks").tBodies[0];
+  const marks = timeline.marks.slice(-MARKS).reverse();
+  while (body.rows.length > marks.length) body.lastElementChild.remove();
+  marks.forEach(({ at_ms, text, quiet }, at) => {
+    if (!body.rows[at]) body.append(make("tr", {}, make("td"), make("th", { scope: "row" })));
+    const [when, what] = body.rows[at].cells;
+    write(when, moment(at_ms));
+    write(what, text);
+    body.rows[at].dataset.state = quiet ? "quiet" : "";
+  });
+}
+
 open({
   start() {
     new Sessions();
@@ -160,5 +176,6 @@ open({
     showIn(recovery, columns(RECOVERY));
     showIn(backplane, ["backplane.echo"], "max");
     showInstances();
+    showMarks();
   },
 });

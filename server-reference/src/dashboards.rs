@@ -46,6 +46,7 @@ const FILES: &[(&str, &str)] = &files![
     "plot.js",
     "publish.js",
     "rows.js",
+    "schemas.js",
     "sessions.js",
     "shell.js",
     "stream.js",

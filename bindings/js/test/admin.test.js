@@ -1,7 +1,9 @@
 // The dashboards of three instances on a Redis, under load.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, test } from "node:test";
 
 import { connect } from "@tidings/client";
@@ -17,11 +19,20 @@ const admin = token({ sub: "root", admin: true, ...everything });
 // More than a list shows, and no more than a debug build of three servers takes.
 const RATE = 300;
 
+const order = {
+  type: "object",
+  required: ["number"],
+  properties: { number: { type: "integer" }, card: { type: "string", "x-tidings-sensitive": true } },
+};
+const directory = await mkdtemp(join(tmpdir(), "tidings-"));
+const config = join(directory, "tidings.toml");
+await writeFile(config, `[events."orders.**"]\nschema = '${JSON.stringify(order)}'\n`);
+
 const redis = await startRedis();
 const names = ["pod-1", "pod-2", "pod-3"];
-const instances = await Promise.all(
-  names.map((name) => startProgram("--redis", redis.url, "--instance", name, "--auth-secret", SECRET)),
-);
+const options = ["--config", config, "--database", `sqlite:${join(directory, "kept.db")}`, "--auth-secret", SECRET];
+const start = (name) => startProgram("--redis", redis.url, "--instance", name, ...options);
+const instances = await Promise.all(names.map(start));
 const browser = await launch();
 
 // Two at each instance: one listens, one publishes.
@@ -44,7 +55,7 @@ const load = setInterval(() => {
     published += 1;
     const name = published % 3 ? "orders.eu.created" : "rooms.17.message";
     const priority = PRIORITIES[published % PRIORITIES.length];
-    clients[published % clients.length].publish(name, { number: published }, { priority }).catch(() => undefined);
+    clients[published % clients.length].publish(name, { number: published, card: "4111" }, { priority }).catch(() => undefined);
   }
 }, 50);
 
@@ -54,6 +65,7 @@ after(async () => {
   await browser.close();
   await Promise.all(instances.map((instance) => instance.end()));
   await redis.end();
+  await rm(directory, { recursive: true });
 });
 
 // A page of the first instance. What it must not do is told by `errors`.
@@ -152,6 +164,8 @@ test("events are shown as they come, chosen, looked at and published", { timeout
   await page.locator("#tail [role=option]:nth-child(2)[aria-selected=true]").waitFor();
   await says(page, "#payload", /"number": \d+/);
   await says(page, "#inspect-facts dd", "orders.eu.created");
+  await says(page, "#left-out", "Not shown: /card.");
+  assert.doesNotMatch(await page.locator("#payload").textContent(), /card|4111/);
   await page.locator("#earlier").click();
   await page.locator("#pause").click();
 
@@ -166,6 +180,14 @@ test("events are shown as they come, chosen, looked at and published", { timeout
   await publish("by.hand", "{'no': 1}");
   await says(page, "#event-payload-error", "This is not JSON");
   assert.equal(await page.locator("#event-name-error").textContent(), "");
+  // What is not what its schema says is told with place and rule, and is in the list of schemas then.
+  await publish("orders.eu.created", '{"number": "seven"}');
+  await says(page, "#event-payload-error", "orders.eu.created, /number: what is there is not of type");
+  await says(page, "#schemas td", "orders.eu.created, /number");
+  await page.locator("#schemas button").press("Enter");
+  await says(page, "#schema-facts dd", "1 event");
+  await says(page, "#schema-text", '"x-tidings-sensitive": true');
+  await page.locator("#schema-close").click();
   await page.locator("#pattern").fill("by.*");
   await page.locator("#pattern").press("Enter");
   await page.mouse.move(5, 5);
@@ -211,6 +233,10 @@ test("sessions of all instances are found, looked at and ended", { timeout: 60_0
   assert.equal(clients[5].status.get().state, "closed");
   await page.locator("#search-text").fill("");
   await says(page, "#session-count", "5 sessions");
+  await page.locator("#kinds input[value=ended]").check();
+  await says(page, "#ended tbody tr", /ben-3.*an operator has ended the session \(4504\)/);
+  await page.locator("#kinds input[value=connected]").check();
+  await says(page, "#session-count", "5 sessions");
 
   // A mark is on everybody's charts.
   await page.locator("#mark").press("Enter");
@@ -223,6 +249,7 @@ test("sessions of all instances are found, looked at and ended", { timeout: 60_0
   const answer = await fetch(`${instances[2].url}/api/websocket/stats?scope=cluster&history=1`, { headers });
   const known = (await answer.json()).instances.map(({ marks }) => marks.map(({ text }) => text));
   assert.deepEqual(known, [["v1.4.0"], ["v1.4.0"], ["v1.4.0"]]);
+  await says(page, "#marks tbody th", "v1.4.0");
   await leave(page);
 });
 
@@ -256,6 +283,10 @@ test("both pages are accessible, light, dark and on a phone", { timeout: 60_000 
     } else {
       await page.locator("#sessions button").first().waitFor();
       assert((await judged(page)).includes("color-contrast"));
+      await page.locator("#kinds input[value=ended]").check();
+      await page.locator("#ended tbody tr").first().waitFor();
+      await judged(page, "#ended");
+      await page.locator("#kinds input[value=connected]").check();
       await page.locator("#sessions button").first().click();
       await page.locator("#disconnect").click();
       await page.locator("#confirm").waitFor();

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::Value;
 use tidings_core::link::Redact;
 use tidings_core::{Pattern, PatternIndex, Payload};
@@ -11,6 +14,7 @@ use super::redact::Sensitive;
 use super::registered::{Became, Entry, NotRegistered, Registered};
 use super::told::Others;
 use super::{Schema, SchemaError};
+use crate::clock::unix_micros;
 use crate::collections::Declaration;
 use crate::config::{Config, ConfigError, EventSchema};
 use crate::stats::Counter;
@@ -20,8 +24,39 @@ use crate::stats::Counter;
 pub(super) struct Declared {
     pub(super) pattern: Pattern,
     pub(super) schema: Schema,
-    /// How many events were not what it says.
-    pub(super) violations: Counter,
+    pub(super) violations: Violations,
+}
+
+/// Events that were not what a schema says.
+#[derive(Debug, Default)]
+pub(super) struct Violations {
+    count: Counter,
+    last: Mutex<Option<Violation>>,
+}
+
+/// An event that was not what its schema says.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct Violation {
+    /// When, in milliseconds since the Unix epoch.
+    at_ms: u64,
+    /// The event, the place and the rule; without the value.
+    what: String,
+}
+
+impl Violations {
+    fn add(&self, what: &str) {
+        self.count.add(1);
+        let what = what.to_owned();
+        *self.last.lock() = Some(Violation { at_ms: unix_micros() / 1000, what });
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count.get()
+    }
+
+    pub(super) fn last(&self) -> Option<Violation> {
+        self.last.lock().clone()
+    }
 }
 
 /// Which events have a schema.
@@ -80,7 +115,7 @@ impl EventSchemas {
         if self.declared.iter().any(|other| other.pattern == pattern) {
             return Err(invalid(format!("{:?} has two schemas", pattern.as_str())));
         }
-        let declared = Arc::new(Declared { pattern, schema, violations: Counter::default() });
+        let declared = Arc::new(Declared { pattern, schema, violations: Violations::default() });
         self.index.insert(&declared.pattern, Arc::clone(&declared));
         self.declared.push(declared);
         Ok(())
@@ -176,8 +211,8 @@ impl EventSchemas {
                         Err(format!("{name}: the payload is binary, but must be JSON"))
                     }
                 };
-                if result.is_err() {
-                    declared.violations.add(1);
+                if let Err(violation) = &result {
+                    declared.violations.add(violation);
                     self.violations.add(1);
                 }
             }

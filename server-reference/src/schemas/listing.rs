@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::events::Declared;
-use super::{EventSchemas, Schema};
+use super::events::{Declared, Violation};
+use super::{EventSchemas, Mask, Schema};
 use crate::ids::digest_of;
 
 /// What `GET /api/schemas` answers.
@@ -46,6 +46,10 @@ struct EventSchemaInForce {
     /// How many events this instance has not published since its start because they were not what it
     /// says.
     violations: u64,
+    /// The last of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Violation")]
+    last_violation: Option<Violation>,
 }
 
 /// The schemas of a collection, to all of which its records must conform.
@@ -64,6 +68,9 @@ struct SchemaInForce {
     version: String,
     /// Whether it declares something sensitive.
     sensitive: bool,
+    /// Where, as JSON pointers into a payload or record, with `*` for any item or other member: the
+    /// first 100.
+    sensitive_places: Vec<String>,
     /// The schema itself.
     schema: Value,
 }
@@ -73,6 +80,7 @@ impl SchemaInForce {
         Self {
             version: schema.version().to_owned(),
             sensitive: schema.mask().is_some(),
+            sensitive_places: schema.mask().map(Mask::places).unwrap_or_default(),
             schema: schema.as_value().clone(),
         }
     }
@@ -90,7 +98,8 @@ impl EventSchemas {
             pattern: declared.pattern.as_str().to_owned(),
             registered,
             schema: SchemaInForce::of(&declared.schema),
-            violations: declared.violations.get(),
+            violations: declared.violations.count(),
+            last_violation: declared.violations.last(),
         };
         let collection = |(name, schemas): &(String, Vec<Schema>)| CollectionSchemasInForce {
             name: name.clone(),

@@ -1,5 +1,7 @@
 //! Which places of a value are sensitive, as its schema says: found once, when it is declared.
 
+mod places;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

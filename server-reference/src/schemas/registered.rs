@@ -16,12 +16,11 @@ use serde_json::Value;
 use tidings_core::{Pattern, PatternIndex};
 
 use super::compatible::{Difference, differences};
-use super::events::Declared;
+use super::events::{Declared, Violations};
 use super::{Schema, SchemaError};
 use crate::clock::unix_micros;
 use crate::config::Schemas as Limits;
 use crate::ids::digest_of;
-use crate::stats::Counter;
 
 /// How many differences a refusal names.
 const NAMED: usize = 5;
@@ -158,7 +157,7 @@ impl Registered {
         let entry = Entry { at: next(entries.get(pattern)), schema: Some(text) };
         entries.insert(pattern.to_owned(), entry.clone());
         let declared =
-            Arc::new(Declared { pattern: parsed, schema, violations: Counter::default() });
+            Arc::new(Declared { pattern: parsed, schema, violations: Violations::default() });
         let became = if known.is_some() { Became::Replaced } else { Became::New };
         let others = self.in_force.load();
         let others = others.all.iter().filter(|one| one.pattern != declared.pattern).cloned();
@@ -202,7 +201,7 @@ impl Registered {
                          not checked by it here"
                     ),
                     (Ok(pattern), Ok(schema)) => {
-                        let violations = Counter::default();
+                        let violations = Violations::default();
                         all.push(Arc::new(Declared { pattern, schema, violations }));
                     }
                     _ => tracing::warn!(pattern, "a registered schema is not understood here"),

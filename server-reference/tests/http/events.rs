@@ -181,6 +181,8 @@ async fn what_is_wrong_is_said_and_nothing_is_published() {
     let schemas = get(address, "/api/schemas").await;
     let orders = &schemas["events"][0];
     assert_eq!((&orders["pattern"], &orders["violations"]), (&json!("orders.*"), &json!(1)));
+    let last = orders["last_violation"]["what"].as_str().expect("what it was");
+    assert!(last.starts_with("orders.x: \"total\" is a required"), "{last}");
     assert_eq!(
         (&orders["sensitive"], &orders["schema"]["type"]),
         (&json!(false), &json!("object"))
