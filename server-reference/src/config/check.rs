@@ -297,6 +297,9 @@ impl Config {
             ("limits.publish_burst", self.limits.publish_burst as usize),
             ("limits.wrong_tokens_rate", self.limits.wrong_tokens_rate as usize),
             ("limits.wrong_tokens_burst", self.limits.wrong_tokens_burst as usize),
+            ("limits.max_looked_at", self.limits.max_looked_at),
+            ("limits.history_rate", self.limits.history_rate as usize),
+            ("limits.history_burst", self.limits.history_burst as usize),
             (
                 "limits.connection_burst_per_address",
                 self.limits.connection_burst_per_address as usize,

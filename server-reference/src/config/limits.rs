@@ -55,6 +55,14 @@ settings! {
         wrong_tokens_rate: u32 = 1,
         /// How many wrong tokens from one address are looked at at once.
         wrong_tokens_burst: u32 = 20,
+        /// How many events of the log are looked at for one page of history, or for one event by its id;
+        /// a page that ends before it is full says where to go on.
+        max_looked_at: usize = 50_000,
+        /// How many pages of history, and events by their ids, one subject may read per second by
+        /// REST, in the long run; an address where nobody has a token.
+        history_rate: u32 = 20,
+        /// How many of those it may read at once, after a pause.
+        history_burst: u32 = 200,
         /// How many connections the tokens of one subject (claim sub) may have at an instance.
         connections_per_subject: usize = 1000,
         /// How many subscriptions those may have together.

@@ -24,6 +24,7 @@ use super::query::Parameters;
 use super::rest::json;
 use crate::accepted::{Accepted, Transport, TransportKind};
 use crate::app::App;
+use crate::auth::Identity;
 use crate::connection::Connection;
 use crate::history::{self, Query};
 use crate::ids::random_id;
@@ -220,9 +221,11 @@ struct EventMembers {
 struct PageMembers {
     /// In the order asked for.
     events: Vec<EventMembers>,
-    /// Whether all that was ever published in this time was still there to be looked at.
+    /// Whether all that was ever published in the time that the page is of was still there to be
+    /// looked at.
     complete: bool,
-    /// Where the next page begins: for `after`. Missing if this is the last one.
+    /// Where the next page begins: for `after`. Missing if this is the last one. A page may be short,
+    /// or empty, and have one: enough of the log was looked at for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
@@ -235,12 +238,38 @@ pub(super) fn history_operation() -> Operation {
         .fails(&[403, 503])
 }
 
+/// Whether somebody may read history now. One who is nobody in particular is the address, unless that
+/// is a proxy's.
+fn check_rate(
+    app: &App,
+    identity: &Identity,
+    origin: &Origin,
+    headers: &HeaderMap,
+) -> Result<(), Problem> {
+    let may_read = match identity.subject() {
+        Some(subject) => app.subjects.read(app.now(), subject),
+        None => {
+            let address = app.front.client(origin.peer, headers).ip();
+            app.front.is_proxy(address) || app.addresses.read(app.now(), address)
+        }
+    };
+    if may_read {
+        return Ok(());
+    }
+    let rate = app.config.limits.history_rate;
+    let detail = format!("more than {rate} pages or events of history per second (history_rate)");
+    Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).header(header::RETRY_AFTER, "1"))
+}
+
 /// `GET /api/events`
 pub(super) async fn history(
     Caller(identity): Caller,
     State(app): State<Arc<App>>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
+    check_rate(&app, &identity, &origin, &headers)?;
     let mut parameters = Parameters::new(query.as_deref());
     let time = "a time in milliseconds since the Unix epoch";
     let order = parameters.one::<String>("order", "newest or oldest")?;
@@ -308,13 +337,21 @@ pub(super) fn event_operation() -> Operation {
 pub(super) async fn event(
     Caller(identity): Caller,
     State(app): State<Arc<App>>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
     Id(id): Id,
 ) -> Result<Response, Problem> {
+    check_rate(&app, &identity, &origin, &headers)?;
     let everything = Pattern::new("**")
         .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let page = history::read(&app, &identity, &Query::by_id(id, everything)).await?;
     let Some(kept) = page.events.first() else {
-        let detail = "no event of this id is kept, or none that this token may receive";
+        let mut detail =
+            "no event of this id is kept, or none that this token may receive".to_owned();
+        if page.next.is_some() {
+            let max = app.config.limits.max_looked_at;
+            detail += &format!("; the newest {max} were looked at (max_looked_at)");
+        }
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     };
     let mut body = Vec::new();

@@ -21,6 +21,8 @@ pub(crate) struct Addresses {
     open_burst: u32,
     guess_rate: u32,
     guess_burst: u32,
+    read_rate: u32,
+    read_burst: u32,
     table: Mutex<Table>,
 }
 
@@ -56,6 +58,16 @@ struct Entry {
     opens: Option<Bucket>,
     /// How often it may still be wrong; full without.
     guesses: Option<Bucket>,
+    /// How often it may still read history; full without.
+    reads: Option<Bucket>,
+}
+
+impl Entry {
+    /// Whether there is nothing to be remembered.
+    fn is_over(&self) -> bool {
+        let buckets = [&self.opens, &self.guesses, &self.reads];
+        self.open == 0 && buckets.iter().all(|bucket| bucket.is_none())
+    }
 }
 
 impl Addresses {
@@ -66,6 +78,8 @@ impl Addresses {
             open_burst: limits.connection_burst_per_address,
             guess_rate: limits.wrong_tokens_rate,
             guess_burst: limits.wrong_tokens_burst,
+            read_rate: limits.history_rate,
+            read_burst: limits.history_burst,
             table: Mutex::new(Table {
                 entries: HashMap::new(),
                 sweep_at: SWEEP,
@@ -101,6 +115,14 @@ impl Addresses {
         Ok(AddressPermit { addresses: Arc::clone(self), address })
     }
 
+    /// Whether somebody there may read history now; it counts.
+    pub(crate) fn read(&self, now: Time, address: IpAddr) -> bool {
+        let mut table = self.table.lock();
+        let entry = table.entry(now, network_of(address));
+        let full = || Bucket::new(self.read_rate, self.read_burst, now);
+        entry.reads.get_or_insert_with(full).take(now)
+    }
+
     /// Whether a token from there is looked at: not while too many were wrong.
     pub(crate) fn may_present(&self, now: Time, address: IpAddr) -> bool {
         let mut table = self.table.lock();
@@ -120,7 +142,7 @@ impl Addresses {
         let mut table = self.table.lock();
         if let Some(entry) = table.entries.get_mut(&address) {
             entry.open -= 1;
-            if entry.open == 0 && entry.guesses.is_none() && entry.opens.is_none() {
+            if entry.is_over() {
                 table.entries.remove(&address);
             }
         }
@@ -131,9 +153,10 @@ impl Table {
     fn entry(&mut self, now: Time, address: IpAddr) -> &mut Entry {
         if self.entries.len() >= self.sweep_at {
             self.entries.retain(|_, entry| {
-                entry.guesses.take_if(|bucket| bucket.is_full(now));
-                entry.opens.take_if(|bucket| bucket.is_full(now));
-                entry.open > 0 || entry.guesses.is_some() || entry.opens.is_some()
+                for bucket in [&mut entry.guesses, &mut entry.opens, &mut entry.reads] {
+                    bucket.take_if(|bucket| bucket.is_full(now));
+                }
+                !entry.is_over()
             });
             self.sweep_at = (self.entries.len() * 2).max(SWEEP);
         }

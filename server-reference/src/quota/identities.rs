@@ -34,6 +34,8 @@ struct Taken {
     subscriptions: AtomicUsize,
     requests: AtomicUsize,
     publishes: Mutex<Bucket>,
+    /// Of history.
+    reads: Mutex<Bucket>,
 }
 
 impl Taken {
@@ -62,9 +64,10 @@ impl Subjects {
         }
         if table.subjects.len() >= table.sweep_at {
             let is_here = |taken: &Arc<Taken>| Arc::strong_count(taken) > 1;
-            table
-                .subjects
-                .retain(|_, taken| is_here(taken) || !taken.publishes.lock().is_full(now));
+            let is_silent = |taken: &Taken| {
+                taken.publishes.lock().is_full(now) && taken.reads.lock().is_full(now)
+            };
+            table.subjects.retain(|_, taken| is_here(taken) || !is_silent(taken));
             table.sweep_at = (table.subjects.len() * 2).max(SWEEP);
         }
         let (rate, burst) =
@@ -74,6 +77,11 @@ impl Subjects {
             subscriptions: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             publishes: Mutex::new(Bucket::new(rate, burst, now)),
+            reads: Mutex::new(Bucket::new(
+                self.limits.history_rate,
+                self.limits.history_burst,
+                now,
+            )),
         });
         table.subjects.insert(Arc::clone(subject), Arc::clone(&taken));
         taken
@@ -85,6 +93,11 @@ impl Subjects {
     /// When it publishes too much.
     pub(crate) fn publish(&self, now: Time, subject: &Arc<str>) -> Result<(), Refusal> {
         self.taken(now, subject).publish(now, &self.limits)
+    }
+
+    /// Whether this subject may read history now; it counts.
+    pub(crate) fn read(&self, now: Time, subject: &Arc<str>) -> bool {
+        self.taken(now, subject).reads.lock().take(now)
     }
 
     /// One more connection of this subject, unless it has too many.

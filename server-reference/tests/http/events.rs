@@ -150,6 +150,47 @@ async fn history_is_read_page_by_page() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn history_looks_at_so_much_at_once_and_says_where_to_go_on() {
+    let config = Config::default().with(|c| {
+        (c.limits.max_looked_at, c.limits.history_rate, c.limits.history_burst) = (20, 1, 60);
+        c.proxies.trusted = Vec::new();
+    });
+    let server = raw::start(config).await;
+    let address = server.address;
+    let wanted = |number: u32| if number % 50 == 7 { "a" } else { "b" };
+    let all: Vec<_> =
+        (0..200).map(|n| json!({"name": wanted(n), "payload": n, "priority": "high"})).collect();
+    publish(address, json!(all)).await;
+    for (order, expected) in [("oldest", [7, 57, 107, 157]), ("newest", [157, 107, 57, 7])] {
+        let (mut got, mut pages, mut after) = (Vec::new(), 0, String::new());
+        loop {
+            let target =
+                format!("/api/events?pattern=a&pattern=b.c&pattern=*.*&order={order}{after}");
+            let page = get(address, &target).await;
+            let events = page["events"].as_array().expect("a list");
+            got.extend(events.iter().map(|event| event["payload"].as_u64().expect("a number")));
+            pages += 1;
+            let Some(next) = page["next"].as_str() else { break };
+            after = format!("&after={next}");
+        }
+        assert_eq!(got, expected, "{order}");
+        assert!(pages > 2, "in one page");
+    }
+    // What is not there costs no more, and who asks too often is told to wait.
+    let refused = loop {
+        match raw::http(address, "GET", "/api/events/nothing", "").await {
+            answer if answer.status == 404 => {
+                assert!(answer.body.contains("max_looked_at"), "{answer:?}");
+            }
+            answer => break answer,
+        }
+    };
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")));
+    assert!(refused.body.contains("history_rate"), "{refused:?}");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn what_is_wrong_is_said_and_nothing_is_published() {
     let config = Config::default().with(|c| {
