@@ -1,6 +1,6 @@
 //! Events that clients are to acknowledge, here and on other instances.
 
-use tidings_core::socketio::{Args, Body};
+use tidings_core::socketio::Args;
 use tokio::sync::mpsc;
 
 use super::broadcast::{Flags, Frames};
@@ -29,7 +29,7 @@ impl SentHere {
         for socket in &sockets {
             socket.acks().expect(id, answer.clone());
         }
-        let mut frames = Frames::new(Body::Event { ack: Some(id), args }, None);
+        let mut frames = Frames::new(namespace, Some(id), args, None);
         for socket in &sockets {
             frames.push(socket, flags);
         }

@@ -11,6 +11,7 @@ use super::asking::{Elsewhere, SentHere};
 use super::cluster::{Details, MissingAnswers, Question, Reply};
 use super::namespace::Namespace;
 use super::remote_socket::RemoteSocket;
+use super::sensitive::Hidden;
 use super::socket::Socket;
 use super::table::Target;
 
@@ -257,8 +258,7 @@ impl Broadcast {
                 if !socket.connected() {
                     return Err(EmitError::Disconnected);
                 }
-                let frames = socket.encode(Body::Event { ack: None, args });
-                socket.push(&frames, self.flags.volatile, None);
+                Frames::new(&self.namespace, None, args, None).push(socket, self.flags);
                 socket.flush();
             }
             Some(socket) => {
@@ -349,17 +349,26 @@ struct Answers {
     answers: Vec<Args>,
 }
 
-/// One packet, encoded at most once for each parser.
+/// One event, encoded at most once for each parser, and once more for those who may not see what is
+/// sensitive in it.
 pub(super) struct Frames {
-    body: Body,
+    ack: Option<u64>,
+    args: Args,
+    hidden: Option<Hidden>,
     number: Option<u64>,
-    encoded: [Option<bytes::Bytes>; 2],
+    encoded: [Option<bytes::Bytes>; 4],
 }
 
 impl Frames {
     /// `number` is what recovery knows it by.
-    pub(super) const fn new(body: Body, number: Option<u64>) -> Self {
-        Self { body, number, encoded: [const { None }; 2] }
+    pub(super) fn new(
+        namespace: &Namespace,
+        ack: Option<u64>,
+        args: Args,
+        number: Option<u64>,
+    ) -> Self {
+        let hidden = namespace.hidden_in(&args, number.is_some());
+        Self { ack, args, hidden, number, encoded: [const { None }; 4] }
     }
 
     /// Queues the packet for a socket.
@@ -368,8 +377,12 @@ impl Frames {
             Parser::Text => 0,
             Parser::Msgpack => 1,
         };
-        let body = &self.body;
-        let frames = self.encoded[place].get_or_insert_with(|| socket.encode(body.clone()));
+        let hidden = self.hidden.as_ref().filter(|hidden| hidden.is_for(socket));
+        let place = if hidden.is_some() { place + 2 } else { place };
+        let args = hidden.map_or(&self.args, |hidden| &hidden.args);
+        let frames = self.encoded[place].get_or_insert_with(|| {
+            socket.encode(Body::Event { ack: self.ack, args: args.clone() })
+        });
         socket.push(frames, flags.volatile, self.number);
     }
 }

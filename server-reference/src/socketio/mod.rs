@@ -44,6 +44,7 @@ mod reason;
 mod recovery;
 mod remote_socket;
 mod reply;
+mod sensitive;
 mod socket;
 mod table;
 

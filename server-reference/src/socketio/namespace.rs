@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, select_all};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use serde::de::DeserializeOwned;
-use tidings_core::socketio::{Args, Body, FIRST_REQUEST, Namespace as Path};
+use tidings_core::socketio::{Args, FIRST_REQUEST, Namespace as Path};
 
 use super::args::{self, ArgsError, IntoArgs, event_args};
 use super::broadcast::{Broadcast, EmitError, Flags, Frames, IntoRooms};
@@ -21,6 +21,7 @@ use super::listeners::{Listeners, adds_handlers};
 use super::namespaces::Namespaces;
 use super::reason::DisconnectReason;
 use super::recovery::Returned;
+use super::sensitive::{Hidden, Redacting};
 use super::socket::{Connecting, Socket};
 use super::table::{Table, Target};
 use crate::config::Config;
@@ -44,6 +45,7 @@ struct Inner {
     /// Where it is registered if it is one of many that match a pattern: it ends with its last
     /// socket.
     passing: Option<Weak<Namespaces>>,
+    redact: Redacting,
 }
 
 adds_handlers!(Namespace, |namespace| namespace.0.listeners);
@@ -53,7 +55,7 @@ impl Namespace {
         path: Path,
         listeners: Arc<RwLock<Listeners>>,
         config: &Config,
-        cluster: &Arc<Cluster>,
+        (cluster, redact): (&Arc<Cluster>, &Redacting),
         passing: Option<Weak<Namespaces>>,
     ) -> Self {
         let member = Member::new(cluster, &path);
@@ -69,6 +71,7 @@ impl Namespace {
             ack_timeout: config.timeouts.request,
             skip_middlewares: config.recovery.skip_middlewares,
             passing,
+            redact: redact.clone(),
         }))
     }
 
@@ -344,6 +347,11 @@ impl Namespace {
         }
     }
 
+    /// The event of these arguments for those who may not see what is sensitive in it; `None`: as it is.
+    pub(super) fn hidden_in(&self, args: &Args, has_offset: bool) -> Option<Hidden> {
+        Hidden::of(&**self.0.redact.as_ref()?, args, has_offset)
+    }
+
     /// Sends an event to the sockets of this instance, and remembers it for those who may come
     /// back.
     pub(super) fn broadcast_here(&self, target: &Target, mut args: Args, flags: Flags) {
@@ -352,7 +360,7 @@ impl Namespace {
             let mut table = self.table();
             let recovery = table.recovery.as_mut().filter(|_| !flags.volatile);
             let number = recovery.map(|it| it.keep(Instant::now(), target, &mut args));
-            let mut frames = Frames::new(Body::Event { ack: None, args }, number);
+            let mut frames = Frames::new(self, None, args, number);
             // Queued while nobody can come or go: all get events in the same order.
             table.select(target, |socket| {
                 frames.push(socket, flags);

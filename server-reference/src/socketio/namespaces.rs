@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use tidings_core::link::Redact;
 use tidings_core::socketio::Namespace as Path;
 
 use super::args::IntoArgs;
@@ -12,6 +13,7 @@ use super::broadcast::EmitError;
 use super::cluster::{Cluster, MembersStats};
 use super::listeners::{Listeners, adds_handlers};
 use super::namespace::Namespace;
+use super::sensitive::Redacting;
 use crate::config::Config;
 
 type Matches = Arc<dyn Fn(&str) -> bool + Send + Sync>;
@@ -20,14 +22,16 @@ type Matches = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 /// and a pattern matches.
 pub(crate) struct Namespaces {
     cluster: Arc<Cluster>,
+    redact: Redacting,
     named: RwLock<HashMap<Path, Namespace>>,
     patterns: RwLock<Vec<NamespacePattern>>,
 }
 
 impl Namespaces {
-    /// None yet; those of the same path on other instances are reached by `cluster`.
-    pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
-        Self { cluster, named: RwLock::default(), patterns: RwLock::default() }
+    /// None yet; those of the same path on other instances are reached by `cluster`, and `redact`
+    /// knows what is sensitive in events.
+    pub(crate) fn new(cluster: Arc<Cluster>, redact: Option<Arc<dyn Redact>>) -> Self {
+        Self { cluster, redact, named: RwLock::default(), patterns: RwLock::default() }
     }
 
     /// Does from now on what other instances tell, for the application has namespaces.
@@ -53,7 +57,8 @@ impl Namespaces {
     /// The namespace with this path, which is there from now on.
     pub(crate) fn named(&self, path: Path, config: &Config) -> Namespace {
         let mut named = self.named.write();
-        let new = || Namespace::new(path.clone(), Arc::default(), config, &self.cluster, None);
+        let shared = (&self.cluster, &self.redact);
+        let new = || Namespace::new(path.clone(), Arc::default(), config, shared, None);
         named.entry(path.clone()).or_insert_with(new).clone()
     }
 
@@ -86,8 +91,8 @@ impl Namespaces {
         let mut named = self.named.write();
         let new = || {
             let (listeners, back) = (Arc::clone(&pattern.listeners), Arc::downgrade(self));
-            let cluster = &self.cluster;
-            let namespace = Namespace::new(path.clone(), listeners, config, cluster, Some(back));
+            let shared = (&self.cluster, &self.redact);
+            let namespace = Namespace::new(path.clone(), listeners, config, shared, Some(back));
             pattern.namespaces.write().insert(path.clone(), namespace.clone());
             namespace
         };

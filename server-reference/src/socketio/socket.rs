@@ -17,7 +17,7 @@ use tidings_core::socketio::{Args, Body, Packet, Parser, encode_packet, error_ev
 
 use super::acks::Acks;
 use super::args::{ArgsError, IntoArgs};
-use super::broadcast::{AckError, Broadcast, EmitError, IntoRooms};
+use super::broadcast::{AckError, Broadcast, EmitError, Flags, Frames, IntoRooms};
 use super::handler::{Call, ErasedHandler, Handler, erase};
 use super::handshake::Handshake;
 use super::listeners::{ByType, Listeners};
@@ -363,8 +363,8 @@ impl Socket {
                     all.push(Arc::clone(&self.0.id));
                     let missed = recovery.missed(seen.application, |target| target.means(&all));
                     for (number, args) in missed {
-                        let frames = self.encode(Body::Event { ack: None, args });
-                        self.push(&frames, false, Some(number));
+                        let flags = Flags::default();
+                        Frames::new(&self.0.namespace, None, args, Some(number)).push(self, flags);
                     }
                 }
                 None => self.0.connection.begin_application(recovery.last()),

@@ -111,6 +111,19 @@ for (const from of ["node1", "tidings1"]) {
     }
   });
 
+  // Node's clients get all of it, and of Tidings' those who may.
+  await check(`${from}: what is sensitive`, async () => {
+    const paid = { no: 7, card: "4111" };
+    for (const [payload, hidden] of [[paid, { no: 7 }], [{ no: 8, card: bytes }, null]]) {
+      names.forEach((name) => (got[name].length = 0));
+      await emit({}, "orders.paid", payload)();
+      await until(() => names.every((name) => got[name].length > 0));
+      for (const name of names) {
+        assert.deepEqual(got[name], [["orders.paid", name === "tidings1" ? hidden : payload]], name);
+      }
+    }
+  });
+
   await check(`${from}: many events, in order`, async () => {
     names.forEach((name) => (got[name].length = 0));
     const numbers = Array.from({ length: 300 }, (_, number) => number);

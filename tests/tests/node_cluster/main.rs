@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tidings_harness::redis_cluster::RedisCluster;
-use tidings_server::config::{NodeAdapterKind, NodeAdapterMode};
+use tidings_server::config::{EventSchema, NodeAdapterKind, NodeAdapterMode};
 use tidings_server::{Config, Server};
 use tidings_tests::example::Serving;
 use tidings_tests::{member, node};
@@ -51,6 +51,11 @@ async fn on_tidings(
         c.node_adapter.prefix = "mixed".to_owned();
         c.node_adapter.specific_responses = name.ends_with('2');
         c.node_adapter.request_timeout = Duration::from_millis(500);
+        let mut paid = EventSchema::default();
+        paid.schema = r#"{"properties": {"card": {"x-tidings-sensitive": true}}}"#.to_owned();
+        c.events.insert("orders.paid".to_owned(), paid);
+        // What of it everybody may see, nobody being known.
+        c.auth.sensitive = if name.ends_with('2') { vec!["**".to_owned()] } else { Vec::new() };
     });
     let server = Server::builder().config(config).bind().await.expect("a server");
     member::add(&server.namespace("/app").expect("a namespace"), name);
