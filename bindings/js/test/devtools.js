@@ -19,7 +19,8 @@ export async function chromiumAlone(executable) {
       `--user-data-dir=${profile}`,
       "about:blank",
     ],
-    { stdio: ["ignore", "ignore", "pipe"] },
+    // With its processes in a group of their own, to be stopped together.
+    { stdio: ["ignore", "ignore", "pipe"], detached: true },
   );
   const ended = new Promise((resolve) => child.once("exit", resolve));
   let endpoint;
@@ -57,6 +58,7 @@ export async function chromiumAlone(executable) {
       const { sessionId } = await send("Target.attachToTarget", { targetId, flatten: true });
       return {
         toFront: () => send("Target.activateTarget", { targetId }),
+        goTo: (url) => send("Page.navigate", { url }, sessionId),
         // `frozen`, in which nothing of it runs, or `active`.
         become: (state) => send("Page.setWebLifecycleState", { state }, sessionId),
         async evaluate(expression) {
@@ -74,6 +76,9 @@ export async function chromiumAlone(executable) {
         },
       };
     },
+    // As when the machine sleeps: nothing of it runs, and nobody is told.
+    sleep: () => process.kill(-child.pid, "SIGSTOP"),
+    wake: () => process.kill(-child.pid, "SIGCONT"),
     async close() {
       await send("Browser.close");
       await ended;

@@ -1,13 +1,17 @@
 // Pages of Chromium that people would have open, and what happens to them.
 import { after, test } from "node:test";
-import { mkdir } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { connect } from "@tidings/client";
 import { ensure, same } from "./checks.js";
 import { executable, launch, open } from "./chromium.js";
 import { chromiumAlone } from "./devtools.js";
+import { startProgram, startProgramAt } from "./program.js";
 import { network } from "./proxy.js";
+import { startRedis } from "./redis.js";
 import { startServer } from "./server.js";
 import { serve } from "./site.js";
 
@@ -21,15 +25,15 @@ const server = await startServer();
 const cable = await network(server.url);
 const site = await serve(
   { "/package/": dist, "/board/": join(here, "board") },
-  {},
+  { "/elsewhere": "<!doctype html><title>elsewhere</title>" },
   (text) => text.replaceAll('"@tidings/client"', '"/package/index.js"'),
 );
 const browser = await launch();
 
 // A page in a browser of its own, with its own network.
-async function person() {
+async function person(url = cable.url) {
   const context = await browser.newContext({ viewport: { width: 640, height: 400 } });
-  const page = await open(context, `${site.url}/board/?server=${cable.url}`);
+  const page = await open(context, `${site.url}/board/?server=${url}`);
   await page.waitForFunction(() => globalThis.ready);
   return page;
 }
@@ -149,6 +153,48 @@ test("the server is restarted while pages publish: what is gone is told", { time
   await end(ann, ben);
 });
 
+test("the server is killed while pages publish and edit: what Redis has outlives it", { timeout: 120_000 }, async () => {
+  const redis = await startRedis();
+  const folder = await mkdtemp(join(tmpdir(), "tidings-killed-"));
+  const config = join(folder, "tidings.toml");
+  await writeFile(config, "[collections.todos]\n");
+  const start = (address) => startProgramAt(address, "--redis", redis.url, "--config", config);
+  let killed = await start("127.0.0.1:0");
+  const { url } = killed;
+  const [ann, ben] = [await person(url), await person(url)];
+  await ann.evaluate(() => globalThis.todos.insert("tea", { title: "Tea", votes: 0 }).seen);
+  await shows(ben, ["Tea: 0 votes"]);
+  const working = [ann, ben].flatMap((page, at) => [
+    page.evaluate((name) => globalThis.publish(name, 600), ["ann", "ben"][at]),
+    page.evaluate(() => globalThis.vote("tea", 150)),
+  ]);
+  for (const count of [200, 600]) {
+    await ann.waitForFunction((count) => globalThis.received.length > count, count);
+    await killed.kill();
+    await state(ann, "reconnecting");
+    killed = await start(new URL(url).host);
+  }
+  await Promise.all(working);
+  for (const page of [ann, ben]) {
+    same(await page.evaluate(() => globalThis.acknowledged()), 600);
+    same(await page.evaluate(() => globalThis.voted()), 150);
+  }
+  for (const page of [ann, ben]) {
+    const expected = { "numbers.ann": upto(600), "numbers.ben": upto(600) };
+    same(await received(page, 1200), expected, "what was received");
+    await shows(page, ["Tea: 300 votes"]);
+    // Nothing that is not so was told.
+    same(await page.evaluate(() => globalThis.missed), [], "what was missed");
+    same(await page.evaluate(() => globalThis.todos.conflicts.get()), [], "the conflicts");
+    const { publishFailures, gaps, connects } = await page.evaluate(() => globalThis.client.stats());
+    same([publishFailures, gaps, connects], [0, 0, 3], "failures, gaps, and connections");
+  }
+  await end(ann, ben);
+  await killed.end();
+  await redis.end();
+  await rm(folder, { recursive: true });
+});
+
 test("the transport is changed while events arrive", { timeout: 90_000 }, async () => {
   const [ann, ben] = [await person(), await person()];
   const publishing = ben.evaluate(() => globalThis.publish("ben", 800));
@@ -191,6 +237,72 @@ test("a tab that is hidden, or frozen, gets everything", { timeout: 120_000 }, a
   same(await ann.evaluate("missed.length"), 0, "the number of gaps");
   same(await ann.evaluate("client.status.get().state"), "connected");
   await chromium.close();
+});
+
+// What a page of Chromium alone has received, when there are so many.
+async function numbersOf(page, count) {
+  await page.until(`received.length >= ${count}`);
+  return JSON.parse(await page.evaluate("JSON.stringify(received.map(([, n]) => n))"));
+}
+
+// Publishes numbers from outside, going on where it has stopped.
+function publisher(url) {
+  const client = connect(url);
+  let next = 0;
+  return {
+    async publish(count) {
+      const numbers = Array.from({ length: count }, () => next++);
+      await Promise.all(numbers.map((n) => client.publish("numbers.outside", n)));
+    },
+    close: () => client.close(),
+  };
+}
+
+test("a machine that has slept gets what it missed", { timeout: 120_000 }, async () => {
+  const folder = await mkdtemp(join(tmpdir(), "tidings-asleep-"));
+  const config = join(folder, "tidings.toml");
+  const heartbeat = '[heartbeat]\nping_interval = "500 ms"\nping_timeout = "500 ms"\n';
+  await writeFile(config, `[collections.todos]\n${heartbeat}`);
+  const program = await startProgram("--config", config);
+  const chromium = await chromiumAlone(executable());
+  const ann = await chromium.open(`${site.url}/board/?server=${program.url}`);
+  await ann.until("globalThis.ready === true");
+  const outside = publisher(program.url);
+  await outside.publish(100);
+  same(await numbersOf(ann, 100), upto(100), "what was received before");
+  const sessions = async () =>
+    (await (await fetch(`${program.url}/api/websocket/stats`)).json()).connections.ws;
+  same(await sessions(), 2, "the number of connections");
+  chromium.sleep();
+  // The server gives up whoever does not answer.
+  while ((await sessions()) > 1) await new Promise((resolve) => setTimeout(resolve, 50));
+  await outside.publish(200);
+  chromium.wake();
+  same(await numbersOf(ann, 300), upto(300), "what was received in all");
+  same(await ann.evaluate("missed.length"), 0, "the number of gaps");
+  same(await ann.evaluate("client.status.get().state"), "connected");
+  await Promise.all([chromium.close(), outside.close()]);
+  await program.end();
+  await rm(folder, { recursive: true });
+});
+
+test("a page that comes back by the back button gets what it missed", { timeout: 120_000 }, async () => {
+  const chromium = await chromiumAlone(executable());
+  const ann = await chromium.open(`${site.url}/board/?server=${cable.url}`);
+  await ann.until("globalThis.ready === true");
+  const outside = publisher(server.url);
+  await outside.publish(100);
+  same(await numbersOf(ann, 100), upto(100), "what was received before");
+  await ann.evaluate("addEventListener('pageshow', ({ persisted }) => (globalThis.persisted = persisted))");
+  await ann.goTo(`${site.url}/elsewhere`);
+  await ann.until("document.title === 'elsewhere'");
+  await outside.publish(200);
+  await ann.evaluate("history.back()");
+  // The page itself, not another one of the same address.
+  await ann.until("globalThis.persisted === true");
+  same(await numbersOf(ann, 300), upto(300), "what was received in all");
+  same(await ann.evaluate("missed.length"), 0, "the number of gaps");
+  await Promise.all([chromium.close(), outside.close()]);
 });
 
 after(async () => {

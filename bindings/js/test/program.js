@@ -20,8 +20,10 @@ export async function printSchemas(...options) {
 }
 
 // Starts it on a free port; gives where it listens.
-export async function startProgram(...options) {
-  const child = spawn(found(), ["--listen", "127.0.0.1:0", ...options], {
+export const startProgram = (...options) => startProgramAt("127.0.0.1:0", ...options);
+
+export async function startProgramAt(address, ...options) {
+  const child = spawn(found(), ["--listen", address, ...options], {
     stdio: ["ignore", "ignore", "pipe"],
     env,
   });
@@ -39,6 +41,11 @@ export async function startProgram(...options) {
     url: await listening,
     async end() {
       child.kill("SIGTERM");
+      await ended;
+    },
+    // Without a word to anybody.
+    async kill() {
+      child.kill("SIGKILL");
       await ended;
     },
   };

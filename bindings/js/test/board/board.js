@@ -30,6 +30,7 @@ const numbers = client.subscribe("numbers.**", ({ name, payload }) => received.p
 });
 
 const published = [];
+const voted = [];
 
 Object.assign(globalThis, {
   client,
@@ -43,6 +44,14 @@ Object.assign(globalThis, {
       if (n % 10 === 9) await new Promise((resolve) => setTimeout(resolve, 5));
     }
   },
+  // Votes, one after the other, and does not wait for them.
+  async vote(key, count) {
+    for (let n = 0; n < count; n += 1) {
+      voted.push(todos.increment(key, "votes").seen);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  },
+  voted: () => Promise.all(voted.splice(0)).then((writes) => writes.length),
   acknowledged: () => Promise.all(published.splice(0)).then((positions) => positions.length),
   state: (state) =>
     new Promise((resolve) => client.status.subscribe((now) => now.state === state && resolve())),
