@@ -96,6 +96,7 @@ impl App {
             volatile_bytes: queues.volatile,
             control_bytes: queues.control,
             application_bytes: queues.application,
+            batch_bytes: queues.batch,
             namespace: config.tidings_namespace(),
             redact: event_schemas.sensitive().cloned(),
         };

@@ -321,7 +321,7 @@ impl Connection {
             && !outgoing.broken
             && (!outgoing.feed.outbox().is_empty() || stream.is_behind())
         {
-            match write_some(stream, &outgoing.feed) {
+            match write_some(stream, &mut outgoing.feed) {
                 Ok(written) => {
                     self.bytes_written.fetch_add(written as u64, Ordering::Relaxed);
                     outgoing.feed.outbox_mut().advance(written);
@@ -524,15 +524,17 @@ impl Connection {
 }
 
 /// One write of as many frames as fit.
-fn write_some(stream: &Stream, feed: &Feed) -> io::Result<usize> {
+fn write_some(stream: &Stream, feed: &mut Feed) -> io::Result<usize> {
     if feed.outbox().is_empty() {
         // What was taken for encryption is still to be sent.
         return stream.try_flush().map(|()| 0);
     }
-    if let Some(frame) = feed.outbox().only() {
+    let joined = feed.outbox_mut().join();
+    let outbox = feed.outbox();
+    if let Some(frame) = if joined { outbox.first() } else { outbox.only() } {
         return stream.try_write(frame);
     }
     let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
-    let filled = feed.outbox().gather(&mut slices);
+    let filled = outbox.gather(&mut slices);
     stream.try_write_vectored(&slices[..filled])
 }

@@ -239,6 +239,40 @@ async fn a_session_goes_on_where_it_stopped() {
 }
 
 #[tokio::test]
+async fn what_waits_together_comes_together_to_who_takes_it_so() {
+    let server = start(Config::default()).await;
+    let mut writer = server.hello(json!({ "producer": "w" })).await;
+    let (lane, _) = writer.publish(1, "a", json!(1)).await;
+    for seq in 2..=100 {
+        assert_eq!(writer.publish(seq, "a", json!(seq)).await.0, lane);
+    }
+    let past = json!(["sub", 1, "a", { "since": [[lane, 0, 0]] }]);
+
+    let mut one_by_one = server.hello(json!({})).await;
+    one_by_one.send(past.clone()).await;
+    one_by_one.expect("subbed").await;
+    for seq in 1..=100 {
+        assert_eq!(one_by_one.event().await.1, seq);
+    }
+
+    let mut together = server.hello(json!({ "batch": 4096 })).await;
+    together.send(past).await;
+    let (mut payloads, mut frames) = (Vec::new(), 0);
+    while payloads.len() < 100 {
+        let message = together.receive().await;
+        let text = message.to_text().expect("text");
+        assert!(text.len() <= 4096, "{} bytes", text.len());
+        let messages = text.split('\u{1e}').map(serde_json::from_str::<Value>);
+        let messages = messages.map(|message| message.expect("one message"));
+        payloads.extend(messages.filter(|m| m[0] == "e").map(|event| event[4].clone()));
+        frames += 1;
+    }
+    assert!(payloads.iter().map(Value::as_u64).eq((1..=100).map(Some)), "{payloads:?}");
+    assert!(frames < 20, "100 events came as {frames} WebSocket messages");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_not_retained_is_told_as_a_gap() {
     let server = start(Config::default().with(|c| c.retention.max_events = 2)).await;
     let mut first = server.hello(json!({ "subs": [[1, "a"]] })).await;

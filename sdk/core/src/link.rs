@@ -28,6 +28,10 @@ pub use framed::{Framed, Redact};
 pub struct LinkConfig {
     /// The largest WebSocket message accepted from the server, in bytes.
     pub max_frame: usize,
+    /// The most bytes that several messages of the server may have as one WebSocket message: fewer
+    /// WebSocket messages are cheaper, for browsers above all, but all of one has to be there before
+    /// any of it is seen. 0: each comes by itself.
+    pub max_batch: u32,
     /// The deepest nesting of arrays and objects accepted in a payload.
     pub max_depth: usize,
     /// How long after the connection opened the server's welcome may take.
@@ -37,10 +41,11 @@ pub struct LinkConfig {
 }
 
 impl Default for LinkConfig {
-    /// 16 MiB, 128 levels, 10 s.
+    /// 16 MiB, of several messages 16 KiB, 128 levels, 10 s.
     fn default() -> Self {
         Self {
             max_frame: 16 << 20,
+            max_batch: 16 << 10,
             max_depth: crate::json::MAX_DEPTH,
             hello_timeout: Duration::from_secs(10),
             socketio: SocketIoConfig::default(),

@@ -192,6 +192,9 @@ pub struct Hello {
     pub subscriptions: Vec<Subscribe>,
     /// What has been received of them.
     pub cursor: Cursor,
+    /// The most bytes that several messages of the server may have as one WebSocket message; none
+    /// come so if it is 0. For `ws` with JSON.
+    pub batch: u32,
 }
 
 /// The server's answer to [`Hello`].

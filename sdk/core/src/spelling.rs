@@ -84,6 +84,9 @@ pub fn write_hello(w: &mut Writer<'_>, hello: &Hello) {
     }
     w.end_array().key("cursor");
     write_cursor(w, &hello.cursor);
+    if hello.batch > 0 {
+        w.key("batch").u64(hello.batch.into());
+    }
     w.end_object();
 }
 
@@ -106,6 +109,10 @@ pub fn read_hello(value: Value<'_>) -> Result<Hello, Misspelled> {
                     subs.map_or(misspelled("subs", "[[id, \"pattern\"], ...]"), Ok)?;
             }
             "cursor" => hello.cursor = read_cursor("cursor", value)?,
+            "batch" => {
+                let bytes = value.as_u32();
+                hello.batch = bytes.map_or(misspelled("batch", "a number of bytes"), Ok)?;
+            }
             _ => {}
         }
     }
@@ -305,6 +312,7 @@ mod tests {
             token: Some("t".into()),
             subscriptions: vec![sub(1, None), sub(2, Some(cursor.clone()))],
             cursor: cursor.clone(),
+            batch: 16_384,
         };
         let text = written(|w| write_hello(w, &hello));
         assert_eq!(read(&text, version), Some(1));
@@ -335,6 +343,7 @@ mod tests {
         assert_eq!(hello(r#"{"producer":"p","token":7}"#), "token");
         assert_eq!(hello(r#"{"producer":"p","subs":[[1]]}"#), "subs");
         assert_eq!(hello(r#"{"producer":"p","cursor":[[4294967295,0,0]]}"#), "cursor");
+        assert_eq!(hello(r#"{"producer":"p","batch":true}"#), "batch");
         let least = read(r#"{"producer":"p","token":null,"more":[]}"#, read_hello);
         assert_eq!(least, Ok(Hello { producer: "p".into(), ..Hello::default() }));
     }

@@ -11,7 +11,7 @@ use tidings_core::message::*;
 use tidings_core::socketio::Namespace;
 use tidings_core::websocket::{Decoder, Incoming, Role};
 use tidings_core::ws::{ClientLink, Encoding, ServerLink, encode_message};
-use tidings_core::{Payload, Time};
+use tidings_core::{Cursor, Payload, Time};
 
 fn sub() -> impl Strategy<Value = SubId> {
     any::<u32>().prop_map(SubId)
@@ -313,6 +313,22 @@ fn messages_of_the_server_that_a_client_does_not_know_are_ignored() {
     pair.client.receive(pair.now, Frame::Text(r#"["news",1,{}]"#.into())).expect("ignored");
     assert_eq!(pair.client.poll_message(), None);
     assert!(pair.client.receive(pair.now, Frame::Text(r#"["news",1,{}"#.into())).is_err());
+}
+
+#[test]
+fn several_messages_come_as_one() {
+    let mut pair = Pair::open(Encoding::Json, ServerLinkConfig::default());
+    let several = concat!(r#"["at",[]]"#, "\u{1e}", r#"["unsubbed",7]"#, "\u{1e}", r#"["ping"]"#);
+    pair.client.receive(pair.now, Frame::Text(several.into())).expect("three messages");
+    assert_eq!(pair.client.poll_message(), Some(ServerMessage::Progress(Cursor::new())));
+    assert_eq!(pair.client.poll_message(), Some(ServerMessage::Unsubscribed(SubId(7))));
+    assert_eq!(pair.client.poll_message(), None);
+    assert_eq!(pair.client.poll_frame(), Some(Frame::Text(r#"["pong"]"#.into())));
+    for wrong in ["[\"at\",[]]\u{1e}", "\u{1e}", "[\"at\",\u{1e}[]]", "[\"at\",[]] [\"at\",[]]"] {
+        let mut pair = Pair::open(Encoding::Json, ServerLinkConfig::default());
+        let error = pair.client.receive(pair.now, Frame::Text(wrong.into()));
+        assert_eq!(error.expect_err(wrong).close.code, CloseCode::BAD_FRAME);
+    }
 }
 
 #[test]

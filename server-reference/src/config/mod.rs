@@ -239,6 +239,10 @@ settings! {
         /// disconnected.
         #[serde(with = "size")]
         application: usize = MIB,
+        /// What waits together is one WebSocket message of up to so many bytes, for clients that
+        /// take it so; 0: each message is one.
+        #[serde(with = "size")]
+        batch: usize = 64 * KIB,
         /// How many volatile events may wait to be handed out by a shard, or to the bus of the
         /// services; the oldest make room.
         volatile_events: usize = 4096,

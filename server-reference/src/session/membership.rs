@@ -34,6 +34,7 @@ impl Session {
         let hidden = self.app.collections.hidden_from(&session, &identity);
         self.connection.with_feed(|feed| {
             feed.set_wire(wire);
+            feed.set_batch(hello.batch);
             feed.hide(hidden);
             feed.permit(identity.rights().received());
             feed.reveal(identity.rights().revealed());

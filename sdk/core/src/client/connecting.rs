@@ -98,6 +98,7 @@ impl ClientMachine {
             token: None,
             subscriptions,
             cursor: self.subscriptions.cursor().clone(),
+            batch: 0,
         };
         let config = self.config.link.clone();
         let Some(connection) = self.connection(io) else { return };
@@ -109,6 +110,8 @@ impl ClientMachine {
                 ClientLink::SocketIo(Box::new(socketio::ClientLink::new(config, hello, now)))
             }
             Transport::Ws | Transport::Auto => {
+                let most = u32::try_from(config.max_frame).unwrap_or(u32::MAX);
+                let hello = Hello { batch: config.max_batch.min(most), ..hello };
                 ClientLink::Ws(Box::new(ws::ClientLink::new(config, hello, now)))
             }
         };

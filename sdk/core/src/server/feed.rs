@@ -30,6 +30,9 @@ pub struct FeedConfig {
     /// take them in time is given up. Default 1 MiB. A single larger packet passes when its queue
     /// is empty.
     pub application_bytes: usize,
+    /// The most bytes of several messages that are sent as one WebSocket message to a client that
+    /// takes them so ([`Hello::batch`](crate::message::Hello::batch)). Default 64 KiB.
+    pub batch_bytes: usize,
     /// Where Socket.IO clients speak Tidings. Default `/`.
     pub namespace: Namespace,
     /// What is sensitive in events; see [`Feed::reveal`]. Default `None`: nothing.
@@ -43,6 +46,7 @@ impl Default for FeedConfig {
             volatile_bytes: 64 << 10,
             control_bytes: 256 << 10,
             application_bytes: 1 << 20,
+            batch_bytes: 64 << 10,
             namespace: Namespace::MAIN,
             redact: None,
         }
@@ -170,6 +174,14 @@ impl Feed {
     /// have been queued for another one.
     pub const fn set_wire(&mut self, wire: Wire) {
         self.wire = wire;
+    }
+
+    /// The client takes several messages as one WebSocket message of up to so many bytes.
+    pub fn set_batch(&mut self, bytes: u32) {
+        if self.wire == Wire::WsJson {
+            let most = self.config.batch_bytes;
+            self.outbox.set_batch(usize::try_from(bytes).unwrap_or(most).min(most));
+        }
     }
 
     /// Events whose names begin with one of these are not sent, whatever is subscribed to.

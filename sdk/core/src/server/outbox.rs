@@ -6,6 +6,8 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 use crate::event::Priority;
+use crate::websocket::{self, Opcode};
+use crate::ws::SEPARATOR;
 
 use super::ledger::{Ledger, Mark};
 
@@ -19,8 +21,11 @@ use super::ledger::{Ledger, Mark};
 pub struct Outbox {
     /// How many frames there are in all.
     len: usize,
-    /// A frame of which the first bytes are written; the rest goes before anything else.
+    /// A frame of which the first bytes are written, or that was joined from several; the rest of it
+    /// goes before anything else.
     partial: Option<Bytes>,
+    /// How many bytes of messages may be joined into one frame.
+    batch: usize,
     control: Queue,
     application: Queue,
     volatile: Queue,
@@ -61,6 +66,11 @@ impl Outbox {
     /// An empty outbox; it allocates nothing until something is pushed.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// From now on [`join`](Self::join) makes one WebSocket message of up to so many bytes of several.
+    pub const fn set_batch(&mut self, bytes: usize) {
+        self.batch = bytes;
     }
 
     /// Queues an answer, a heartbeat or another frame that must not wait behind events.
@@ -158,6 +168,44 @@ impl Outbox {
         self.first().filter(|_| self.len == 1)
     }
 
+    /// Joins as many of the text frames to be written next as fit into one, if the connection takes
+    /// them so and there are several. Returns whether [`first`](Self::first) is to be written by
+    /// itself: it was joined, now or before.
+    ///
+    /// They are copied: small frames, for which this is, cost a vectored write more than that.
+    pub fn join(&mut self) -> bool {
+        if self.batch == 0 || self.len < 2 {
+            return false;
+        }
+        if self.partial.is_some() {
+            return true;
+        }
+        let (mut count, mut bytes) = (0, 0);
+        for frame in self.queues().flat_map(|queue| queue.frames.iter()) {
+            let Some(text) = text_of(frame) else { break };
+            let together = bytes + text.len() + usize::from(count > 0);
+            if together > self.batch {
+                break;
+            }
+            (count, bytes) = (count + 1, together);
+        }
+        if count < 2 {
+            return false;
+        }
+        let mut joined = Vec::with_capacity(websocket::header_len(bytes) + bytes);
+        websocket::header(&mut joined, Opcode::Text, bytes);
+        for at in 0..count {
+            if at > 0 {
+                joined.push(SEPARATOR);
+            }
+            let frame = self.pop().unwrap_or_default();
+            joined.extend_from_slice(text_of(&frame).unwrap_or_default());
+        }
+        self.partial = Some(joined.into());
+        self.len += 1;
+        true
+    }
+
     /// Fills `slices` with what is to be written next, in order, for one vectored write. Returns
     /// how many slices were filled.
     pub fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
@@ -228,6 +276,15 @@ impl Outbox {
     }
 }
 
+/// The text of a frame that is a message of text.
+fn text_of(frame: &[u8]) -> Option<&[u8]> {
+    let mut frames = websocket::finished(frame);
+    match (frames.next()?, frames.next()) {
+        ((Opcode::Text, text), None) => Some(text),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,6 +325,45 @@ mod tests {
         outbox.advance(3);
         assert!(outbox.is_empty());
         assert_eq!(outbox.bytes(), 0);
+    }
+
+    #[test]
+    fn small_messages_are_joined_into_one() {
+        let framed = |text: &str| {
+            let mut frame = Vec::new();
+            websocket::encode(&mut frame, Opcode::Text, text.as_bytes(), None);
+            Bytes::from(frame)
+        };
+        let mut outbox = Outbox::new();
+        for text in ["[1]", "[2]", "[3]"] {
+            outbox.push_event(Priority::Normal, framed(text), None);
+        }
+        assert!(!outbox.join(), "nobody has asked for it");
+        outbox.set_batch(8);
+        outbox.push_event(Priority::High, framed("[0]"), None);
+        assert!(outbox.join());
+        assert_eq!(outbox.first(), Some(&framed("[0]\x1e[1]")));
+        outbox.advance(4);
+        outbox.push_control(framed("[!]"));
+        assert!(outbox.join());
+        assert_eq!(outbox.first().map(Bytes::len), Some(5), "what is begun is finished first");
+        outbox.advance(5);
+        assert!(outbox.join());
+        assert_eq!(outbox.first(), Some(&framed("[!]\x1e[2]")));
+        outbox.advance(9);
+        assert!(!outbox.join(), "the last one goes as it is");
+        assert_eq!(outbox.only(), Some(&framed("[3]")));
+        let mut ping = Vec::new();
+        websocket::encode(&mut ping, Opcode::Ping, b"", None);
+        outbox.push_control(ping.into());
+        assert!(!outbox.join(), "a ping is no message");
+        assert_eq!(outbox.len, 2);
+        outbox.push_event(Priority::Low, framed(r#"["large"]"#), None);
+        outbox.advance(2);
+        assert!(!outbox.join());
+        outbox.advance(5);
+        assert!(!outbox.join());
+        assert_eq!(outbox.bytes(), 11);
     }
 
     #[test]

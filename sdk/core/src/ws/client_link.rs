@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
+
 use super::from_server::{self, Received};
-use super::{Encoding, too_large, write};
+use super::{Encoding, SEPARATOR, too_large, write};
 use crate::Time;
 use crate::link::LinkConfig;
 use crate::message::{ClientMessage, CloseCode, Frame, Hello, LinkError, ServerMessage};
@@ -67,14 +69,13 @@ impl ClientLink {
         Ok(())
     }
 
-    /// Takes a WebSocket message.
+    /// Takes a WebSocket message: a message of the server, or several of them.
     ///
     /// # Errors
     /// When the server does not keep to the protocol; the link is of no further use then.
     pub fn receive(&mut self, now: Time, frame: Frame) -> Result<(), LinkError> {
-        let bad = |reason: &str| Err(LinkError::new(CloseCode::BAD_FRAME, reason));
         let Some(encoding) = self.encoding() else {
-            return bad("a message came before the WebSocket was open");
+            return Err(bad("a message came before the WebSocket was open"));
         };
         let bytes = encoding.bytes_of(frame)?;
         if bytes.len() > self.config.max_frame {
@@ -83,7 +84,19 @@ impl ClientLink {
         if let State::Open { deadline, patience, .. } = &mut self.state {
             *deadline = now + *patience;
         }
-        let message = match from_server::read(&self.config, encoding, &bytes)? {
+        if encoding == Encoding::Msgpack {
+            return self.take(now, encoding, &bytes);
+        }
+        let mut rest = bytes;
+        while let Some(end) = memchr::memchr(SEPARATOR, &rest) {
+            self.take(now, encoding, &rest.split_to(end))?;
+            rest.advance(1);
+        }
+        self.take(now, encoding, &rest)
+    }
+
+    fn take(&mut self, now: Time, encoding: Encoding, bytes: &Bytes) -> Result<(), LinkError> {
+        let message = match from_server::read(&self.config, encoding, bytes)? {
             Received::Message(message) => message,
             Received::Ping => {
                 self.frames.push_back(encoding.frame(|e, out| write::bare(e, out, "pong")));
@@ -97,8 +110,8 @@ impl ClientLink {
                 self.state = State::Open { encoding, deadline: now + patience, patience };
             }
             (State::Greeting { .. }, ServerMessage::Close(_) | ServerMessage::Refused(_)) => {}
-            (State::Greeting { .. }, _) => return bad("the server must begin with a welcome"),
-            (_, ServerMessage::Welcome(_)) => return bad("the server welcomes once"),
+            (State::Greeting { .. }, _) => return Err(bad("the server must begin with a welcome")),
+            (_, ServerMessage::Welcome(_)) => return Err(bad("the server welcomes once")),
             _ => {}
         }
         self.messages.push_back(message);
@@ -155,4 +168,8 @@ impl ClientLink {
             State::Greeting { encoding, .. } | State::Open { encoding, .. } => Some(encoding),
         }
     }
+}
+
+fn bad(reason: &str) -> LinkError {
+    LinkError::new(CloseCode::BAD_FRAME, reason)
 }

@@ -1,7 +1,7 @@
 //! The `ws` transport: the Tidings protocol, version 1, on a plain WebSocket.
 //!
-//! One session message is one WebSocket message is one array whose first element says what it is:
-//! `["sub", 7, "orders.**"]`. docs/protocol.md specifies it; the vectors in tests/vectors/ws.json
+//! One session message is one array whose first element says what it is: `["sub", 7, "orders.**"]`. It
+//! is a WebSocket message of its own, or, from a server to a client that takes it so, one of several. docs/protocol.md specifies it; the vectors in tests/vectors/ws.json
 //! hold for every implementation.
 
 mod client_link;
@@ -13,6 +13,10 @@ mod msgpack;
 pub(crate) mod payload;
 mod server_link;
 mod write;
+
+/// Divides messages of JSON that travel as one WebSocket message (RFC 7464 calls it the record
+/// separator): no JSON text has it in it.
+pub const SEPARATOR: u8 = 0x1E;
 
 pub use client_link::ClientLink;
 pub use event::{encode_event, encode_message};

@@ -70,13 +70,15 @@ pub(crate) fn hello() -> impl Strategy<Value = Hello> {
         any::<Option<String>>(),
         prop::collection::vec(subscribe(), 0..4),
         cursor(),
+        any::<u32>(),
     )
-        .prop_map(|(session, producer, token, subscriptions, cursor)| Hello {
+        .prop_map(|(session, producer, token, subscriptions, cursor, batch)| Hello {
             session,
             producer,
             token,
             subscriptions,
             cursor,
+            batch,
         })
 }
 

@@ -224,6 +224,7 @@ impl Server {
         let peer = self.peers.get_mut(&line).expect("who has just spoken");
         let wire = peer.link.wire();
         peer.feed.set_wire(wire);
+        peer.feed.set_batch(hello.batch);
         peer.member = Some((key, hello.producer.into()));
         let mut cursor = Cursor::new();
         for Subscribe { id, pattern, .. } in hello.subscriptions {
@@ -493,8 +494,10 @@ impl Peer {
             self.queue_answers();
             self.check_bounds();
             let before = written.len();
+            let alone = self.feed.outbox_mut().join();
             let mut slices = [std::io::IoSlice::new(&[]); 4];
-            let filled = self.feed.outbox().gather(&mut slices);
+            let most = if alone { 1 } else { slices.len() };
+            let filled = self.feed.outbox().gather(&mut slices[..most]);
             for slice in &slices[..filled] {
                 let left = room - written.len();
                 written.extend_from_slice(&slice[..slice.len().min(left)]);
