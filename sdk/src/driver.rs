@@ -164,7 +164,7 @@ impl Driver {
         match next {
             Some(at) if at <= now => true,
             Some(at) => {
-                self.timer.wake_by(self.surroundings.clock, at, cx);
+                self.timer.wake_by(self.surroundings.clock, now, at, cx);
                 false
             }
             None => false,

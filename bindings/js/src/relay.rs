@@ -292,22 +292,31 @@ fn read_status(status: Value<'_>) -> Option<Status> {
 
 /// Reads what [`write_event`] has written.
 fn read_event(event: Value<'_>, bytes: Option<Vec<u8>>) -> Option<Delivery> {
-    let text = |key: &str| event.get(key).and_then(Value::as_str);
-    let headers = event.get("headers").and_then(Value::object).into_iter().flatten();
+    let mut parts = event.array()?;
+    let name = parts.next()?.as_str()?;
+    let payload = read_payload(parts.next(), bytes);
+    let id = parts.next()?.as_str()?;
+    let priority = usize::try_from(parts.next()?.as_u64()?).ok()?;
+    let time = parts.next()?.as_u64()?;
+    let replayed = parts.next()?.as_u64()? != 0;
+    // A volatile one has the lane -1.
+    let lane = parts.next()?.as_u32().and_then(Lane::from_number);
+    let offset = Offset(parts.next()?.as_u64()?);
+    let headers = parts.next().and_then(Value::object).into_iter().flatten();
     let headers = headers
         .map(|(key, value)| (key.into_owned(), value.as_str().unwrap_or_default().into_owned()));
     Some(Delivery {
         event: Event {
-            name: (&*text("name")?).into(),
-            payload: read_payload(event.get("payload"), bytes),
-            id: (&*text("id")?).into(),
-            priority: text("priority")?.parse().unwrap_or(Priority::Normal),
-            time: event.get("time")?.as_u64()?,
+            name: (&*name).into(),
+            payload,
+            id: (&*id).into(),
+            priority: *Priority::URGENT_FIRST.iter().rev().nth(priority)?,
+            time,
             headers: Headers::new(headers),
         },
-        position: event.get("position").and_then(read_position),
+        position: lane.map(|lane| Position { lane, offset }),
         // It is not asked which one it is for.
-        replay_for: event.get("replayed")?.as_bool()?.then_some(SubId(0)),
+        replay_for: replayed.then_some(SubId(0)),
     })
 }
 

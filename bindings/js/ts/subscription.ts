@@ -123,13 +123,13 @@ class Inside {
 
   #hear(what: string, value: any): void {
     switch (what) {
-      case "binary":
-        value.payload = binary(value.payload);
-      // falls through
       case "json":
-        if (this.#callback) guarded(this.#callback, value);
-        else this.queue?.push(value);
+      case "binary": {
+        const event = eventOf(value, what === "binary");
+        if (this.#callback) guarded(this.#callback, event);
+        else this.queue?.push(event);
         break;
+      }
       case "gap":
         this.#missed(value);
         break;
@@ -289,6 +289,27 @@ class Queue {
     }
     others.forEach(({ resolve }) => resolve(END));
   }
+}
+
+const PRIORITIES = ["low", "normal", "high", "critical"] as const;
+
+/** An event as the module tells it: its parts in this order, each in its place. */
+function eventOf(
+  [name, payload, id, priority, time, replayed, lane, offset, headers]: any[],
+  isBinary: boolean,
+): Item {
+  const event: Item = {
+    name,
+    payload: isBinary ? binary(payload) : payload,
+    id,
+    priority: PRIORITIES[priority]!,
+    time,
+    headers: headers ?? {},
+    replayed: replayed === 1,
+  };
+  // Volatile events have no place.
+  if (lane >= 0) event.position = { lane, offset };
+  return event;
 }
 
 function cursor(since: Cursor): string {

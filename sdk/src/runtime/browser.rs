@@ -71,7 +71,7 @@ impl Clock {
 
     /// How long it has been running.
     pub(crate) fn now(self) -> Time {
-        Time::from_start(Duration::from_secs_f64((monotonic() - self.0).max(0.0) / 1_000.0))
+        Time::from_start(Duration::from_micros(((monotonic() - self.0) * 1_000.0) as u64))
     }
 }
 
@@ -171,8 +171,7 @@ pub(crate) struct Timer {
 impl Timer {
     /// Sees to it that the task is woken at `at` or before. A deadline that has moved on costs
     /// nothing: the timer goes off at the old one and is set again.
-    pub(crate) fn wake_by(&mut self, clock: Clock, at: Time, cx: &mut Context<'_>) {
-        let now = clock.now();
+    pub(crate) fn wake_by(&mut self, _: Clock, now: Time, at: Time, cx: &mut Context<'_>) {
         let waits = self.armed.is_some_and(|armed| armed <= at && armed > now);
         if !(waits && self.alarm.is_set()) {
             self.alarm.set(at - now);

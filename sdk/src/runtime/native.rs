@@ -60,8 +60,8 @@ pub(crate) struct Timer {
 impl Timer {
     /// Sees to it that the task is woken at `at` or before. A deadline that has moved on costs
     /// nothing: the timer goes off at the old one and is set again.
-    pub(crate) fn wake_by(&mut self, clock: Clock, at: Time, cx: &mut Context<'_>) {
-        if self.armed.is_some_and(|armed| armed <= at && armed > clock.now()) {
+    pub(crate) fn wake_by(&mut self, clock: Clock, now: Time, at: Time, cx: &mut Context<'_>) {
+        if self.armed.is_some_and(|armed| armed <= at && armed > now) {
             return;
         }
         let deadline = clock.0 + at.since_start();

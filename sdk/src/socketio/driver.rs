@@ -303,7 +303,7 @@ impl Driver {
         match earliest(next, self.linger_until) {
             Some(at) if at <= now => true,
             Some(at) => {
-                self.timer.wake_by(self.clock, at, cx);
+                self.timer.wake_by(self.clock, now, at, cx);
                 false
             }
             None => false,

@@ -91,7 +91,8 @@ impl<'a> Value<'a> {
         }
         self.0.bytes().try_fold(0_u64, |n, byte| {
             let digit = byte.wrapping_sub(b'0');
-            if digit > 9 { None } else { n.checked_mul(10)?.checked_add(u64::from(digit)) }
+            // A checked multiplication takes 128 bits, which 32-bit platforms have to make up.
+            if digit > 9 || n > u64::MAX / 10 { None } else { (n * 10).checked_add(digit.into()) }
         })
     }
 
