@@ -3,7 +3,7 @@
 use std::env;
 use std::process::ExitCode;
 
-use wasm_bindgen_cli_support::Bindgen;
+use wasm_bindgen_cli_support::{Bindgen, EncodeInto};
 
 const USAGE: &str = "\
 usage: tidings-bindings-generator MODULE.wasm DIRECTORY [--no-path]
@@ -21,6 +21,8 @@ fn main() -> ExitCode {
     };
     let mut bindgen = Bindgen::new();
     bindgen.input_path(module).omit_default_module_path(no_path);
+    // Whatever runs WebAssembly has it.
+    bindgen.encode_into(EncodeInto::Always);
     let made = bindgen.web(true).and_then(|bindgen| bindgen.typescript(true).generate(directory));
     match made {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,7 +4,7 @@
  */
 import type { Core } from "./core.js";
 import { indexedDb, unavailable, type Adopted, type IndexedDbStorage } from "./indexeddb.js";
-import { forget, receive } from "./messages.js";
+import { begin, binary, forget, receive, type Messages } from "./inside.js";
 import { report } from "./report.js";
 import { answerStorage } from "./storage.js";
 import type { Storage } from "./types.js";
@@ -21,6 +21,7 @@ export interface KeepingOptions {
   client: number;
   settings: string;
   core: Core;
+  messages: Messages;
   /** Told why nothing is kept, if so: the collection goes on in memory. */
   unkept(why: string): void;
 }
@@ -33,6 +34,7 @@ export class Keeping implements Storage {
   #looking: ReturnType<typeof setInterval> | undefined;
 
   constructor(options: KeepingOptions) {
+    begin(options.messages);
     this.#options = options;
   }
 
@@ -115,7 +117,7 @@ export class Keeping implements Storage {
       if (this.#adopted.delete(number)) core.stop(number);
     };
     const number = receive((what, value) => {
-      if (what === "storage") void answerStorage(core, adopted, value);
+      if (what === "storage") void answerStorage(core, adopted, value, binary);
       else if (what === "failed") end();
       else if (what === "released") {
         forget(number);

@@ -1,7 +1,7 @@
 import { SharedCollection } from "./collection.js";
 import * as check from "./check.js";
 import { TidingsError } from "./error.js";
-import { failure, forget, receive, thrown } from "./messages.js";
+import { binary, failure, forget, receive, thrown } from "./messages.js";
 import type { Keeping } from "./keeping.js";
 import { Records } from "./records.js";
 import { report } from "./report.js";
@@ -119,6 +119,7 @@ export class Opened<T extends object> {
         client: this.#session.number,
         settings: this.#settings,
         core: this.#core as Core,
+        messages: { binary, forget, receive },
         unkept: (unkept) => this.status.set({ ...this.status.get(), unkept }),
       });
     };
@@ -167,7 +168,7 @@ export class Opened<T extends object> {
         this.conflicts.set([...this.conflicts.get(), value].slice(-CONFLICTS));
         break;
       case "storage":
-        if (this.#core && this.#storage) void answerStorage(this.#core, this.#storage, value);
+        if (this.#core && this.#storage) void answerStorage(this.#core, this.#storage, value, binary);
         break;
       case "released":
         forget(this.#number);

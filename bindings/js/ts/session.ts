@@ -1,7 +1,7 @@
 /** A client as the module knows it: what `Client` and its subscriptions have in common. */
 import { TidingsError } from "./error.js";
 import type { Core } from "./core.js";
-import { failure, forget, loaded, receive, thrown } from "./messages.js";
+import { binary, failure, forget, loaded, receive, thrown } from "./messages.js";
 import { Store } from "./store.js";
 import type { Shared } from "./tabs/share.js";
 import type * as Share from "./tabs/share.js";
@@ -60,7 +60,8 @@ export class Session {
     if (this.#tabProblem !== undefined) return core.connect(this.number, this.url, settings);
     const token = (question: number) => void this.#giveToken(question);
     const role = (tab: "leader" | "member") => this.status.set({ ...this.status.get(), tab });
-    this.shared = share.share(core, this.number, { url: this.url, name, settings, token, role });
+    const sharing = { url: this.url, name, settings, token, role };
+    this.shared = share.share(core, this.number, sharing, { binary, forget, receive });
   }
 
   #hear(what: string, value: any): void {

@@ -1,4 +1,3 @@
-import { binary } from "./messages.js";
 import type { Core } from "./core.js";
 import type { Storage } from "./types.js";
 
@@ -10,6 +9,7 @@ export async function answerStorage(
   core: Core,
   storage: Storage,
   [question, what, name, place]: StorageQuestion,
+  binary: (place: number) => Uint8Array,
 ): Promise<void> {
   // The bytes are there only now.
   const content = place === undefined ? new Uint8Array() : binary(place);

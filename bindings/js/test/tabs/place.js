@@ -69,7 +69,7 @@ async function startSite() {
     try {
       if (path === "/elsewhere") return send("text/html", "<!doctype html><title>elsewhere</title>");
       if (path === "/favicon.ico") return response.writeHead(204).end();
-      if (path === "/" || path.startsWith("/tab")) return send("text/html", PAGE);
+      if (/^\/(tab[^/]*)?$/.test(path)) return send("text/html", PAGE);
       const file = path === "/page.js" ? new URL("page.js", import.meta.url) : join(DIST, path);
       send(TYPES[extname(path)] ?? "application/octet-stream", await readFile(file));
     } catch {

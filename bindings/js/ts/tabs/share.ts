@@ -1,6 +1,6 @@
 /** Joins a client of this tab with the tabs that share its connection. Loaded by who wants that only. */
 import type { Core } from "../core.js";
-import { binary } from "../messages.js";
+import { begin, binary, type Messages } from "../inside.js";
 import { Door } from "./door.js";
 import type { Carried, Command, Outcome, Packed } from "./messages.js";
 import { Tab, type Role } from "./tab.js";
@@ -29,7 +29,13 @@ export interface Shared {
 }
 
 /** Has the client with this number carried by the connection that the tabs share. */
-export function share(core: Core, number: number, sharing: Sharing): Shared {
+export function share(
+  core: Core,
+  number: number,
+  sharing: Sharing,
+  messages: Messages,
+): Shared {
+  begin(messages);
   const { url, name, settings, token, role } = sharing;
   core.connect_relayed(number, url, settings);
   const {

@@ -1,6 +1,6 @@
 /** The connection that tabs share, as the module has it: a client in the tab that leads. */
 import type { Core } from "../core.js";
-import { binary, forget, receive } from "../messages.js";
+import { binary, forget, receive } from "../inside.js";
 import type {
   Failure,
   FlatCursor,
