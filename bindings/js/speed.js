@@ -50,6 +50,28 @@ const clients = {
       listen: () => client.subscribe("speed.*", (event) => take(event.payload)).ready(),
     };
   },
+  // What the browser takes for the messages of \`ws\` by themselves, and no client could be below.
+  async bare(url) {
+    const socket = new WebSocket(url.replace("http", "ws") + "/ws", "tidings.v1.json");
+    const say = (message) => socket.send(JSON.stringify(message));
+    let welcomed, subscribed;
+    socket.onopen = () => say(["hello", { v: 1, producer: crypto.randomUUID() }]);
+    socket.onmessage = ({ data }) => {
+      const message = JSON.parse(data);
+      if (message[0] === "e") take(message[4]);
+      else if (message[0] === "v") take(message[2]);
+      else if (message[0] === "welcome") welcomed();
+      else if (message[0] === "subbed") subscribed();
+    };
+    await new Promise((resolve) => (welcomed = resolve));
+    return {
+      receive: (place) => say(["sub", 1, "speed.*", { since: [place] }]),
+      listen: () => new Promise((resolve) => {
+        subscribed = resolve;
+        say(["sub", 1, "speed.*"]);
+      }),
+    };
+  },
   async peer(url, transports) {
     const { io } = await import("/peer/socket.io.esm.min.js");
     const socket = io(url, transports === "all" ? {} : { transports: [transports] });
@@ -87,6 +109,7 @@ const KINDS = [
   ["@tidings/client, ws", "tidings", "ws"],
   ["@tidings/client, socketio", "tidings", "socketio"],
   [`socket.io-client ${peer.version}, websocket`, "peer", "websocket"],
+  ["a `WebSocket` and `JSON.parse`, no client", "bare", ""],
 ];
 
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
