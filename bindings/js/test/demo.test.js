@@ -24,12 +24,16 @@ async function person(name, options = {}) {
   const context = await browser.newContext({ reducedMotion: "reduce", ...options });
   const me = JSON.stringify({ name, hue: name.length * 40 });
   await context.addInitScript((me) => sessionStorage.setItem("me", me), me);
+  const modules = [];
+  context.on("request", (request) => request.url().endsWith(".wasm") && modules.push(request.url()));
   const page = await open(context, server.url);
   page.on("console", (message) => {
     if (/Content Security Policy/.test(message.text())) page.errors.push(new Error(message.text()));
   });
   await page.locator("body[data-state=connected]").waitFor();
   await page.locator("[data-key=welcome]").waitFor();
+  // What the page names in its head is what the package takes.
+  assert.equal(modules.length, 1, `${modules}`);
   return page;
 }
 
