@@ -81,8 +81,9 @@ let tail;
 
 open({
   start() {
-    tail = new Tail(new Schemas());
-    new Publish();
+    const schemas = new Schemas();
+    tail = new Tail(schemas);
+    new Publish(() => schemas.refresh());
   },
   show() {
     showFigures();

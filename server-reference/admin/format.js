@@ -47,6 +47,9 @@ const two = (number) => String(number).padStart(2, "0");
 export const time = (ms) => clock.format(ms);
 export const moment = (ms) => date.format(ms);
 
+// The time alone if it is today's.
+export const recently = (ms) => (new Date(ms).toDateString() === new Date().toDateString() ? time(ms) : moment(ms));
+
 // 22:31:05.042; there are many of them each second.
 export function preciseTime(ms) {
   const at = new Date(ms);

@@ -174,7 +174,12 @@ export class Plot {
     const context = this.#context;
     context.textAlign = "left";
     context.textBaseline = "top";
-    for (const { at_ms, text, quiet } of marks) {
+    // What is already written, from where to where: the latest mark comes first, and what would be written over
+    // another has its line alone.
+    const taken = [];
+    const isFree = ([from, to]) =>
+      from >= ROOM.left && to <= this.#width - ROOM.right && taken.every(([left, right]) => to < left || from > right);
+    for (const { at_ms, text, quiet } of marks.toReversed()) {
       const second = at_ms / 1000;
       if (second < from || second > to) continue;
       const at = Math.round(x(second)) + 0.5;
@@ -188,8 +193,11 @@ export class Plot {
       if (quiet) continue;
       context.fillStyle = color("--mark");
       const wide = context.measureText(text).width;
-      const fits = at + wide + 6 < this.#width - ROOM.right;
-      context.fillText(text, fits ? at + 4 : at - wide - 4, 0);
+      const places = [[at + 4, at + wide + 4], [at - wide - 4, at - 4]];
+      const place = places.find(isFree);
+      if (!place) continue;
+      taken.push(place);
+      context.fillText(text, place[0], 0);
     }
   }
 

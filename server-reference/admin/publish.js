@@ -22,7 +22,11 @@ function wrongJson(text) {
 }
 
 export class Publish {
-  constructor() {
+  #refused;
+
+  // `refused` is called when an event was not what a schema says.
+  constructor(refused) {
+    this.#refused = refused;
     byId("publish").addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#publish();
@@ -45,6 +49,7 @@ export class Publish {
       write(byId("published-as"), `Published ${head.name}${place}.`);
     } catch (error) {
       this.#refuse(byId(FIELDS[fieldOf(error.message)]), error.message);
+      if (error.status === 422) this.#refused();
     }
   }
 

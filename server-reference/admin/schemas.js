@@ -32,9 +32,16 @@ export class Schemas {
   #body = byId("schemas").tBodies[0];
   #listed = { events: [], collections: [], differ: [] };
   #chosen;
+  #timer;
 
   constructor() {
     byId("schema-close").addEventListener("click", () => byId("schema").close());
+    this.refresh();
+  }
+
+  // There may be news.
+  refresh() {
+    clearTimeout(this.#timer);
     void this.#load();
   }
 
@@ -57,7 +64,8 @@ export class Schemas {
     } catch (error) {
       write(byId("schemas-error"), error.message);
     }
-    setTimeout(() => (document.hidden ? this.#later() : this.#load()), EVERY);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => (document.hidden ? this.#later() : this.#load()), EVERY);
   }
 
   #later() {

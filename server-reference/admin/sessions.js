@@ -1,7 +1,7 @@
 // The sessions of all instances: searched, looked at, ended.
 import { call } from "./api.js";
 import { byId, facts, make, write } from "./element.js";
-import { bytes, duration, full, moment } from "./format.js";
+import { bytes, duration, full, moment, recently } from "./format.js";
 import { signOut } from "./shell.js";
 
 const PAGE = 50;
@@ -43,7 +43,7 @@ const ENDED = {
     session.instance,
     transportOf(session),
     session.address,
-    moment(session.ended_ms),
+    recently(session.ended_ms),
     duration(Math.max((session.ended_ms - session.since_ms) / 1000, 0)),
     [session.reason ?? "unknown", session.code && `(${session.code})`].filter(Boolean).join(" "),
   ],

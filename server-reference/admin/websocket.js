@@ -1,7 +1,7 @@
 // The page of connections.
 import { Chart } from "./chart.js";
 import { byId, make, write } from "./element.js";
-import { bytes, count, duration, full, latency, maybe, moment } from "./format.js";
+import { bytes, count, duration, full, latency, maybe, recently } from "./format.js";
 import { Sessions } from "./sessions.js";
 import { chosenInstance, frame, open, showIn, timeline } from "./shell.js";
 
@@ -155,7 +155,7 @@ function showMarks() {
   marks.forEach(({ at_ms, text, quiet }, at) => {
     if (!body.rows[at]) body.append(make("tr", {}, make("td"), make("th", { scope: "row" })));
     const [when, what] = body.rows[at].cells;
-    write(when, moment(at_ms));
+    write(when, recently(at_ms));
     write(what, text);
     body.rows[at].dataset.state = quiet ? "quiet" : "";
   });
