@@ -34,7 +34,8 @@ struct Running {
 impl Restartable {
     /// Starts it on a free port. It answers the requests `echo`, with their payload, and
     /// `ask me`, with what the client answers to the request `question`; it has the collections
-    /// `todos`, and `notices`, where the server wins and records have a title.
+    /// `todos`, `notices`, where the server wins and records have a title, and `people`, of who is
+    /// there, with names.
     ///
     /// # Panics
     /// When it cannot be started.
@@ -116,6 +117,13 @@ fn notices() -> Collection {
     notices
 }
 
+fn people() -> Collection {
+    let mut people = Collection::default();
+    (people.presence, people.presence_timeout) = (true, Duration::from_millis(400));
+    people.schema = r#"{"required": ["name"]}"#.to_owned();
+    people
+}
+
 async fn serve(address: SocketAddr, setup: Setup) -> (Running, SocketAddr) {
     let config = Config::default().listen(address).with(|c| {
         c.timeouts.drain_spread = Duration::from_millis(10);
@@ -124,6 +132,7 @@ async fn serve(address: SocketAddr, setup: Setup) -> (Running, SocketAddr) {
         c.cors.origins = vec!["*".to_owned()];
         c.collections.insert("todos".to_owned(), Collection::default());
         c.collections.insert("notices".to_owned(), notices());
+        c.collections.insert("people".to_owned(), people());
     });
     let server = Server::builder().config(config).bind().await.expect("a server");
     (setup.prepare)(&server);

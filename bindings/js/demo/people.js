@@ -1,8 +1,6 @@
 /** Who is here, and who edits what. A record of the collection ends with the session that joined. */
 
 const COLLECTION = "demo-people";
-/** How often one says that one is still here: twice in the time after which the server forgets. */
-const EVERY = 2500;
 /** How many are shown; of more, how many they are. */
 const SHOWN = 6;
 const NAMES = ["Ada", "Ben", "Cleo", "Dora", "Emil", "Fritz", "Grete", "Hugo", "Ida", "Jona", "Kaja", "Lene", "Milo", "Nora"];
@@ -13,27 +11,23 @@ const field = document.getElementById("name");
 /** Joins as somebody; `changed` is called whenever who edits what has changed. */
 export function joinPeople(client, changed) {
   const me = remembered();
+  const joined = client.join(COLLECTION, me);
+  // It goes out when there is a connection.
+  const tell = () => joined.then((there) => there.update(me));
   let key;
-  const join = async () => {
-    try {
-      const answer = await client.request(`state.${COLLECTION}.join`, me);
-      if (key !== answer.key) {
-        key = answer.key;
-        show();
-      }
-    } catch {
-      // Without a connection nobody sees us; we join again when there is one.
-    }
-  };
-  client.status.subscribe(({ state }) => state === "connected" && join());
-  setInterval(() => client.status.get().state === "connected" && join(), EVERY);
+  joined.then((there) =>
+    there.key.subscribe((mine) => {
+      key = mine;
+      show();
+    }),
+  );
 
   field.value = me.name;
   field.addEventListener("change", () => {
     me.name = field.value.trim() || me.name;
     field.value = me.name;
     sessionStorage.setItem("me", JSON.stringify({ name: me.name, hue: me.hue }));
-    join();
+    tell();
   });
 
   const people = client.collection(COLLECTION, { storage: "memory" }).view({ sortBy: "name" });
@@ -52,7 +46,7 @@ export function joinPeople(client, changed) {
     edit(card) {
       if (card === undefined) delete me.editing;
       else me.editing = card;
-      join();
+      tell();
     },
   };
 }

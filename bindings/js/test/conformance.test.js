@@ -22,11 +22,11 @@ const read = async (name) => {
   return list;
 };
 
-const [events, connection, formats, collections, wrong] = await Promise.all(
-  ["events", "connection", "formats", "collections", "wrong"].map(read),
+const [events, connection, formats, collections, presence, wrong] = await Promise.all(
+  ["events", "connection", "formats", "collections", "presence", "wrong"].map(read),
 );
 const core = [...events, ...connection];
-const all = [...core, ...formats, ...collections];
+const all = [...core, ...formats, ...collections, ...presence];
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = dirname(fileURLToPath(import.meta.resolve("@tidings/client")));

@@ -1,8 +1,16 @@
 import * as check from "./check.js";
 import { begin, EventClient } from "./client.js";
+import { TidingsError } from "./error.js";
 import { Opened } from "./opened.js";
 import type { Session } from "./session.js";
-import type { Client, Collection, CollectionOptions, ConnectOptions } from "./types.js";
+import type {
+  Abortable,
+  Client,
+  Collection,
+  CollectionOptions,
+  ConnectOptions,
+  Presence,
+} from "./types.js";
 
 /**
  * A client of the server at `url`, which begins to connect and stays connected until it is closed. It
@@ -41,5 +49,10 @@ class FullClient extends EventClient {
       this.#collections.set(name, opened);
     }
     return opened.handle();
+  }
+
+  async join<T extends object>(name: string, record: T, options: Abortable): Promise<Presence<T>> {
+    const { join } = await import("./presence.js");
+    return join(this as unknown as Client, name, record, options, { TidingsError, json: check.json });
   }
 }

@@ -279,6 +279,34 @@ export interface Client<E = Record<string, any>> extends RealtimeClient<E> {
    * gives another handle to it.
    */
   collection<T extends object = any>(name: string, options?: CollectionOptions): Collection<T>;
+  /**
+   * This client is there, for others to see in a collection whose records end with their sessions:
+   * `record` is what they see. Resolves when they do; rejects if the server does not take it. It is
+   * there until it leaves (`close`, or the signal), the client is closed, or the server has not heard
+   * of it for the collection's time-out; after that it joins again by itself.
+   */
+  join<T extends object = any>(
+    collection: string,
+    record: T,
+    options?: Abortable,
+  ): Promise<Presence<T>>;
+}
+
+/**
+ * That this client is there. A client has one record in such a collection: who joins twice, or in two
+ * tabs that share a connection, is there once, with what was told last.
+ */
+export interface Presence<T extends object> extends Closable {
+  /** The collection's name. */
+  readonly name: string;
+  /** The key of one's own record. It changes with the session. */
+  readonly key: Readable<string>;
+  /** Who is there, by their keys; oneself, too. */
+  readonly members: View<T>;
+  /** Tells others something else. Rejects if the server does not take it: they see what they saw. */
+  update(record: T): Promise<void>;
+  /** Leaves. */
+  close(): Promise<void>;
 }
 
 /** What a client has counted. */

@@ -3,9 +3,10 @@
 import { collections } from "./collections.js";
 import { connection } from "./connection.js";
 import { events } from "./events.js";
+import { presence } from "./presence.js";
 import { World, fail, nothing } from "./world.js";
 
-const steps = { ...connection, ...events, ...collections };
+const steps = { ...connection, ...events, ...collections, ...presence };
 
 async function take(world, list) {
   if (!(list?.length > 0)) fail("it has no steps");

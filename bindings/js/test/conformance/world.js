@@ -14,7 +14,7 @@ export function nothing(others) {
 }
 
 // Members of objects may be in any order.
-const text = (value) =>
+export const text = (value) =>
   JSON.stringify(value, (_, value) =>
     value?.constructor === Object ? Object.fromEntries(Object.entries(value).sort()) : value,
   );
@@ -70,6 +70,7 @@ export class World {
   #people = new Map();
   subscriptions = new Map();
   writes = new Map();
+  presences = new Map();
   // Which number comes next under each name.
   numbers = new Map();
   // Lanes that something was published in.
@@ -99,6 +100,10 @@ export class World {
 
   subscription(name) {
     return this.subscriptions.get(name) ?? fail(`there is no subscription ${name}`);
+  }
+
+  presence(name) {
+    return this.presences.get(name) ?? fail(`there is no presence ${name}`);
   }
 
   // What comes before an answer has come, so what was expected still holds.

@@ -1,5 +1,5 @@
 /** Compile-time tests: `tsc` must accept what stands here, and refuse each line marked so. */
-import type { Client, Subscription, TidingsEvent } from "../../ts/types.js";
+import type { Client, Presence, Subscription, TidingsEvent } from "../../ts/types.js";
 
 type Same<A, B> =
   (<X>() => X extends A ? 1 : 2) extends <X>() => X extends B ? 1 : 2 ? true : false;
@@ -122,4 +122,13 @@ export async function collections() {
 export async function ends() {
   await using subscription = client.subscribe("news");
   for await (const { payload } of subscription) holds<Same<typeof payload, string>>();
+}
+
+export async function presence() {
+  const there = await anything.join<{ name: string }>("people", { name: "Ann" });
+  holds<Same<typeof there, Presence<{ name: string }>>>();
+  await there.update({ name: "Anna" });
+  there.members.subscribe(([first]) => first?.value.name);
+  // @ts-expect-error Others could not see that.
+  await there.update({ nick: "Ann" });
 }

@@ -46,7 +46,7 @@ fn member(conflict: &Conflict) -> Value {
 }
 
 impl World<'_> {
-    fn opened(&mut self, client: &str, name: &str) -> Outcome<Opened> {
+    pub(super) fn opened(&mut self, client: &str, name: &str) -> Outcome<Opened> {
         let opened = self.person(client)?.collections.get(name);
         opened.cloned().ok_or_else(|| format!("the collection {name} is not open").into())
     }

@@ -181,7 +181,7 @@ fn publish_code(error: PublishError) -> (String, &'static str) {
     (error.to_string(), code)
 }
 
-fn request_code(error: RequestError) -> (String, &'static str) {
+pub(super) fn request_code(error: RequestError) -> (String, &'static str) {
     let code = match &error {
         RequestError::Client(client::RequestError::TooMany(_)) => "queue-full",
         RequestError::Client(client::RequestError::TimedOut(_)) => "timeout",

@@ -3,6 +3,7 @@
 mod collections;
 mod connection;
 mod events;
+mod presence;
 mod step;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +35,7 @@ struct World<'a> {
     people: BTreeMap<String, Person>,
     subscriptions: BTreeMap<String, Subscription>,
     writes: BTreeMap<String, collection::Write>,
+    presences: BTreeMap<String, collection::Presence>,
     /// Which number comes next under each name.
     numbers: BTreeMap<String, u32>,
     /// Lanes that something was published in.
@@ -114,6 +116,14 @@ impl World<'_> {
             Step::Conflicts { client, collection, are } => {
                 self.conflicts(&client, &collection, &are).await?;
             }
+            Step::Join(join) => self.join(join).await?,
+            Step::Tell { presence, record, rejected } => {
+                self.tell(&presence, &record, rejected).await?;
+            }
+            Step::Leave { presence } => self.leave(&presence)?,
+            Step::There { client, collection, are } => {
+                self.there(&client, &collection, &are).await?;
+            }
         }
         Ok(())
     }
@@ -139,6 +149,7 @@ async fn run(server: &mut Restartable, said: &Value, by: &str) -> Outcome {
         people: BTreeMap::new(),
         subscriptions: BTreeMap::new(),
         writes: BTreeMap::new(),
+        presences: BTreeMap::new(),
         numbers: BTreeMap::new(),
         lanes: BTreeSet::new(),
     };
@@ -218,6 +229,11 @@ fn formats() {
 #[test]
 fn shared_records() {
     pass("collections.json");
+}
+
+#[test]
+fn presence() {
+    pass("presence.json");
 }
 
 #[test]

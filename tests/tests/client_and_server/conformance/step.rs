@@ -122,6 +122,20 @@ pub(super) enum Step {
         collection: String,
         are: Vec<Value>,
     },
+    Join(Join),
+    Tell {
+        presence: String,
+        record: Value,
+        rejected: Option<String>,
+    },
+    Leave {
+        presence: String,
+    },
+    There {
+        client: String,
+        collection: String,
+        are: Vec<Value>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -271,6 +285,18 @@ pub(super) struct Change {
     pub(super) increment: Option<String>,
     #[serde(default)]
     pub(super) value: Value,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Join {
+    pub(super) client: String,
+    pub(super) collection: String,
+    #[serde(rename = "as")]
+    pub(super) called: String,
+    pub(super) record: Value,
+    pub(super) fails: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
 const fn yes() -> bool {
