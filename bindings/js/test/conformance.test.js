@@ -30,8 +30,10 @@ const all = [...core, ...formats, ...collections, ...presence];
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = dirname(fileURLToPath(import.meta.resolve("@tidings/client")));
-const site = await serve({ "/package/": dist, "/test/": here }, {}, (text) =>
-  text.replaceAll('"@tidings/client"', '"/package/index.js"'),
+const site = await serve(
+  { "/package/": dist, "/test/": here },
+  { "/test/conformance/": await readFile(join(here, "app/index.html")) },
+  (text) => text.replaceAll('"@tidings/client"', '"/package/index.js"'),
 );
 const browser = await launch();
 
