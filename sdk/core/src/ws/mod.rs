@@ -1,8 +1,8 @@
 //! The `ws` transport: the Tidings protocol, version 1, on a plain WebSocket.
 //!
 //! One session message is one array whose first element says what it is: `["sub", 7, "orders.**"]`. It
-//! is a WebSocket message of its own, or, from a server to a client that takes it so, one of several. docs/protocol.md specifies it; the vectors in tests/vectors/ws.json
-//! hold for every implementation.
+//! is a WebSocket message of its own, or, from a server to a client that takes it so, one of several.
+//! docs/protocol.md specifies it; the vectors in tests/vectors/ws.json hold for every implementation.
 
 mod client_link;
 mod event;
