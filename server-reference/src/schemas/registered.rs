@@ -96,8 +96,23 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Registered {
     limits: Limits,
-    entries: Mutex<BTreeMap<String, Entry>>,
+    entries: Mutex<Entries>,
     in_force: ArcSwap<InForce>,
+}
+
+/// The entries by their patterns.
+#[derive(Debug, Default)]
+struct Entries {
+    all: BTreeMap<String, Entry>,
+    /// Of all of them: known until one changes, for it is asked for each time another instance tells.
+    digest: Option<String>,
+}
+
+impl Entries {
+    fn put(&mut self, pattern: String, entry: Entry) {
+        self.digest = None;
+        self.all.insert(pattern, entry);
+    }
 }
 
 /// Those by which events are checked here.
@@ -149,13 +164,13 @@ impl Registered {
                 return Err(NotRegistered::Incompatible(pattern.to_owned(), found));
             }
         } else {
-            let count = entries.values().filter(|entry| entry.schema.is_some()).count();
+            let count = entries.all.values().filter(|entry| entry.schema.is_some()).count();
             if count >= self.limits.max_registered {
                 return Err(NotRegistered::TooMany(count));
             }
         }
-        let entry = Entry { at: next(entries.get(pattern)), schema: Some(text) };
-        entries.insert(pattern.to_owned(), entry.clone());
+        let entry = Entry { at: next(entries.all.get(pattern)), schema: Some(text) };
+        entries.put(pattern.to_owned(), entry.clone());
         let declared =
             Arc::new(Declared { pattern: parsed, schema, violations: Violations::default() });
         let became = if known.is_some() { Became::Replaced } else { Became::New };
@@ -168,10 +183,10 @@ impl Registered {
     /// Removes what is registered for a pattern; the entry is for the other instances.
     pub(super) fn remove(&self, pattern: &str) -> Result<Entry, NotRegistered> {
         let mut entries = self.entries.lock();
-        let known = entries.get(pattern).filter(|entry| entry.schema.is_some());
+        let known = entries.all.get(pattern).filter(|entry| entry.schema.is_some());
         let Some(known) = known else { return Err(NotRegistered::Unknown(pattern.to_owned())) };
         let entry = Entry { at: next(Some(known)), schema: None };
-        entries.insert(pattern.to_owned(), entry.clone());
+        entries.put(pattern.to_owned(), entry.clone());
         let left = self.in_force.load();
         let left = left.all.iter().filter(|one| one.pattern.as_str() != pattern).cloned();
         self.put_in_force(left.collect());
@@ -188,7 +203,7 @@ impl Registered {
         let mut all = self.in_force.load().all.clone();
         let mut is_news = false;
         for (pattern, entry) in told {
-            if entries.get(&pattern).is_some_and(|known| *known >= entry) {
+            if entries.all.get(&pattern).is_some_and(|known| *known >= entry) {
                 continue;
             }
             is_news = true;
@@ -212,7 +227,7 @@ impl Registered {
                 is_removed = entry.schema.is_none(),
                 "schema told by another instance"
             );
-            entries.insert(pattern, entry);
+            entries.put(pattern, entry);
         }
         if is_news {
             self.put_in_force(all);
@@ -230,17 +245,24 @@ impl Registered {
     pub(super) fn forget_old(&self) {
         let kept = u64::try_from(self.limits.removals_kept.as_micros()).unwrap_or(u64::MAX);
         let before = unix_micros().saturating_sub(kept);
-        self.entries.lock().retain(|_, entry| entry.schema.is_some() || entry.at > before);
+        let mut entries = self.entries.lock();
+        let count = entries.all.len();
+        entries.all.retain(|_, entry| entry.schema.is_some() || entry.at > before);
+        if entries.all.len() < count {
+            entries.digest = None;
+        }
     }
 
     pub(super) fn entries(&self) -> Vec<(String, Entry)> {
         let entries = self.entries.lock();
-        entries.iter().map(|(pattern, entry)| (pattern.clone(), entry.clone())).collect()
+        entries.all.iter().map(|(pattern, entry)| (pattern.clone(), entry.clone())).collect()
     }
 
     /// What tells what this instance has from what others have.
     pub(super) fn digest(&self) -> String {
-        digest_of(&serde_json::to_string(&self.entries()).unwrap_or_default())
+        let Entries { all, digest } = &mut *self.entries.lock();
+        let anew = || digest_of(&serde_json::to_string(all).unwrap_or_default());
+        digest.get_or_insert_with(anew).clone()
     }
 }
 
@@ -322,7 +344,9 @@ mod tests {
         assert_eq!(registered.entries().len(), 1);
         registered.limits.removals_kept = std::time::Duration::ZERO;
         put(&registered, "b", json!(true)).unwrap();
+        let with_the_removal = registered.digest();
         registered.forget_old();
         assert_eq!(registered.entries().len(), 1);
+        assert_ne!(registered.digest(), with_the_removal);
     }
 }
