@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tidings_core::engineio::payload::Messages;
-use tidings_core::engineio::{Carrier, PollingError};
+use tidings_core::engineio::{Brought, Carrier, PollingError};
 use tidings_core::link::{Framed, Wire};
 use tidings_core::log::LoggedEvent;
 use tidings_core::message::{Close, CloseCode, LinkError, Refusal};
@@ -408,8 +408,13 @@ impl Connection {
     }
 
     /// A poll begins. Its answer comes from the receiver; none if the session ends first.
-    pub(crate) fn poll(&self, now: Time) -> Result<oneshot::Receiver<Bytes>, PollingError> {
-        let answer = self.with_poller(|poller| poller.poll(now));
+    /// `stamp` tells it from the one before.
+    pub(crate) fn poll(
+        &self,
+        now: Time,
+        stamp: Option<&str>,
+    ) -> Result<oneshot::Receiver<Bytes>, PollingError> {
+        let answer = self.with_poller(|poller| poller.poll(now, stamp));
         // Its task answers, and goes on with what had to wait for a poll.
         self.wake.notify_one();
         answer.unwrap_or(Err(PollingError::Ended))
@@ -431,9 +436,16 @@ impl Connection {
         self.with_poller(Poller::noop);
     }
 
-    /// The client begins to send packets. What is returned ends with the session.
-    pub(crate) fn post(&self, now: Time) -> Result<Alive, PollingError> {
-        let begin = |poller: &mut Poller| poller.polling.post(now).map(|()| poller.alive());
+    /// The client begins to send packets, or sends those once more that have been taken in. `stamp`
+    /// tells the request from the one before. What is returned ends with the session.
+    pub(crate) fn post(
+        &self,
+        now: Time,
+        stamp: Option<&str>,
+    ) -> Result<(Brought, Alive), PollingError> {
+        let begin = |poller: &mut Poller| {
+            poller.polling.post(now, stamp).map(|posted| (posted, poller.alive()))
+        };
         self.with_poller(begin).unwrap_or(Err(PollingError::Ended))
     }
 
@@ -459,9 +471,10 @@ impl Connection {
         self.with_poller(|poller| poller.posted.take()).flatten()
     }
 
-    /// The request that brought packets has been answered.
-    pub(crate) fn posted(&self) {
-        self.with_poller(|poller| poller.polling.posted());
+    /// The request that brought packets is about to be answered; `taken` tells whether they have
+    /// been taken in.
+    pub(crate) fn posted(&self, taken: bool) {
+        self.with_poller(|poller| poller.polling.posted(taken));
     }
 
     /// The client tries a WebSocket, to move to it. What is returned ends with the session; `None`

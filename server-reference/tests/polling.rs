@@ -134,3 +134,57 @@ async fn what_the_client_closes_is_gone() {
     assert_eq!(session.post("3").await.0, 400);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn what_a_browser_asks_again_by_itself_is_answered_again() {
+    let server = start(Config::default()).await;
+    let session = server.open().await;
+    let at = |stamp: &str| {
+        let target = format!("{}&t={stamp}", session.target);
+        Session { target, ..session.clone() }
+    };
+    let ok = (200, "ok".to_owned());
+    assert_eq!(at("b1").post("40").await, ok);
+    let joined = at("a1").poll().await;
+    assert!(joined.1.starts_with(r#"40{"sid":""#), "{joined:?}");
+    assert_eq!(at("a1").poll().await, joined);
+
+    // What is sent again has happened once.
+    let packets = "420[\"subscribe\",\"a.*\"]\x1e42[\"publish\",\"a.b\",1]";
+    for _ in 0..3 {
+        assert_eq!(at("b2").post(packets).await, ok);
+    }
+    assert_eq!(at("b3").post("42[\"publish\",\"a.c\",2]").await, ok);
+    let mut events = Vec::new();
+    for number in 0.. {
+        let stamp = format!("c{number}");
+        let first = at(&stamp).poll().await;
+        assert_eq!(at(&stamp).poll().await, first);
+        let (status, body) = first;
+        assert_eq!(status, 200, "{body}");
+        events.extend(body.split('\x1e').filter(|it| it.starts_with("42")).map(str::to_owned));
+        if events.iter().any(|event| event.contains("a.c")) {
+            break;
+        }
+    }
+    assert_eq!(events, [r#"42["a.b",1]"#, r#"42["a.c",2]"#]);
+    server.stop().await;
+}
+
+/// Some clients write the seconds of the clock, or always the same.
+#[tokio::test]
+async fn a_stamp_that_does_not_tell_requests_apart_is_none() {
+    for stamp in ["", "&t=1764240000", "&t=same"] {
+        let server = start(Config::default()).await;
+        let mut session = server.open().await;
+        session.target += stamp;
+        session.connect().await;
+        for number in 0..2 {
+            let packets = format!("420[\"subscribe\",\"a.*\"]\x1e42[\"publish\",\"a.b\",{number}]");
+            assert_eq!(session.post(&packets).await.0, 200);
+            let event = format!(r#"42["a.b",{number}]"#);
+            while !session.poll().await.1.split('\x1e').any(|packet| packet == event) {}
+        }
+        server.stop().await;
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidings_core::Time;
 use tidings_core::engineio::payload::Messages;
-use tidings_core::engineio::{Polling, PollingError};
+use tidings_core::engineio::{Polled, Polling, PollingError};
 use tidings_core::server::Feed;
 use tidings_core::websocket::{Decoder, Opcode};
 use tokio::sync::{Notify, oneshot, watch};
@@ -62,10 +62,17 @@ impl Poller {
         }
     }
 
-    pub(super) fn poll(&mut self, now: Time) -> Result<oneshot::Receiver<Bytes>, PollingError> {
-        self.polling.poll(now)?;
+    pub(super) fn poll(
+        &mut self,
+        now: Time,
+        stamp: Option<&str>,
+    ) -> Result<oneshot::Receiver<Bytes>, PollingError> {
         let (sender, receiver) = oneshot::channel();
-        self.waiting = Some(sender);
+        match self.polling.poll(now, stamp)? {
+            Polled::Waits => self.waiting = Some(sender),
+            // Its receiver is below: it is not gone.
+            Polled::Again(body) => drop(sender.send(body)),
+        }
         Ok(receiver)
     }
 

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tidings_core::engineio::request::{self, Asked, Query, RequestError};
-use tidings_core::engineio::{Carrier, PollingError, payload};
+use tidings_core::engineio::{Brought, Carrier, PollingError, payload};
 use tidings_core::message::{CloseCode, LinkError};
 use tokio::sync::oneshot;
 
@@ -81,8 +81,11 @@ async fn answer(app: Arc<App>, origin: Origin, request: Request, endpoint: Endpo
                 open_polling(app, origin, opening, &endpoint).await
             }
             (Asked::Open(Carrier::WebSocket), _) => open_websocket(app, origin, request, endpoint),
-            (Asked::Poll, Some(session)) => poll(&app, &session).await,
-            (Asked::Post, Some(session)) => post(&app, &session, request).await,
+            (Asked::Poll, Some(session)) => poll(&app, &session, query.stamp()).await,
+            (Asked::Post, Some(session)) => {
+                let begun = session.post(app.now(), query.stamp());
+                post(&app, &session, begun, request).await
+            }
             (Asked::Probe, Some(session)) => try_websocket(app, origin, request, session),
             (Asked::Nothing, _) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
             (_, None) => refused(RequestError::UnknownSid),
@@ -126,7 +129,9 @@ async fn open_polling(
 ) -> Response {
     let max_response = app.config.polling.max_response;
     let connection = Arc::new(Connection::over_polling(max_response, Arc::clone(&app.feed_config)));
-    let Ok(answer) = connection.poll(app.now()) else { return refused(RequestError::UnknownSid) };
+    let Ok(answer) = connection.poll(app.now(), None) else {
+        return refused(RequestError::UnknownSid);
+    };
     let served = app.config.served();
     let upgrades: &[Carrier] =
         if served.upgrades && served.websocket { &[Carrier::WebSocket] } else { &[] };
@@ -249,8 +254,8 @@ impl Drop for Open<'_> {
 }
 
 /// `GET` of a session: waits for packets.
-async fn poll(app: &App, connection: &Connection) -> Response {
-    match connection.poll(app.now()) {
+async fn poll(app: &App, connection: &Connection, stamp: Option<&str>) -> Response {
+    match connection.poll(app.now(), stamp) {
         Ok(answer) => answered(connection, answer).await,
         Err(error) => not_taken(connection, error),
     }
@@ -295,19 +300,24 @@ fn too_slow(connection: &Connection) -> Response {
 }
 
 /// `POST` of a session: takes packets in.
-async fn post(app: &App, connection: &Connection, request: Request) -> Response {
-    let alive = match connection.post(app.now()) {
-        Ok(alive) => alive,
+async fn post(
+    app: &App,
+    connection: &Connection,
+    begun: Result<(Brought, Alive), PollingError>,
+    request: Request,
+) -> Response {
+    let (brought, alive) = match begun {
+        Ok(begun) => begun,
         Err(error) => return not_taken(connection, error),
     };
     let mut open = Open::new(connection, |connection| {
-        connection.posted();
+        connection.posted(false);
         connection.command(Command::Lost);
     });
-    let response = take_in(app, connection, alive, request).await;
+    let response = take_in(app, connection, brought, alive, request).await;
     open.answered = response.is_some();
-    if open.answered {
-        connection.posted();
+    if let Some(response) = &response {
+        connection.posted(response.status() == StatusCode::OK);
     }
     response.unwrap_or_else(|| StatusCode::BAD_REQUEST.into_response())
 }
@@ -316,6 +326,7 @@ async fn post(app: &App, connection: &Connection, request: Request) -> Response 
 async fn take_in(
     app: &App,
     connection: &Connection,
+    brought: Brought,
     mut alive: Alive,
     request: Request,
 ) -> Option<Response> {
@@ -336,18 +347,24 @@ async fn take_in(
         Err(_elapsed) => return Some(too_slow(connection)),
     };
     app.stats.received_bytes(body.len());
+    if brought == Brought::Again {
+        return Some(taken());
+    }
     let messages = match payload::messages(&body, max) {
         Ok(messages) => messages,
         Err(error) => return Some(broken(connection, error.to_string())),
     };
     Some(match connection.hand_in(messages).await {
-        Ok(true) => {
-            // Some browsers would offer text/plain for download.
-            let content_type = (header::CONTENT_TYPE, "text/html");
-            ([content_type, (header::CACHE_CONTROL, "no-store")], "ok").into_response()
-        }
+        Ok(true) => taken(),
         Ok(false) | Err(_) => StatusCode::BAD_REQUEST.into_response(),
     })
+}
+
+/// The answer to packets that have been taken in.
+fn taken() -> Response {
+    // Some browsers would offer text/plain for download.
+    let content_type = (header::CONTENT_TYPE, "text/html");
+    ([content_type, (header::CACHE_CONTROL, "no-store")], "ok").into_response()
 }
 
 enum Read {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::payload::PayloadWriter;
+use super::repeats::Repeats;
 use crate::time::Time;
 
 /// Why a request of a session's client is not taken.
@@ -15,6 +16,24 @@ pub enum PollingError {
     /// in which order the two were meant.
     #[error("another request of this kind is open on the session")]
     Overlap,
+}
+
+/// What becomes of a poll.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Polled {
+    /// It waits for packets.
+    Waits,
+    /// A browser has made the last one again, for its answer may not have come: that answer.
+    Again(Bytes),
+}
+
+/// What a client's POST has brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Brought {
+    /// They are to be taken in.
+    New,
+    /// A browser sends them once more, for the answer may not have come: they have been taken in.
+    Again,
 }
 
 /// What the client of a polling session has open, and what may still be asked of it.
@@ -30,6 +49,7 @@ pub struct Polling {
     /// The next poll is the last one.
     last_poll: bool,
     dead_at: Option<Time>,
+    repeats: Repeats,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,20 +81,24 @@ impl Polling {
         Ok(())
     }
 
-    /// A poll begins: the client waits for packets.
+    /// A poll begins: the client waits for packets. `stamp` is what tells it from the one before:
+    /// [`Query::stamp`](super::request::Query::stamp).
     ///
     /// # Errors
     /// When it may not; after [`PollingError::Overlap`] the session has to be closed.
-    pub fn poll(&mut self, now: Time) -> Result<(), PollingError> {
+    pub fn poll(&mut self, now: Time, stamp: Option<&str>) -> Result<Polled, PollingError> {
         self.check(now, Stage::Closing)?;
         if self.polled {
             return Err(PollingError::Overlap);
+        }
+        if let Some(answer) = self.repeats.get(stamp) {
+            return Ok(Polled::Again(answer));
         }
         self.polled = true;
         if self.last_poll {
             self.stage = Stage::Ended;
         }
-        Ok(())
+        Ok(Polled::Waits)
     }
 
     /// The open poll ends without an answer: its client has gone. Returns whether there was one;
@@ -105,31 +129,41 @@ impl Polling {
         if body.is_empty() {
             return None;
         }
-        self.polled = false;
-        Some(body.finish())
+        Some(self.answered(body.finish()))
     }
 
     /// The body that ends the open poll although nothing waits; `None` if no poll is open.
     pub fn noop(&mut self) -> Option<Bytes> {
-        std::mem::replace(&mut self.polled, false).then(|| Bytes::from_static(b"6"))
+        self.polled.then(|| self.answered(Bytes::from_static(b"6")))
     }
 
-    /// The client begins to send packets.
+    fn answered(&mut self, body: Bytes) -> Bytes {
+        self.polled = false;
+        self.repeats.got(&body);
+        body
+    }
+
+    /// The client begins to send packets. `stamp` is what tells this request from the one before:
+    /// [`Query::stamp`](super::request::Query::stamp).
     ///
     /// # Errors
     /// When it may not; after [`PollingError::Overlap`] the session has to be closed.
-    pub fn post(&mut self, now: Time) -> Result<(), PollingError> {
+    pub fn post(&mut self, now: Time, stamp: Option<&str>) -> Result<Brought, PollingError> {
         self.check(now, Stage::Open)?;
         if self.posting {
             return Err(PollingError::Overlap);
         }
         self.posting = true;
-        Ok(())
+        Ok(if self.repeats.post(stamp) { Brought::Again } else { Brought::New })
     }
 
-    /// The request that brought packets has been answered.
-    pub const fn posted(&mut self) {
+    /// The request that brought packets is about to be answered; `taken` tells whether they have
+    /// been taken in.
+    pub const fn posted(&mut self, taken: bool) {
         self.posting = false;
+        if taken {
+            self.repeats.taken();
+        }
     }
 
     /// The client has opened a WebSocket to which the session may move. Returns whether it may be
@@ -194,11 +228,11 @@ mod tests {
         let mut polling = Polling::new();
         let mut waiting = queue(&["4a", "4b"]);
         assert_eq!(polling.answer(100, |_| waiting.pop_front()), None, "nobody asks");
-        assert_eq!(polling.poll(NOW), Ok(()));
+        assert_eq!(polling.poll(NOW, None), Ok(Polled::Waits));
         let body = polling.answer(100, |_| waiting.pop_front());
         assert_eq!(body.as_deref(), Some(&b"4a\x1e4b"[..]));
         assert_eq!(polling.answer(100, |_| Some(Bytes::new())), None, "it is answered");
-        assert_eq!(polling.poll(NOW), Ok(()));
+        assert_eq!(polling.poll(NOW, None), Ok(Polled::Waits));
         assert_eq!(polling.answer(100, |_| waiting.pop_front()), None, "nothing waits");
         assert_eq!(polling.noop().as_deref(), Some(&b"6"[..]));
         assert_eq!(polling.noop(), None);
@@ -208,21 +242,24 @@ mod tests {
     fn the_rest_of_a_long_queue_waits_for_the_next_poll() {
         let mut polling = Polling::new();
         let mut waiting = queue(&["4aaaa", "4bbbb", "4cccc"]);
-        polling.poll(NOW).expect("nothing is open");
+        polling.poll(NOW, None).expect("nothing is open");
         let body = polling.answer(6, |_| waiting.pop_front());
         assert_eq!(body.as_deref(), Some(&b"4aaaa\x1e4bbbb"[..]), "begun before it was full");
-        polling.poll(NOW).expect("nothing is open");
+        polling.poll(NOW, None).expect("nothing is open");
         assert_eq!(polling.answer(6, |_| waiting.pop_front()).as_deref(), Some(&b"4cccc"[..]));
     }
 
     #[test]
     fn one_request_of_each_kind_at_a_time() {
         let mut polling = Polling::new();
-        assert_eq!((polling.poll(NOW), polling.post(NOW)), (Ok(()), Ok(())));
-        assert_eq!(polling.poll(NOW), Err(PollingError::Overlap));
-        assert_eq!(polling.post(NOW), Err(PollingError::Overlap));
-        polling.posted();
-        assert_eq!(polling.post(NOW), Ok(()));
+        assert_eq!(
+            (polling.poll(NOW, None), polling.post(NOW, None)),
+            (Ok(Polled::Waits), Ok(Brought::New))
+        );
+        assert_eq!(polling.poll(NOW, None), Err(PollingError::Overlap));
+        assert_eq!(polling.post(NOW, None), Err(PollingError::Overlap));
+        polling.posted(true);
+        assert_eq!(polling.post(NOW, None), Ok(Brought::New));
         assert!(polling.poll_abandoned());
         assert!(!polling.poll_abandoned());
         assert!(polling.begin_probe(NOW) && polling.may_move());
@@ -237,25 +274,25 @@ mod tests {
         let mut polling = Polling::new();
         assert!(polling.begin_probe(NOW));
         polling.close();
-        assert_eq!(polling.post(NOW), Err(PollingError::Ended));
+        assert_eq!(polling.post(NOW, None), Err(PollingError::Ended));
         assert!(!polling.may_move());
-        assert_eq!(polling.poll(NOW), Ok(()));
+        assert_eq!(polling.poll(NOW, None), Ok(Polled::Waits));
         assert!(polling.answer(100, |_| queue(&["1"]).pop_front()).is_some());
         polling.end();
         polling.close();
-        assert_eq!(polling.poll(NOW), Err(PollingError::Ended));
+        assert_eq!(polling.poll(NOW, None), Err(PollingError::Ended));
     }
 
     #[test]
     fn a_poll_that_was_overtaken_by_the_end_is_answered() {
         let mut polling = Polling::new();
         polling.close_but_for_one_poll();
-        assert_eq!(polling.post(NOW), Err(PollingError::Ended));
-        assert_eq!(polling.poll(NOW), Ok(()));
+        assert_eq!(polling.post(NOW, None), Err(PollingError::Ended));
+        assert_eq!(polling.poll(NOW, None), Ok(Polled::Waits));
         let mut waiting = queue(&["6"]);
         let answer = polling.answer(100, |_| waiting.pop_front());
         assert_eq!(answer.as_deref(), Some(&b"6"[..]));
-        assert_eq!(polling.poll(NOW), Err(PollingError::Ended));
+        assert_eq!(polling.poll(NOW, None), Err(PollingError::Ended));
     }
 
     #[test]
@@ -263,10 +300,33 @@ mod tests {
         let mut polling = Polling::new();
         let at = |millis| Time::from_start(Duration::from_millis(millis));
         polling.set_dead_at(Some(at(500)));
-        assert_eq!(polling.poll(at(499)), Ok(()));
-        assert_eq!(polling.post(at(500)), Err(PollingError::Ended));
+        assert_eq!(polling.poll(at(499), None), Ok(Polled::Waits));
+        assert_eq!(polling.post(at(500), None), Err(PollingError::Ended));
         assert!(!polling.begin_probe(at(500)));
         polling.set_dead_at(None);
-        assert_eq!(polling.post(at(500)), Ok(()));
+        assert_eq!(polling.post(at(500), None), Ok(Brought::New));
+    }
+
+    #[test]
+    fn what_a_browser_asks_again_it_gets_again() {
+        let mut polling = Polling::new();
+        let mut waiting = queue(&["4a", "4b"]);
+        assert_eq!(polling.poll(NOW, Some("q")), Ok(Polled::Waits));
+        assert_eq!(polling.noop().as_deref(), Some(&b"6"[..]));
+        assert_eq!(polling.poll(NOW, Some("r")), Ok(Polled::Waits));
+        let first = polling.answer(1, |_| waiting.pop_front()).expect("it waits");
+        assert_eq!(polling.poll(NOW, Some("r")), Ok(Polled::Again(first)));
+        assert_eq!(polling.poll(NOW, Some("s")), Ok(Polled::Waits));
+        assert_eq!(polling.answer(1, |_| waiting.pop_front()).as_deref(), Some(&b"4b"[..]));
+
+        assert_eq!(polling.post(NOW, Some("t")), Ok(Brought::New));
+        polling.posted(false);
+        assert_eq!(polling.post(NOW, Some("t")), Ok(Brought::New), "it came to nothing");
+        polling.posted(true);
+        assert_eq!(polling.post(NOW, Some("t")), Ok(Brought::Again));
+        assert_eq!(polling.post(NOW, Some("t")), Err(PollingError::Overlap));
+        polling.posted(true);
+        polling.close();
+        assert_eq!(polling.post(NOW, Some("t")), Err(PollingError::Ended));
     }
 }

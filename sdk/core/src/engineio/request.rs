@@ -84,6 +84,9 @@ pub enum Method {
     Other,
 }
 
+/// The longest `t` that is looked at, in bytes.
+const MAX_STAMP: usize = 64;
+
 /// The parameters of a query that mean something here. A parameter that comes several times has
 /// its last value; an empty `sid` is none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -91,6 +94,7 @@ pub struct Query<'a> {
     transport: Option<Cow<'a, str>>,
     sid: Option<Cow<'a, str>>,
     version: Option<Cow<'a, str>>,
+    stamp: Option<Cow<'a, str>>,
 }
 
 impl<'a> Query<'a> {
@@ -102,6 +106,7 @@ impl<'a> Query<'a> {
                 "transport" => parsed.transport = Some(value),
                 "sid" => parsed.sid = Some(value).filter(|sid| !sid.is_empty()),
                 "EIO" => parsed.version = Some(value),
+                "t" => parsed.stamp = Some(value),
                 _ => {}
             }
         }
@@ -111,6 +116,15 @@ impl<'a> Query<'a> {
     /// The session the request belongs to, if it names one.
     pub fn sid(&self) -> Option<&str> {
         self.sid.as_deref()
+    }
+
+    /// What tells the request from others of its client, by which one that a browser makes again
+    /// unasked is known: its `t`, if it is at most 64 bytes long. One of digits alone is none, for
+    /// some clients write there the seconds of the clock, and several requests in one second.
+    pub fn stamp(&self) -> Option<&str> {
+        let stamp = self.stamp.as_deref()?;
+        let is_telling = stamp.bytes().any(|byte| !byte.is_ascii_digit());
+        (is_telling && stamp.len() <= MAX_STAMP).then_some(stamp)
     }
 }
 
@@ -303,6 +317,11 @@ mod tests {
         assert_eq!(query.sid(), Some("a+b c%zz%4"));
         assert_eq!(Query::parse("sid").sid(), None);
         assert_eq!(Query::parse("sid=%ff%41").sid(), Some("\u{fffd}A"));
+        assert_eq!(Query::parse("t=PcQ%2d-2x").stamp(), Some("PcQ--2x"));
+        let long = format!("t={}", "x".repeat(MAX_STAMP + 1));
+        for query in ["", "t=", "t=1764240000", &long] {
+            assert_eq!(Query::parse(query).stamp(), None, "{query}");
+        }
     }
 
     #[test]
