@@ -70,8 +70,12 @@ fn remove_collection(number: u32) {
 /// If the client is closed.
 #[wasm_bindgen]
 pub fn open_collection(of: u32, number: u32, name: &str, settings: &str) -> Result<(), String> {
-    let builder = settled(client(of)?.collection(name), number, settings);
+    let storage = PageStorage::new(number);
+    let used = storage.used();
+    let builder = settled(client(of)?.collection(name), storage, settings);
     run(number, async move {
+        // Whoever hears that the storage is released hears nothing after that.
+        let _used = used;
         match builder.raw().await {
             Ok(collection) => serve(number, collection).await,
             Err(error) => tell(number, "failed", |w| Failure::from(error).write(w)),
@@ -82,7 +86,7 @@ pub fn open_collection(of: u32, number: u32, name: &str, settings: &str) -> Resu
 
 fn settled(
     mut builder: CollectionBuilder<Document>,
-    number: u32,
+    storage: PageStorage,
     settings: &str,
 ) -> CollectionBuilder<Document> {
     type Size = fn(CollectionBuilder<Document>, usize) -> CollectionBuilder<Document>;
@@ -103,7 +107,7 @@ fn settled(
         builder = builder.policy(policy);
     }
     if settings.get("storage").and_then(Value::as_bool) == Some(true) {
-        builder = builder.storage(PageStorage::new(number));
+        builder = builder.storage(storage);
     }
     builder
 }

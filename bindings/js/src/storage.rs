@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tidings::Payload;
@@ -11,16 +12,27 @@ use crate::asking::{ask, text};
 use crate::outbox::tell;
 
 /// Asks the page to keep things: questions `storage`, to the collection's number, of what to do, with
-/// which name, and the place of the bytes. It tells `released` when it is not used any more.
+/// which name, and the place of the bytes.
 pub(crate) struct PageStorage {
+    collection: u32,
+    used: Arc<Used>,
+}
+
+/// Tells `released` when the storage is not used any more, and nobody else has this.
+pub(crate) struct Used {
     collection: u32,
 }
 
 type Kept<T> = Pin<Box<dyn Future<Output = Result<T, StorageError>>>>;
 
 impl PageStorage {
-    pub(crate) const fn new(collection: u32) -> Self {
-        Self { collection }
+    pub(crate) fn new(collection: u32) -> Self {
+        Self { collection, used: Arc::new(Used { collection }) }
+    }
+
+    /// Has the storage in use until it is dropped.
+    pub(crate) fn used(&self) -> Arc<Used> {
+        Arc::clone(&self.used)
     }
 
     fn ask(
@@ -46,7 +58,7 @@ impl PageStorage {
     }
 }
 
-impl Drop for PageStorage {
+impl Drop for Used {
     /// The collection is closed, and has kept what was to be kept.
     fn drop(&mut self) {
         tell(self.collection, "released", |w| _ = w.null());
