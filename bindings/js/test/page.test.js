@@ -1,4 +1,5 @@
 // The package in Chromium: in a page and in a web worker, without a bundler and built by Vite.
+import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -55,6 +56,38 @@ for (const [how, url] of sites) {
     }
   }
 }
+
+test("a part that could not be loaded is told, and loaded the next time", { timeout: 60_000 }, async () => {
+  const page = await open(await browser.newContext(), `${plain.url}/test/app/`);
+  const use = (part) =>
+    page.evaluate(
+      async ([part, url]) => {
+        const { connect } = await import("/package/index.js");
+        const client = connect(url, { tabs: part === "share" });
+        const using = {
+          share: () => client.ready(),
+          presence: () => client.join("people", { name: "Ann" }),
+          keeping: () => client.collection("todos", { storage: "indexeddb" }).ready(),
+        };
+        const said = await using[part]().then(
+          () => "used",
+          ({ code, retryable, message }) => `${code}, ${retryable || client.status.get().retryable}: ${message}`,
+        );
+        await client.close();
+        return said;
+      },
+      [part, server.url],
+    );
+  const parts = /(share|presence|keeping)\.js$/;
+  await page.route(parts, (route) => route.abort());
+  const why = "a part of the package could not be loaded .* has to be beside its index.js";
+  assert.match(await use("share"), new RegExp(`^closed, true: .*${why}`));
+  assert.match(await use("presence"), new RegExp(`^load-failed, true: ${why}`));
+  assert.match(await use("keeping"), new RegExp(`^storage, true: .*${why}`));
+  await page.unroute(parts);
+  for (const part of ["share", "presence", "keeping"]) assert.equal(await use(part), "used");
+  assert.deepEqual(page.errors, []);
+});
 
 after(async () => {
   await browser.close();

@@ -22,7 +22,7 @@ export type ErrorCode =
   | "rejected"
   /** The storage fails. */
   | "storage"
-  /** The WebAssembly module could not be loaded. */
+  /** The WebAssembly module, or a part of the package, could not be loaded. */
   | "load-failed"
   /** Something that should not happen. */
   | "internal";

@@ -1,6 +1,7 @@
 import * as check from "./check.js";
 import { begin, EventClient } from "./client.js";
 import { TidingsError } from "./error.js";
+import { later } from "./later.js";
 import { Opened } from "./opened.js";
 import type { Session } from "./session.js";
 import type {
@@ -52,7 +53,7 @@ class FullClient extends EventClient {
   }
 
   async join<T extends object>(name: string, record: T, options: Abortable): Promise<Presence<T>> {
-    const { join } = await import("./presence.js");
+    const { join } = await later("presence.js", import("./presence.js"));
     return join(this as unknown as Client, name, record, options, { TidingsError, json: check.json });
   }
 }

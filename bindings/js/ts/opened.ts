@@ -3,6 +3,7 @@ import * as check from "./check.js";
 import { TidingsError } from "./error.js";
 import { binary, failure, forget, receive, thrown } from "./messages.js";
 import type { Keeping } from "./keeping.js";
+import { later } from "./later.js";
 import { Records } from "./records.js";
 import { report } from "./report.js";
 import type { Core } from "./core.js";
@@ -113,7 +114,7 @@ export class Opened<T extends object> {
   /** The browser's storage, loaded when it is wanted. */
   #inBrowser(): Storage {
     const load = async () => {
-      const { Keeping } = await import("./keeping.js");
+      const { Keeping } = await later("keeping.js", import("./keeping.js"));
       return new Keeping({
         name: this.name,
         client: this.#session.number,
@@ -123,7 +124,14 @@ export class Opened<T extends object> {
         unkept: (unkept) => this.status.set({ ...this.status.get(), unkept }),
       });
     };
-    const keeping = () => (this.#keeping ??= load());
+    const keeping = () => {
+      if (!this.#keeping) {
+        this.#keeping = load();
+        // The next one tries again.
+        this.#keeping.catch(() => (this.#keeping = undefined));
+      }
+      return this.#keeping;
+    };
     return {
       read: async (name) => (await keeping()).read(name),
       write: async (name, content) => (await keeping()).write(name, content),

@@ -1,6 +1,7 @@
 /** A client as the module knows it: what `Client` and its subscriptions have in common. */
 import { TidingsError } from "./error.js";
 import type { Core } from "./core.js";
+import { later } from "./later.js";
 import { binary, failure, forget, loaded, receive, thrown } from "./messages.js";
 import { Store } from "./store.js";
 import type { Shared } from "./tabs/share.js";
@@ -41,7 +42,7 @@ export class Session {
     });
     this.number = receive((what, value) => this.#hear(what, value));
     const { tabs } = options;
-    const sharing = tabs ? import("./tabs/share.js") : undefined;
+    const sharing = tabs ? later("tabs/share.js", import("./tabs/share.js")) : undefined;
     this.#loading = Promise.all([loaded(options.wasm), sharing]).then(([core, share]) => {
       if (share) this.#join(share, core, settings, typeof tabs === "object" ? tabs.name : undefined);
       else core.connect(this.number, url, settings);
