@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
-export async function chromiumAlone(executable) {
+export async function chromiumAlone(executable, args = []) {
   const profile = await mkdtemp(join(tmpdir(), "tidings-chromium-"));
   const child = spawn(
     executable,
@@ -17,6 +17,7 @@ export async function chromiumAlone(executable) {
       "--no-first-run",
       "--remote-debugging-port=0",
       `--user-data-dir=${profile}`,
+      ...args,
       "about:blank",
     ],
     // With its processes in a group of their own, to be stopped together.

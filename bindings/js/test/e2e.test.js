@@ -239,6 +239,37 @@ test("a tab that is hidden, or frozen, gets everything", { timeout: 120_000 }, a
   await chromium.close();
 });
 
+test("a tab whose timers run once a minute does without them", { timeout: 120_000 }, async () => {
+  // So it is five minutes after it was hidden.
+  const soon = "--enable-features=IntensiveWakeUpThrottling:grace_period_seconds/1";
+  const chromium = await chromiumAlone(executable(), [soon]);
+  const address = `${site.url}/board/?server=${cable.url}`;
+  const ann = await chromium.open(address);
+  await ann.until("globalThis.ready === true");
+  await ann.evaluate("(globalThis.tick = () => { globalThis.ticked = Date.now(); setTimeout(tick, 10); })()");
+  const ben = await chromium.open(address);
+  await ben.until("globalThis.ready === true");
+  // Timers of a tab that is only hidden run once a second.
+  const heldUp = "Date.now() - ticked > 3_000";
+  await ann.until(`document.visibilityState === "hidden" && ${heldUp}`);
+
+  const outside = publisher(server.url);
+  await outside.publish(200);
+  same(await numbersOf(ann, 200), upto(200), "what was received");
+  const publish = "Promise.all(Array.from({ length: 100 }, (_, n) => client.publish('numbers.ann', n)))";
+  same(await ann.evaluate(`${publish}.then((all) => all.length)`), 100, "what was published");
+  await ben.until("received.length >= 300");
+  await ann.evaluate("todos.insert('late', { title: 'Late', votes: 1 }).seen.then(() => 0)");
+  await ben.until("todos.get('late')?.votes === 1");
+  cable.cut();
+  await outside.publish(100);
+  await ann.until("received.length >= 400");
+  same(await ann.evaluate("JSON.stringify([missed.length, client.status.get().state])"), '[0,"connected"]');
+  // Still: a minute may have ended meanwhile.
+  await ann.until(heldUp);
+  await Promise.all([chromium.close(), outside.close()]);
+});
+
 // What a page of Chromium alone has received, when there are so many.
 async function numbersOf(page, count) {
   await page.until(`received.length >= ${count}`);
