@@ -188,7 +188,7 @@ impl Bridge {
         }
         for logged in events.drain(..) {
             place.offset = logged.offset();
-            if logged.producer() != Some(&*self.producer) {
+            if !logged.is_again() && logged.producer() != Some(&*self.producer) {
                 emit(&self.bus, logged.event());
             }
         }

@@ -56,6 +56,8 @@ pub struct LoggedEvent {
     offset: Offset,
     previous: Offset,
     producer: Option<(Arc<str>, u64)>,
+    /// The last place before this one at which it is here, too.
+    again_after: Option<Offset>,
 }
 
 impl LoggedEvent {
@@ -68,7 +70,7 @@ impl LoggedEvent {
     ) -> Self {
         let position = Some(Position { lane, offset });
         let framed = Framed::new(Delivery { event, position, replay_for: None });
-        Self { framed, lane, offset, previous, producer }
+        Self { framed, lane, offset, previous, producer, again_after: None }
     }
 
     /// The lane it is in.
@@ -84,6 +86,17 @@ impl LoggedEvent {
     /// The offset of the event before it in the lane (or the start of the log).
     pub const fn previous(&self) -> Offset {
         self.previous
+    }
+
+    /// Whether it is in this log at an earlier place, too: a failover has lost it there, and it was put
+    /// back too late for that place. Only a [copy](LaneLog::copy_of) has such events.
+    pub const fn is_again(&self) -> bool {
+        self.again_after.is_some()
+    }
+
+    /// Whether somebody who follows the log from after `began` on has had it at an earlier place.
+    pub fn was_read_from(&self, began: Offset) -> bool {
+        self.again_after.is_some_and(|place| began <= place)
     }
 
     /// The event.

@@ -230,7 +230,7 @@ impl<W: Fn(&LoggedEvent) -> bool> Reading<'_, W> {
                     return;
                 }
                 *seen += 1;
-                if self.is_beyond(&logged) && (self.wanted)(&logged) {
+                if !logged.is_again() && self.is_beyond(&logged) && (self.wanted)(&logged) {
                     taken.push(logged);
                 }
             }

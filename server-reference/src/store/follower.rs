@@ -119,7 +119,7 @@ impl Follower {
         let mut queue = queue.lock();
         for event in events.drain(..) {
             place.offset = event.offset();
-            if self.keep.matches(&event.event().name) {
+            if !event.is_again() && self.keep.matches(&event.event().name) {
                 queue.push(Waiting { event, epoch: place.epoch });
             }
         }

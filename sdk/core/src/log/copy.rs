@@ -24,9 +24,10 @@ pub struct Entry {
 /// What became of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copied {
-    /// It is the new head, to be handed out.
+    /// It is the new head, to be handed out: to everybody, unless it
+    /// [is here again](LoggedEvent::is_again).
     New,
-    /// It is here already, maybe at the place it had before: nobody is to get it again.
+    /// It is here already.
     Known,
 }
 
@@ -58,15 +59,22 @@ impl LaneLog {
         }
         let previous = std::mem::replace(&mut self.head, entry.offset);
         self.tears.mend(entry.offset);
-        if entry.moved_from.is_some_and(|place| self.has(place)) {
-            return Copied::Known;
-        }
+        let again_after = entry.moved_from.and_then(|place| self.place_of(place, &entry));
         let Entry { offset, event, producer, .. } = entry;
-        let logged = Arc::new(LoggedEvent::new(self.lane, offset, previous, event, producer));
+        let logged = LoggedEvent::new(self.lane, offset, previous, event, producer);
+        let logged = Arc::new(LoggedEvent { again_after, ..logged });
         self.bytes += logged.weight();
         self.events.push_back(logged);
         self.trim(now_ms);
         Copied::New
+    }
+
+    /// The last place at which an event is here that was at `place` before it was moved.
+    fn place_of(&self, place: Offset, entry: &Entry) -> Option<Offset> {
+        let is_it = |logged: &&Arc<LoggedEvent>| {
+            logged.offset == place || entry.producer.is_some() && logged.producer == entry.producer
+        };
+        self.events.iter().rev().find(is_it).map(|logged| logged.offset)
     }
 
     /// Puts entries that lie before the [floor](Self::floor), oldest first, in front of those that
@@ -95,22 +103,18 @@ impl LaneLog {
         self.whole
     }
 
-    /// Whether the event at this place is here.
-    pub fn has(&self, offset: Offset) -> bool {
-        self.events.binary_search_by_key(&offset, |logged| logged.offset).is_ok()
-    }
-
-    /// Where the last event that is here stands.
+    /// Where the last event stands that came here first.
     pub fn last(&self) -> Option<Offset> {
-        self.events.back().map(|logged| logged.offset)
+        self.events.iter().rev().find(|logged| !logged.is_again()).map(|logged| logged.offset)
     }
 
     /// The events that are here and not older than `since_ms` (milliseconds since the Unix
-    /// epoch), oldest first, each with its producer's id and number.
+    /// epoch), oldest first, each at the place at which it came first, with its producer's id and
+    /// number.
     pub fn recent(&self, since_ms: u64) -> impl Iterator<Item = &Arc<LoggedEvent>> {
         let newer = self.events.iter().rev().take_while(|logged| logged.event().time >= since_ms);
         let count = newer.count();
-        self.events.iter().skip(self.events.len() - count)
+        self.events.iter().skip(self.events.len() - count).filter(|logged| !logged.is_again())
     }
 }
 
@@ -194,15 +198,30 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_back_elsewhere_is_known() {
+    fn what_was_put_back_elsewhere_is_for_those_who_came_after_its_first_place() {
         let mut log = copy(100, Retention::default());
-        log.copy(NOW, entry(110));
-        let back = Entry { moved_from: Some(Offset(110)), ..entry(120) };
-        assert_eq!(log.copy(NOW, back), Copied::Known);
-        assert_eq!(log.head(), place(120));
-        let new = Entry { moved_from: Some(Offset(115)), ..entry(130) };
-        assert_eq!(log.copy(NOW, new), Copied::New);
-        assert_eq!(read(&log, place(100)), Some((vec![110, 130], false)));
+        let of = |number, entry: Entry| Entry { producer: Some(("p".into(), number)), ..entry };
+        log.copy(NOW, of(1, entry(110)));
+        log.copy(NOW, of(2, entry(115)));
+        let back = |from, to| Entry { moved_from: Some(Offset(from)), ..of(1, entry(to)) };
+        assert_eq!(log.copy(NOW, back(110, 120)), Copied::New);
+        assert_eq!(log.copy(NOW, back(110, 130)), Copied::New, "and lost there once more");
+        let elsewhere = Entry { moved_from: Some(Offset(117)), ..of(3, entry(140)) };
+        assert_eq!(log.copy(NOW, elsewhere), Copied::New);
+        assert_eq!(read(&log, place(100)), Some((vec![110, 115, 120, 130, 140], false)));
+        let for_who_began_at = |began| -> Vec<u64> {
+            let got = log.events.iter().filter(|logged| logged.offset > Offset(began));
+            let got = got.filter(|logged| !logged.was_read_from(Offset(began)));
+            got.map(|logged| logged.offset.0).collect()
+        };
+        assert_eq!(for_who_began_at(100), [110, 115, 140]);
+        assert_eq!(for_who_began_at(110), [115, 140]);
+        assert_eq!(for_who_began_at(115), [120, 140]);
+        assert_eq!(for_who_began_at(120), [140]);
+        assert_eq!(for_who_began_at(125), [130, 140]);
+        let recent: Vec<_> = log.recent(0).map(|logged| logged.offset.0).collect();
+        assert_eq!(recent, [110, 115, 140]);
+        assert_eq!(log.last(), Some(Offset(140)));
     }
 
     #[test]

@@ -88,6 +88,8 @@ struct Flow {
     lane: Lane,
     /// Everything up to here has been queued, or was not asked for.
     place: Place,
+    /// Where that began: everything after it was queued, or was not asked for, from here.
+    began: Offset,
     /// The place last told to the client by a progress notice.
     told: Offset,
     mode: Mode,
@@ -96,6 +98,11 @@ struct Flow {
 }
 
 impl Flow {
+    const fn new(lane: Lane, place: Place, mode: Mode) -> Self {
+        let offset = place.offset;
+        Self { lane, place, began: offset, told: offset, mode, awaits: false }
+    }
+
     fn can_catch_up(&self) -> bool {
         self.mode != Mode::Live && !self.awaits
     }
@@ -120,6 +127,8 @@ struct Replay {
     pattern: Pattern,
     lane: Lane,
     after: Place,
+    /// Where it began.
+    began: Offset,
     until: Offset,
 }
 
@@ -348,9 +357,7 @@ impl Feed {
                 flow.place
             }
             Err(at) => {
-                let flow =
-                    Flow { lane, place: now, told: now.offset, mode: Mode::Live, awaits: false };
-                self.flows.insert(at, flow);
+                self.flows.insert(at, Flow::new(lane, now, Mode::Live));
                 if let Some(ledger) = self.outbox.ledger_mut() {
                     ledger.watch(lane, now);
                 }
@@ -363,9 +370,7 @@ impl Feed {
     /// comes first.
     pub fn resume(&mut self, lane: Lane, after: Place) {
         if let Err(at) = self.find(lane) {
-            let flow =
-                Flow { lane, place: after, told: after.offset, mode: Mode::Behind, awaits: false };
-            self.flows.insert(at, flow);
+            self.flows.insert(at, Flow::new(lane, after, Mode::Behind));
             if let Some(ledger) = self.outbox.ledger_mut() {
                 ledger.watch(lane, after);
             }
@@ -385,7 +390,7 @@ impl Feed {
             flow.mode = Mode::Behind;
             self.not_live += 1;
         }
-        self.replays.push(Replay { sub, pattern, lane, after, until });
+        self.replays.push(Replay { sub, pattern, lane, after, began: after.offset, until });
     }
 
     /// A new event that one of the subscriptions matches. Returns whether a frame was queued.
@@ -396,6 +401,9 @@ impl Feed {
             return false;
         }
         let flow = &mut self.flows[at];
+        if logged.was_read_from(flow.began) {
+            return false;
+        }
         match flow.mode {
             Mode::Behind => return false,
             Mode::Dropping(_) => {

@@ -59,7 +59,11 @@ impl Feed {
         match log.read(lane, self.flows[at].place, READ_AHEAD, &mut events) {
             Read::Done(None) => {}
             Read::Done(Some(gap)) => {
-                self.flows[at].place = Place { epoch: gap.epoch, offset: gap.to };
+                let flow = &mut self.flows[at];
+                if gap.epoch != flow.place.epoch {
+                    flow.began = gap.to;
+                }
+                flow.place = Place { epoch: gap.epoch, offset: gap.to };
                 self.tell_gap(gap);
             }
             Read::Later => {
@@ -78,7 +82,9 @@ impl Feed {
                 return;
             }
             let name = &logged.event().name;
-            if self.subscriptions.iter().any(|s| s.pattern.matches(name)) && !self.hides(name) {
+            let is_new = !logged.was_read_from(self.flows[at].began);
+            let is_wanted = is_new && self.subscriptions.iter().any(|s| s.pattern.matches(name));
+            if is_wanted && !self.hides(name) {
                 let frame = self.frame(logged.framed()).clone();
                 self.outbox.push_event(priority, frame, Some(mark(&logged)));
                 self.stats.events[priority as usize] += 1;
@@ -102,6 +108,9 @@ impl Feed {
             Read::Done(None) => {}
             Read::Done(Some(mut gap)) => {
                 gap.replay_for = Some(sub);
+                if gap.epoch != self.replays[index].after.epoch {
+                    self.replays[index].began = gap.to;
+                }
                 self.replays[index].after = Place { epoch: gap.epoch, offset: gap.to };
                 self.tell_gap(gap);
             }
@@ -125,7 +134,8 @@ impl Feed {
                 return true;
             }
             let name = &logged.event().name;
-            if self.replays[index].pattern.matches(name) && !self.hides(name) {
+            let is_new = !logged.was_read_from(self.replays[index].began);
+            if is_new && self.replays[index].pattern.matches(name) && !self.hides(name) {
                 let delivery = self.version(logged.framed()).delivery().clone();
                 let delivery = Delivery { replay_for: Some(sub), ..delivery };
                 let frame = encode_event(self.wire, &self.config.namespace, &delivery);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::event::{Event, Headers, Payload};
 use crate::lane::Epoch;
-use crate::log::{LaneLog, Read, Retention};
+use crate::log::{Entry, LaneLog, Read, Retention};
 use crate::message::Delivery;
 use crate::server::log_reader::LogReader;
 
@@ -245,4 +245,47 @@ fn what_is_sensitive_is_only_for_those_to_whom_it_is_revealed() {
         assert!(feed.offer_volatile(&a) && feed.offer_volatile(&b));
     }
     assert_eq!(written(&mut feeds), expected, "volatile");
+}
+
+#[test]
+fn what_was_put_back_late_comes_to_who_came_after_its_first_place() {
+    let lane = Lane::new(0, Priority::Normal);
+    let place = |offset| Place { epoch: Epoch(3), offset: Offset(offset) };
+    let mut log = Numbers(LaneLog::copy_of(lane, place(100), Retention::default()));
+    let entry = |number: u64, offset, moved_from: Option<u64>| Entry {
+        offset: Offset(offset),
+        event: Event {
+            name: "a".into(),
+            payload: Payload::NULL,
+            id: Arc::default(),
+            priority: Priority::Normal,
+            time: 1000,
+            headers: Headers::NONE,
+        },
+        producer: Some(("p".into(), number)),
+        moved_from: moved_from.map(Offset),
+    };
+    log.0.copy(1000, entry(1, 110, None));
+    log.0.copy(1000, entry(2, 115, None));
+    let follow = |after| {
+        let mut feed = Feed::new(Wire::WsJson, Arc::new(FeedConfig::default()));
+        feed.subscribe(SubId(1), Pattern::new("**").unwrap());
+        feed.resume(lane, place(after));
+        feed
+    };
+    // One that was here, one that has come from elsewhere, and one that comes later.
+    let (mut early, mut late, mut later) = (follow(100), follow(115), follow(115));
+    early.catch_up(&log);
+    late.catch_up(&log);
+    log.0.copy(1000, entry(1, 120, Some(110)));
+    let mut read = Vec::new();
+    let _ = log.read(lane, place(115), 10, &mut read);
+    for feed in [&mut early, &mut late] {
+        for logged in &read {
+            feed.offer(logged);
+        }
+    }
+    later.catch_up(&log);
+    let counts = [&early, &late, &later].map(|feed| feed.stats().events[Priority::Normal as usize]);
+    assert_eq!(counts, [2, 1, 1]);
 }

@@ -138,6 +138,7 @@ fn what_came_back_elsewhere_is_not_handed_out_again() {
     let (id, _) = played.one();
     played.read(id, 40, vec![entry(1, 30, Some(20)), entry(3, 40, None)]);
     assert_eq!(played.offsets(10), [20, 40]);
+    assert_eq!(played.offsets(25), [30, 40], "who has come from elsewhere may not have had it");
 }
 
 #[test]

@@ -188,11 +188,12 @@ impl Played {
         offsets
     }
 
-    /// What can be read after a place, and the gap before it.
+    /// What comes to somebody who follows from after a place on, and the gap before it.
     fn offsets_and_gap(&mut self, after: u64) -> (Vec<u64>, Option<(u64, u64)>) {
         let mut out: Vec<Arc<LoggedEvent>> = Vec::new();
         let read = self.partition.read(self.now, NORMAL, place(after), 100, &mut out);
         let Read::Done(gap) = read else { panic!("{after} is not in memory") };
+        out.retain(|logged| !logged.was_read_from(place(after).offset));
         let offsets = out.iter().map(|logged| logged.offset().0 - START).collect();
         (offsets, gap.map(|gap| (gap.from.0 - START, gap.to.0 - START)))
     }
