@@ -654,10 +654,10 @@ fn watchdog(directory: &Path) -> Result<(Child, ChildStdin), RedisError> {
 }
 
 fn configuration(port: u16, bus: u16, is_cluster: bool) -> String {
+    // After a diskless synchronisation a replica that says it is up gets nothing for a second more.
     let mut text = format!(
         "port {port}\nbind 127.0.0.1\nprotected-mode no\npidfile pid\nlogfile log\nsave \"\"\n\
-         appendonly yes\nappendfsync everysec\nrepl-diskless-sync yes\n\
-         repl-diskless-sync-delay 0\n"
+         appendonly yes\nappendfsync everysec\nrepl-diskless-sync no\n"
     );
     if is_cluster {
         text += &format!(
