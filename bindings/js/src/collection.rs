@@ -17,7 +17,7 @@ use crate::edits;
 use crate::failure::{self, Failure};
 use crate::outbox::{tell, tell_only};
 use crate::registry::{client, run};
-use crate::storage::PageStorage;
+use crate::storage::{PageStorage, Used};
 
 /// A collection that is open.
 #[derive(Clone)]
@@ -70,9 +70,7 @@ fn remove_collection(number: u32) {
 /// If the client is closed.
 #[wasm_bindgen]
 pub fn open_collection(of: u32, number: u32, name: &str, settings: &str) -> Result<(), String> {
-    let storage = PageStorage::new(number);
-    let used = storage.used();
-    let builder = settled(client(of)?.collection(name), storage, settings);
+    let (builder, used) = settled(client(of)?.collection(name), number, settings);
     run(number, async move {
         // Whoever hears that the storage is released hears nothing after that.
         let _used = used;
@@ -86,11 +84,11 @@ pub fn open_collection(of: u32, number: u32, name: &str, settings: &str) -> Resu
 
 fn settled(
     mut builder: CollectionBuilder<Document>,
-    storage: PageStorage,
+    number: u32,
     settings: &str,
-) -> CollectionBuilder<Document> {
+) -> (CollectionBuilder<Document>, Option<Arc<Used>>) {
     type Size = fn(CollectionBuilder<Document>, usize) -> CollectionBuilder<Document>;
-    let Ok(settings) = parse(settings.as_bytes(), MAX_DEPTH) else { return builder };
+    let Ok(settings) = parse(settings.as_bytes(), MAX_DEPTH) else { return (builder, None) };
     for (name, set) in [
         ("maxPending", CollectionBuilder::max_pending as Size),
         ("maxPendingBytes", CollectionBuilder::max_pending_bytes),
@@ -107,9 +105,11 @@ fn settled(
         builder = builder.policy(policy);
     }
     if settings.get("storage").and_then(Value::as_bool) == Some(true) {
-        builder = builder.storage(storage);
+        let storage = PageStorage::new(number);
+        let used = storage.used();
+        return (builder.storage(storage), Some(used));
     }
-    builder
+    (builder, None)
 }
 
 /// Tells what becomes of a collection, until it is closed.
