@@ -19,6 +19,11 @@ fn a_later_subscription_begins_at_the_present_of_its_lane() {
     assert_eq!(feed.watch(lane, at(30)), at(20), "what is still to be read comes first");
 }
 
+fn event(name: &str, priority: Priority) -> Event {
+    let (payload, id, headers) = (Payload::NULL, Arc::default(), Headers::NONE);
+    Event { name: name.into(), payload, id, priority, time: 0, headers }
+}
+
 /// A log whose offsets are 1, 2, 3 and so on.
 struct Numbers(LaneLog);
 
@@ -34,9 +39,7 @@ fn a_replay_goes_as_far_as_the_connection_has_come_by_itself() {
     let at = |offset| Place { epoch: Epoch(1), offset: Offset(offset) };
     let mut log = Numbers(LaneLog::new(lane, Epoch(1), Retention::default(), 0));
     for _ in 0..5 {
-        let (name, id, headers) = ("a".into(), Arc::default(), Headers::NONE);
-        let (payload, priority) = (Payload::NULL, Priority::Normal);
-        log.0.append(1, Event { name, payload, id, priority, time: 0, headers }, None);
+        log.0.append(1, event("a", Priority::Normal), None);
     }
     let mut feed = Feed::new(Wire::WsJson, Arc::new(FeedConfig::default()));
     let pattern = Pattern::new("a").unwrap();
@@ -62,9 +65,7 @@ fn a_subscription_that_comes_while_low_events_are_dropped_is_told_of_all_it_miss
     feed.subscribe(SubId(1), Pattern::new("a").unwrap());
     feed.watch(lane, at(0));
     for _ in 0..2 {
-        let (name, id, headers) = ("a".into(), Arc::default(), Headers::NONE);
-        let (payload, priority) = (Payload::NULL, Priority::Low);
-        let event = Event { name, payload, id, priority, time: 0, headers };
+        let event = event("a", Priority::Low);
         let crate::log::Appended::Fresh(logged) = log.append(1, event, None) else { panic!() };
         feed.offer(&logged);
     }
@@ -93,9 +94,7 @@ fn a_replay_of_all_that_is_retained_is_told_of_no_gap_and_has_each_event_once() 
     let at = |offset| Place { epoch: Epoch(7), offset: Offset(offset) };
     let mut log = Numbers(LaneLog::new(lane, Epoch(7), Retention::default(), 0));
     for _ in 0..200 {
-        let (name, id, headers) = ("a".into(), Arc::default(), Headers::NONE);
-        let (payload, priority) = (Payload::NULL, Priority::Normal);
-        log.0.append(1, Event { name, payload, id, priority, time: 0, headers }, None);
+        log.0.append(1, event("a", Priority::Normal), None);
     }
     let mut feed = Feed::new(Wire::WsJson, Arc::new(FeedConfig::default()));
     let pattern = Pattern::new("a").unwrap();
@@ -112,9 +111,7 @@ fn what_is_not_permitted_is_not_sent_live_nor_recovered_nor_replayed() {
     let at = |offset| Place { epoch: Epoch(1), offset: Offset(offset) };
     let mut log = Numbers(LaneLog::new(lane, Epoch(1), Retention::default(), 0));
     let append = |log: &mut Numbers, name: &str| {
-        let (id, headers) = (Arc::default(), Headers::NONE);
-        let (payload, priority) = (Payload::NULL, Priority::Normal);
-        let event = Event { name: name.into(), payload, id, priority, time: 0, headers };
+        let event = event(name, Priority::Normal);
         let crate::log::Appended::Fresh(logged) = log.0.append(1, event, None) else { panic!() };
         logged
     };
@@ -178,13 +175,9 @@ fn what_is_sensitive_is_only_for_those_to_whom_it_is_revealed() {
     let redact: Arc<dyn Redact> = Arc::clone(&secret) as _;
     let config = Arc::new(FeedConfig { redact: Some(redact), ..FeedConfig::default() });
     let mut log = Numbers(LaneLog::new(lane, Epoch(1), Retention::default(), 0));
-    let event = |name: &str| Event {
-        name: name.into(),
-        payload: Payload::Json("\"hush\"".into()),
-        id: Arc::default(),
-        priority: Priority::Normal,
-        time: 0,
-        headers: Headers::NONE,
+    let event = |name| {
+        let payload = Payload::Json("\"hush\"".into());
+        Event { payload, ..event(name, Priority::Normal) }
     };
     let pattern = Pattern::new("*").unwrap();
     let names = |name: &str| [Pattern::new(name).unwrap()].into_iter().collect::<PatternSet>();
@@ -254,19 +247,12 @@ fn what_was_put_back_late_comes_to_who_came_after_its_first_place() {
     let mut log = Numbers(LaneLog::copy_of(lane, place(100), Retention::default()));
     let entry = |number: u64, offset, moved_from: Option<u64>| Entry {
         offset: Offset(offset),
-        event: Event {
-            name: "a".into(),
-            payload: Payload::NULL,
-            id: Arc::default(),
-            priority: Priority::Normal,
-            time: 1000,
-            headers: Headers::NONE,
-        },
+        event: event("a", Priority::Normal),
         producer: Some(("p".into(), number)),
         moved_from: moved_from.map(Offset),
     };
-    log.0.copy(1000, entry(1, 110, None));
-    log.0.copy(1000, entry(2, 115, None));
+    log.0.copy(0, entry(1, 110, None));
+    log.0.copy(0, entry(2, 115, None));
     let follow = |after| {
         let mut feed = Feed::new(Wire::WsJson, Arc::new(FeedConfig::default()));
         feed.subscribe(SubId(1), Pattern::new("**").unwrap());
@@ -277,7 +263,7 @@ fn what_was_put_back_late_comes_to_who_came_after_its_first_place() {
     let (mut early, mut late, mut later) = (follow(100), follow(115), follow(115));
     early.catch_up(&log);
     late.catch_up(&log);
-    log.0.copy(1000, entry(1, 120, Some(110)));
+    log.0.copy(0, entry(1, 120, Some(110)));
     let mut read = Vec::new();
     let _ = log.read(lane, place(115), 10, &mut read);
     for feed in [&mut early, &mut late] {
