@@ -131,7 +131,9 @@ impl Database {
         })?;
         // Statements of many rows are nothing for a log.
         let options = options.disable_statement_logging();
-        let mut pool = AnyPoolOptions::new().acquire_timeout(config.timeout);
+        // Shorter than what all has to be done in: why there is no connection is asked for when the
+        // pool has none, and it is the better thing to say.
+        let mut pool = AnyPoolOptions::new().acquire_timeout(config.timeout * 9 / 10);
         pool = if is_in_memory {
             // Each connection would have a database of its own, and take it with it.
             pool.max_connections(1).idle_timeout(None).max_lifetime(None)
