@@ -433,10 +433,14 @@ impl Feed {
         false
     }
 
-    /// The host cannot hand out what follows `reached` in `lane`: if the lane is live here, it is
-    /// read from the log from there. Returns whether that is so.
+    /// The host cannot hand out what follows `reached` in `lane`: if the lane is not read from the log
+    /// here already, it is from there on. Returns whether that is so.
     pub fn fall_behind(&mut self, lane: Lane, reached: Place) -> bool {
         let Ok(at) = self.find(lane) else { return false };
+        if let Mode::Dropping(until) = self.flows[at].mode {
+            // What comes is not offered any more, so that it would be neither dropped nor told.
+            self.end_dropping(at, until);
+        }
         let flow = &mut self.flows[at];
         if flow.mode != Mode::Live {
             return false;

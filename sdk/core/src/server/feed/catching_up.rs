@@ -38,7 +38,7 @@ impl Feed {
     }
 
     /// Tells what a full `low` queue made us drop, and goes on live.
-    fn end_dropping(&mut self, at: usize, until: Offset) {
+    pub(super) fn end_dropping(&mut self, at: usize, until: Offset) {
         let flow = &mut self.flows[at];
         let gap = Gap {
             lane: flow.lane,

@@ -80,6 +80,34 @@ fn a_subscription_that_comes_while_low_events_are_dropped_is_told_of_all_it_miss
 }
 
 #[test]
+fn who_drops_low_events_reads_those_that_are_not_handed_out() {
+    let lane = Lane::new(0, Priority::Low);
+    let at = |offset| Place { epoch: Epoch(1), offset: Offset(offset) };
+    let mut log = LaneLog::new(lane, Epoch(1), Retention::default(), 0);
+    let config = FeedConfig { event_bytes: [1; Priority::COUNT], ..FeedConfig::default() };
+    let mut feed = Feed::new(Wire::WsJson, Arc::new(config));
+    feed.subscribe(SubId(1), Pattern::new("a").unwrap());
+    feed.watch(lane, at(0));
+    for number in 0..3 {
+        let event = event("a", Priority::Low);
+        let crate::log::Appended::Fresh(logged) = log.append(1, event, None) else { panic!() };
+        if number < 2 {
+            feed.offer(&logged);
+        }
+    }
+    assert_eq!(feed.stats().dropped_low, 1, "the queue is full");
+    assert!(feed.fall_behind(lane, at(2)), "the third is not offered");
+    let log = Numbers(log);
+    let mut sent = Vec::new();
+    while feed.wants_catch_up() || !feed.outbox().is_empty() {
+        sent.extend(feed.outbox_mut().pop().into_iter().flatten());
+        feed.catch_up(&log);
+    }
+    let sent = String::from_utf8_lossy(&sent);
+    assert!(sent.contains("[\"gap\",0,1,2,1]") && sent.contains("[\"e\",0,3,"), "{sent}");
+}
+
+#[test]
 fn a_place_of_another_history_moves_no_lane() {
     let mut feed = Feed::new(Wire::WsJson, Arc::new(FeedConfig::default()));
     let lane = Lane::new(0, Priority::Normal);
