@@ -51,12 +51,13 @@ impl Session {
             shard.update_interest(&mut hub, &*self.app.backplane);
             self.connection.with_feed(|feed| {
                 for lane in hub.lanes_of(&pattern) {
+                    let now = hub.present(lane, self.app.backplane.head(lane));
                     match hello.cursor.get(lane) {
                         Some(place) => {
-                            cursor.set(lane, hub.place(lane));
+                            cursor.set(lane, now);
                             feed.resume(lane, place);
                         }
-                        None => cursor.set(lane, feed.watch(lane, hub.place(lane))),
+                        None => cursor.set(lane, feed.watch(lane, now)),
                     }
                 }
                 feed.subscribe(subscribe.id, pattern);
@@ -127,7 +128,7 @@ impl Session {
         self.connection.with_feed(|feed| {
             feed.subscribe(id, pattern.clone());
             for lane in hub.lanes_of(&pattern) {
-                let now = hub.place(lane);
+                let now = hub.present(lane, self.app.backplane.head(lane));
                 cursor.set(lane, feed.watch(lane, now));
                 if let Some(after) = subscribe.since.as_ref().and_then(|since| since.get(lane)) {
                     feed.replay(id, pattern.clone(), lane, after, now);

@@ -232,7 +232,7 @@ impl Server {
             self.hub.subscribe(key, id, &pattern);
             update_interest(&mut self.hub, &mut self.interested, backplane);
             for lane in self.hub.lanes_of(&pattern) {
-                let here = self.hub.place(lane);
+                let here = self.hub.present(lane, backplane.head(lane));
                 match hello.cursor.get(lane) {
                     Some(place) => {
                         cursor.set(lane, here);
@@ -270,7 +270,7 @@ impl Server {
         peer.feed.subscribe(id, pattern.clone());
         let mut cursor = Cursor::new();
         for lane in self.hub.lanes_of(&pattern) {
-            let here = self.hub.place(lane);
+            let here = self.hub.present(lane, backplane.head(lane));
             cursor.set(lane, peer.feed.watch(lane, here));
             if let Some(after) = subscribe.since.as_ref().and_then(|since| since.get(lane)) {
                 peer.feed.replay(id, pattern.clone(), lane, after, here);
