@@ -24,7 +24,7 @@ pub struct Entry {
 /// What became of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copied {
-    /// It is the new head, to be handed out: to everybody, unless it
+    /// It was not here. As the new head it is to be handed out: to everybody, unless it
     /// [is here again](LoggedEvent::is_again).
     New,
     /// It is here already.
@@ -65,6 +65,28 @@ impl LaneLog {
         let logged = Arc::new(LoggedEvent { again_after, ..logged });
         self.bytes += logged.weight();
         self.events.push_back(logged);
+        self.trim(now_ms);
+        Copied::New
+    }
+
+    /// Takes in an entry that lies between the [floor](Self::floor) and the head and did not come in its
+    /// turn: the log that is copied is not the one any more of which this was a copy, and had gone on.
+    /// Who has passed it does not get it; see [`missed`](Self::missed).
+    pub fn take_in(&mut self, now_ms: u64, entry: Entry) -> Copied {
+        let at = self.events.partition_point(|logged| logged.offset < entry.offset);
+        let is_there = self.events.get(at).is_some_and(|logged| logged.offset == entry.offset);
+        if is_there || entry.offset <= self.floor || entry.offset > self.head {
+            return Copied::Known;
+        }
+        let here = self.place_of(entry.moved_from.unwrap_or(entry.offset), &entry);
+        if here.is_some() {
+            return Copied::Known;
+        }
+        let previous = at.checked_sub(1).map_or(self.floor, |before| self.events[before].offset);
+        let Entry { offset, event, producer, .. } = entry;
+        let logged = Arc::new(LoggedEvent::new(self.lane, offset, previous, event, producer));
+        self.bytes += logged.weight();
+        self.events.insert(at, logged);
         self.trim(now_ms);
         Copied::New
     }
@@ -222,6 +244,22 @@ mod tests {
         let recent: Vec<_> = log.recent(0).map(|logged| logged.offset.0).collect();
         assert_eq!(recent, [110, 115, 140]);
         assert_eq!(log.last(), Some(Offset(140)));
+    }
+
+    #[test]
+    fn what_did_not_come_in_its_turn_is_taken_in_at_its_place() {
+        let mut log = copy(100, Retention::default());
+        let of = |number, entry: Entry| Entry { producer: Some(("p".into(), number)), ..entry };
+        log.copy(NOW, of(1, entry(110)));
+        log.copy(NOW, of(2, entry(150)));
+        assert_eq!(log.take_in(NOW, of(3, entry(130))), Copied::New);
+        for known in [of(3, entry(130)), of(2, entry(140)), entry(100), entry(160)] {
+            assert_eq!(log.take_in(NOW, known), Copied::Known);
+        }
+        let moved = Entry { moved_from: Some(Offset(110)), ..entry(120) };
+        assert_eq!(log.take_in(NOW, moved), Copied::Known, "it is here at another place");
+        assert_eq!(read(&log, place(100)), Some((vec![110, 130, 150], false)));
+        assert_eq!(log.bytes(), 3 * log.events[0].weight());
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Where a copy knows that something is lost, but not what.
+//! Where a copy knows that something is lost to its readers.
 
 use super::{LaneLog, Reading};
-use crate::lane::Offset;
+use crate::lane::{Offset, Place};
 
 /// How many tears are told apart; each takes a failover, and everybody who knew what it lost.
 const TEARS: usize = 16;
@@ -11,6 +11,8 @@ const TEARS: usize = 16;
 struct Tear {
     after: Offset,
     to: Offset,
+    /// Who comes to `after` may lack something since this place.
+    since: Option<Offset>,
 }
 
 /// The tears of a copy, in order.
@@ -26,6 +28,9 @@ impl Tears {
     pub(super) fn mend(&mut self, offset: Offset) {
         for tear in self.0.iter_mut().filter(|tear| tear.after < offset && offset <= tear.to) {
             tear.after = offset;
+            if tear.since.is_some() {
+                tear.to = tear.to.max(Offset(offset.0 + 1));
+            }
         }
         self.0.retain(|tear| tear.after < tear.to);
     }
@@ -42,13 +47,32 @@ impl LaneLog {
     /// Something after `after`, and up to `to`, is lost where this log is copied from, and nobody
     /// knows any more what it was. Who reads past it is told by a gap.
     pub fn tear(&mut self, after: Offset, to: Offset) {
+        self.add_tear(Tear { after, to, since: None });
+    }
+
+    /// Readers have come to the head, and lack something that lies after `since`: it was
+    /// [taken in](Self::take_in) too late for them. Who reads on from the head is told by a gap. It ends
+    /// one place after the head, where no event is, for the gap has to lie before them.
+    pub fn missed(&mut self, since: Offset) {
+        let after = self.end().offset;
+        self.add_tear(Tear { after, to: Offset(after.0 + 1), since: Some(since) });
+    }
+
+    /// Where those are who have read everything: at the head, or behind what is lost after it.
+    pub fn end(&self) -> Place {
+        let torn = self.tears.0.last().map(|tear| tear.to);
+        Place { epoch: self.epoch, offset: self.head.max(torn.unwrap_or_default()) }
+    }
+
+    fn add_tear(&mut self, tear: Tear) {
         let tears = &mut self.tears.0;
-        let at = tears.partition_point(|tear| tear.to <= to);
-        tears.insert(at, Tear { after, to });
+        let at = tears.partition_point(|other| other.to <= tear.to);
+        tears.insert(at, tear);
         if tears.len() > TEARS {
             // What lies between them counts as lost, too.
-            tears[1].after = tears[0].after;
-            tears.remove(0);
+            let first = tears.remove(0);
+            tears[0].after = first.after;
+            tears[0].since = first.since.or(tears[0].since);
         }
     }
 
@@ -63,7 +87,8 @@ impl LaneLog {
                 reading.until = Some(tear.after);
                 return;
             }
-            let from = reading.gap.map_or(reading.from, |(from, _)| from);
+            let from = tear.since.map_or(reading.from, |since| since.min(reading.from));
+            let from = reading.gap.map_or(from, |(earlier, _)| earlier.min(from));
             reading.gap = Some((from, tear.to));
             reading.from = tear.to;
         }
@@ -77,7 +102,7 @@ mod tests {
     use super::*;
     use crate::event::{Event, Headers, Payload, Priority};
     use crate::lane::{Epoch, Lane, Place};
-    use crate::log::{Entry, Read, Retention};
+    use crate::log::{Copied, Entry, Read, Retention};
 
     fn entry(offset: u64) -> Entry {
         let event = Event {
@@ -139,6 +164,29 @@ mod tests {
         log.copy(1000, entry(20));
         assert_eq!(read(&log, 10), (vec![20], None));
         assert!(log.tears.is_empty());
+    }
+
+    #[test]
+    fn who_has_passed_what_is_taken_in_late_is_told_since_where() {
+        let mut log = copy(10, &[20, 40], Retention::default());
+        assert_eq!(log.take_in(1000, entry(30)), Copied::New);
+        log.missed(Offset(29));
+        assert_eq!(log.end(), place(41));
+        assert_eq!(read(&log, 40), (vec![], Some((29, 41))), "who waits at the end");
+        assert_eq!(read(&log, 41), (vec![], None), "once");
+        assert_eq!(read(&log, 20), (vec![30, 40], None), "who has not come to it gets it");
+        log.copy(1000, entry(41));
+        assert_eq!(read(&log, 40), (vec![41], None));
+        assert_eq!(read(&log, 41), (vec![], Some((29, 42))), "an event at that place is no excuse");
+        log.copy(1000, entry(50));
+        assert_eq!(read(&log, 42), (vec![50], None));
+        assert_eq!(log.end(), place(50));
+        log.missed(Offset(15));
+        assert_eq!(read(&log, 41), (vec![50], Some((29, 42))));
+        assert_eq!(read(&log, 50), (vec![], Some((15, 51))));
+        log.missed(Offset(12));
+        assert_eq!(read(&log, 50), (vec![], Some((12, 52))));
+        assert_eq!(read(&log, 51), (vec![], Some((12, 52))), "also who was told of another one");
     }
 
     #[test]

@@ -64,8 +64,11 @@ impl Backplane {
     /// Where a lane stands that can be read here.
     pub(crate) fn readable_head(&self, lane: Lane) -> Option<Place> {
         let Self::Redis(instance) = self else { return None };
-        let is_readable = instance.borrow().machines[usize::from(lane.partition())].is_readable();
-        is_readable.then(|| self.head(lane))
+        let machine = &mut instance.borrow_mut().machines[usize::from(lane.partition())];
+        if !machine.is_readable() {
+            return None;
+        }
+        machine.copies().find(|log| log.lane() == lane).map(|log| log.head())
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {

@@ -30,6 +30,8 @@ pub(crate) struct Entry {
     pub(crate) was_lost: bool,
     /// It was lost together with all of its lane.
     pub(crate) is_forgotten: bool,
+    /// Whether it was appended while another node, which was cut off, took events as well.
+    pub(crate) beside: bool,
     /// Whoever published it is still alive.
     pub(crate) publisher_lives: bool,
     /// Which server published it.
@@ -110,6 +112,7 @@ impl Log {
                     lost: false,
                     was_lost: false,
                     is_forgotten: false,
+                    beside: false,
                     publisher_lives: true,
                     server: 0,
                 };

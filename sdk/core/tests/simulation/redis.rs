@@ -75,6 +75,8 @@ pub(crate) struct Ever {
     pub(crate) moved_from: Option<Offset>,
     /// By whose request.
     pub(crate) by: Life,
+    /// While another node, which was cut off, took events as well.
+    pub(crate) beside: bool,
 }
 
 pub(crate) struct Redis {
@@ -256,7 +258,9 @@ impl Redis {
                     let epoch = |node: usize| Some(shard.nodes[node].lanes[lane].head()?.epoch);
                     let is_current = epoch(node) == epoch(shard.master);
                     let by_master = node == shard.master;
-                    self.note(by_master, is_current, by, request, outcomes);
+                    let other = &shard.nodes[Shard::replica_of(node)];
+                    let beside = by_master && other.up && other.is_master;
+                    self.note(by_master, beside, is_current, by, request, outcomes);
                 }
                 Reply::Answer(Answer::Appended(answer), notice)
             }
@@ -269,6 +273,7 @@ impl Redis {
     fn note(
         &mut self,
         by_master: bool,
+        beside: bool,
         is_current: bool,
         by: Life,
         request: &Request,
@@ -282,7 +287,7 @@ impl Redis {
             };
             let key = (append.lane, offset);
             let moved_from = place.filter(|place| *place != offset);
-            let ever = Ever { published: published.clone(), moved_from, by };
+            let ever = Ever { published: published.clone(), moved_from, by, beside };
             let before = self.ever.entry(key).or_insert(ever);
             assert!(is_same(&before.published, published), "{key:?} is given to two events");
             if by_master {
@@ -394,11 +399,15 @@ impl Redis {
         let shard = &self.shards[usize::from(lane.partition())];
         let node = &shard.nodes[shard.master];
         let store = &node.lanes[lane.priority() as usize];
-        for (offset, _) in store.events() {
-            let key = (lane, Offset(offset));
-            self.losses += u64::from(self.lost.insert(key));
-            self.ever_lost.insert(key);
-            self.forgotten.insert(key);
+        // Also what was not retained any more: nobody knows now that it was there.
+        for (key, _) in self.ever.range((lane, Offset(0))..=(lane, Offset(u64::MAX))) {
+            let retained = store.events().any(|(offset, _)| offset == key.1.0);
+            let is_new = self.lost.insert(*key);
+            self.losses += u64::from(is_new && retained);
+            if is_new || retained {
+                self.ever_lost.insert(*key);
+                self.forgotten.insert(*key);
+            }
         }
         self.forgot.entry(lane).or_default().push(Offset(micros(now) + node.fast));
     }
@@ -496,6 +505,7 @@ impl Redis {
                 lost: self.lost.contains(&(*lane, *offset)),
                 was_lost: self.ever_lost.contains(&(*lane, *offset)),
                 is_forgotten: self.forgotten.contains(&(*lane, *offset)),
+                beside: ever.beside,
                 publisher_lives: lives(ever.by),
                 server: ever.by.0,
             });

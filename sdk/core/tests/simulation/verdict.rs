@@ -102,14 +102,16 @@ fn may_come_again(entry: &Entry, lane: Lane, log: &Log) -> bool {
     entry.moved_from.is_some() || log.history[&lane].iter().any(comes_again)
 }
 
-/// Whether a gap tells of something that was dropped, or that a failover has lost, or of a lane that has
-/// begun again.
+/// Whether a gap tells of something that was dropped, or that a failover has lost, or that one master
+/// took while another one did, or of a lane that has begun again.
 fn is_founded(gap: &(Lane, Offset, Offset), log: &Log) -> bool {
     let (lane, from, to) = gap;
     let is_in = |entry: &&Entry| *from < entry.offset && entry.offset <= *to;
     let began_again = log.forgot.get(lane).into_iter().flatten().any(|at| at <= to);
     let mut told = log.history.get(lane).into_iter().flatten().filter(is_in);
-    lane.priority() == Priority::Low || began_again || told.any(|entry| entry.was_lost)
+    lane.priority() == Priority::Low
+        || began_again
+        || told.any(|entry| entry.was_lost || entry.beside)
 }
 
 /// Everything since the subscription began has come, or was told to be missing.

@@ -143,18 +143,18 @@ fn what_goes_wrong_is_noticed() {
 #[test]
 fn so_is_what_goes_wrong_among_servers() {
     use shared::Sabotage::*;
-    // What a failover has taken of rejections is asked for again in one world of thousands.
-    for (sabotage, first) in [
-        (IgnoreChanges, 0),
-        (ForgetVerdicts, 0),
-        (ForgetCommits, 0),
-        (PutNothingBack, 0),
-        (PutBackEventsAlone, 0),
-        (PutBackNoVerdicts, 0),
-        (PutBackNoRejections, 3500),
-        (WaitForNobody, 0),
+    for sabotage in [
+        IgnoreChanges,
+        ForgetVerdicts,
+        ForgetCommits,
+        PutNothingBack,
+        PutBackEventsAlone,
+        PutBackNoVerdicts,
+        // What a failover has taken of rejections is asked for again in one world of a thousand.
+        PutBackNoRejections,
+        WaitForNobody,
     ] {
-        let noticed = (first..first + 200).find(|seed| {
+        let noticed = (0..2000).find(|seed| {
             let live = || shared::live(*seed, Some(sabotage), false);
             catch_unwind(AssertUnwindSafe(live)).is_err()
         });

@@ -404,6 +404,7 @@ impl Backplane for RedisBackplane {
                 notified: counts.notified,
                 reads: calls.reads.get(),
                 put_back: counts.put_back,
+                missed: counts.missed,
                 instances: inner.instances.lock().clone(),
             }),
         }

@@ -1,5 +1,6 @@
 //! One lane: what is known of it, its copy, and what the copy lacks.
 
+mod comparing;
 mod mending;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use crate::lane::{Epoch, Lane, Offset, Place};
 use crate::log::{Copied, Entry, LaneLog, Retention};
 use crate::time::Time;
 
+use self::comparing::Comparing;
 use self::mending::{Mended, PuttingBack};
 use super::histories::Histories;
 use super::published::Kept;
@@ -52,6 +54,7 @@ pub(super) struct LaneState<T> {
     putting_back: Option<PuttingBack>,
     /// Not before this is it tried again to put something back.
     pub(super) put_back_at: Option<Time>,
+    comparing: Comparing,
     pub(super) loading: Loading,
     pub(super) histories: Histories,
     pub(super) writing: Writing<T>,
@@ -108,6 +111,7 @@ impl<T> LaneState<T> {
             mended: None,
             putting_back: None,
             put_back_at: None,
+            comparing: Comparing::default(),
             loading: Loading::default(),
             histories: Histories::default(),
             writing: Writing::default(),
@@ -125,11 +129,11 @@ impl<T> LaneState<T> {
         }
     }
 
-    /// Where the lane stands here. While it is not read here: now, by this clock, or the last
-    /// place known if that is later.
+    /// Where the lane stands here, for its readers. While it is not read here: now, by this clock, or
+    /// the last place known if that is later.
     pub(super) fn head(&self, now: Now) -> Place {
         match &self.log {
-            Some(log) => log.head(),
+            Some(log) => log.end(),
             None => Place {
                 epoch: self.known.epoch,
                 offset: self.known.offset.max(Offset(now.unix_micros)),
@@ -206,6 +210,7 @@ impl<T> LaneState<T> {
         (self.sought, self.reached) = (None, None);
         self.again.clear();
         self.mended = None;
+        self.comparing = Comparing::default();
         self.loading.wanted = None;
     }
 

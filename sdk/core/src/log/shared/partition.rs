@@ -67,6 +67,8 @@ pub struct Counts {
     pub notified: u64,
     /// Events put back.
     pub put_back: u64,
+    /// How often readers had missed something that another master had taken, and were told.
+    pub missed: u64,
 }
 
 impl AddAssign for Counts {
@@ -76,6 +78,7 @@ impl AddAssign for Counts {
         self.refused += other.refused;
         self.notified += other.notified;
         self.put_back += other.put_back;
+        self.missed += other.missed;
     }
 }
 
@@ -90,6 +93,8 @@ enum Pending {
     PutBack(usize),
     Fill(usize, Place),
     Load(usize, Place),
+    /// In this history.
+    Compare(usize, Epoch),
 }
 
 /// One partition of a log that is kept elsewhere; see the [module](super). `T` is what comes with a

@@ -93,6 +93,7 @@ impl<T> LaneState<T> {
         // Otherwise what was only read is compared when the subscription is made again.
         self.lost |= builds || !self.kept.is_empty();
         self.mended = None;
+        self.doubt_copy();
     }
 
     /// Begins to put back all that is known here of the lane's last minute, or goes on with it.
@@ -151,6 +152,7 @@ impl<T> LaneState<T> {
         let mended = |place: Place| Mended { at: now.time, copied: place.offset, head };
         self.mended = self.copied().map(mended);
         self.hole = self.log.is_some();
+        self.doubt_copy();
         count
     }
 
@@ -163,7 +165,7 @@ impl<T> LaneState<T> {
 
     /// When the lane's last minute began. Places go by the store's clock; the one here may be fast: the
     /// last place that was given out tells better what time it is, if that was lately.
-    fn last_minute(&self, now: Now) -> u64 {
+    pub(super) fn last_minute(&self, now: Now) -> u64 {
         let is_late =
             self.given.0.saturating_add(CLOCKS_DIFFER.as_micros() as u64) >= now.unix_micros;
         let latest = if is_late { self.given.0.min(now.unix_micros) } else { now.unix_micros };

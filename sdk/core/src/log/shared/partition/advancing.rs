@@ -38,6 +38,7 @@ impl<T> Partition<T> {
             }
             self.advance_writing(now, lane);
             self.fill(lane);
+            self.compare(now, lane);
             self.load(now, lane);
             let state = &mut self.lanes[lane];
             for offset in state.unreadable.drain(..) {
@@ -146,6 +147,14 @@ impl<T> Partition<T> {
             state.hole = false;
             state.filling = true;
             self.request(request, Pending::Fill(lane, after));
+        }
+    }
+
+    fn compare(&mut self, now: Now, lane: usize) {
+        let state = &mut self.lanes[lane];
+        let free = !state.lost && !state.is_putting_back() && self.reading.is_following();
+        if free && let Some((epoch, request)) = state.compare(now) {
+            self.request(request, Pending::Compare(lane, epoch));
         }
     }
 

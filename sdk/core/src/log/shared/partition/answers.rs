@@ -1,7 +1,7 @@
 //! What the store's answers lead to.
 
 use crate::event::Priority;
-use crate::lane::Place;
+use crate::lane::{Epoch, Place};
 use crate::message::Position;
 
 use super::{Output, PAUSE, Partition, Pending};
@@ -50,6 +50,10 @@ impl<T> Partition<T> {
                 self.loaded(now, *lane, *upto, chunk);
                 None
             }
+            (Pending::Compare(lane, epoch), Ok(Answer::Chunk(chunk))) => {
+                self.compared(now, *lane, *epoch, chunk);
+                None
+            }
             (_, Ok(_)) => Some("this was not asked".to_owned()),
             (_, Err(why)) => Some(why),
         };
@@ -72,6 +76,10 @@ impl<T> Partition<T> {
             Pending::PutBack(lane) => self.lanes[lane].put_back_failed(now.time + PAUSE),
             Pending::Fill(lane, _) => {
                 self.lanes[lane].filling_failed();
+                self.reading_failed(now);
+            }
+            Pending::Compare(lane, _) => {
+                self.lanes[lane].comparing_failed();
                 self.reading_failed(now);
             }
             Pending::Load(lane, _) => {
@@ -177,6 +185,17 @@ impl<T> Partition<T> {
                 self.outputs.push_back(Output::New(state.lane));
             }
         } else if state.read_after(now, after, chunk) > 0 {
+            self.outputs.push_back(Output::New(state.lane));
+        }
+    }
+
+    fn compared(&mut self, now: Now, lane: usize, epoch: Epoch, chunk: Chunk) {
+        let state = &mut self.lanes[lane];
+        if let Some((epoch, request)) = state.compare_with(now, epoch, chunk) {
+            return self.request(request, Pending::Compare(lane, epoch));
+        }
+        if state.tell_missed() {
+            self.counts.missed += 1;
             self.outputs.push_back(Output::New(state.lane));
         }
     }

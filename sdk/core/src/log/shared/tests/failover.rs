@@ -241,8 +241,11 @@ fn older_events_are_not_read_past_one_that_is_gone_without_a_gap() {
         "it may be put back"
     );
     played.hear(&notice(&[(4, 30, 5)]));
-    let (id, _) = played.one();
-    played.read_from(id, false, 30, vec![entry(4, 30, None)]);
+    for why in ["what follows the copy", "the comparison"] {
+        let (id, request) = played.one();
+        assert!(matches!(request, Request::Read { direction: Direction::After, .. }), "{why}");
+        played.read_from(id, false, 30, vec![entry(4, 30, None)]);
+    }
     played.wait();
     let (id, request) = played.one();
     assert!(matches!(request, Request::Read { direction: Direction::UpTo, .. }), "{request:?}");
@@ -327,4 +330,70 @@ fn what_its_publisher_has_sent_again_is_not_handed_out_where_it_was_known() {
     assert!(matches!(request, Request::Read { .. }), "{request:?}");
     played.read_from(id, false, 50, vec![entry(1, 40, None), entry(2, 50, None)]);
     assert_eq!(played.offsets(10), [20, 50]);
+}
+
+/// One at a master that was cut off: it took 20 and 60 while another one took 40 and 50.
+fn cut_off_at_60() -> Played {
+    let mut played = Played::readable_at(10);
+    played.hear(&notice(&[(20, 20, 10), (60, 60, 20)]));
+    let at = played.now.time;
+    played.act(|partition, now| partition.taken_over(now, at));
+    assert_eq!(played.new, 1);
+    played
+}
+
+#[test]
+fn what_another_master_took_meanwhile_is_taken_in_and_told() {
+    let mut played = cut_off_at_60();
+    assert_eq!(played.answer_all(60, &[20, 40, 50, 60]), 1);
+    assert_eq!(played.new, 2);
+    assert_eq!(played.partition.counts().missed, 1);
+    assert_eq!(played.offsets_and_gap(60), (vec![], Some((39, 61))), "who has come to the end");
+    assert_eq!(played.offsets(20), [40, 50, 60], "who comes from before it");
+    played.hear(&notice(&[(70, 70, 60)]));
+    assert_eq!(played.offsets_and_gap(60), (vec![70], Some((39, 61))));
+    assert_eq!(played.offsets(61), [70], "it is told once");
+}
+
+#[test]
+fn a_copy_that_lacks_nothing_is_told_nothing() {
+    let mut played = cut_off_at_60();
+    assert_eq!(played.answer_all(60, &[20, 60]), 1);
+    assert_eq!((played.new, played.partition.counts().missed), (1, 0));
+    assert_eq!(played.offsets(60), [0; 0]);
+    assert!(played.asked.is_empty());
+}
+
+#[test]
+fn a_comparison_that_fails_is_made_again_and_one_of_many_events_goes_on() {
+    let mut played = cut_off_at_60();
+    let (id, _) = played.one();
+    played.fail(id);
+    played.wait();
+    let subscription = played.subscription.unwrap();
+    played.act(|partition, now| partition.subscribed(now, subscription));
+    let (id, _) = played.one();
+    let standing = |head| Standing { head: place(head), floor: Offset(START) };
+    let standings = Answer::Standing([standing(10), standing(60), standing(10), standing(10)]);
+    played.act(|partition, now| partition.answered(now, id, Ok(standings)));
+    for (id, _) in std::mem::take(&mut played.asked) {
+        // Nothing follows the copies.
+        played.read_from(id, true, 60, vec![]);
+    }
+    let (id, _) = played.one();
+    let chunk = |is_full, entries: Vec<Entry>| Chunk {
+        head: place(60),
+        floor: Offset(START),
+        there: true,
+        entries: entries.into_iter().map(|entry| (entry.offset, Some(entry))).collect(),
+        is_full,
+    };
+    let first = Answer::Chunk(chunk(true, vec![entry(20, 20, None), entry(40, 40, None)]));
+    played.act(|partition, now| partition.answered(now, id, Ok(first)));
+    assert_eq!(played.partition.counts().missed, 0, "not before all is compared");
+    let (id, request) = played.one();
+    assert!(matches!(request, Request::Read { from, .. } if from == place(40).offset));
+    let second = Answer::Chunk(chunk(false, vec![entry(60, 60, None)]));
+    played.act(|partition, now| partition.answered(now, id, Ok(second)));
+    assert_eq!(played.offsets_and_gap(60), (vec![], Some((39, 61))));
 }
