@@ -21,6 +21,9 @@ const PAUSE: Pause = Pause::new(Duration::from_millis(10), Duration::from_millis
 /// what it sent before it heard of the refusal is on its way.
 const HELD_OFF: Duration = Duration::from_secs(10);
 
+/// How many refused publishes of one producer are told apart; the order of more may be lost.
+const REFUSED: usize = 4096;
+
 /// A publish that waits for the store.
 #[derive(Debug)]
 pub(super) struct Waiting<T> {
@@ -29,6 +32,49 @@ pub(super) struct Waiting<T> {
     pub(super) sends_again: bool,
     pub(super) until: Time,
     pub(super) token: T,
+}
+
+/// What of a producer was refused and has not come again: what comes after that is refused, too. So the
+/// producer's order stays, which sends again in order.
+#[derive(Debug, Default)]
+struct Refused(BTreeMap<u64, Awaited>);
+
+#[derive(Debug)]
+struct Awaited {
+    until: Time,
+    /// It was refused when it came, because of what comes before it.
+    is_behind: bool,
+}
+
+impl Refused {
+    fn note(&mut self, now: Time, number: u64, is_behind: bool) {
+        if self.0.len() < REFUSED {
+            self.0.insert(number, Awaited { until: now + HELD_OFF, is_behind });
+        }
+    }
+
+    /// Whether this has to come again, since something before it does.
+    fn refuses(&mut self, now: Time, number: u64) -> bool {
+        self.forget(now);
+        let comes_again = self.0.get(&number).is_some_and(|awaited| awaited.is_behind);
+        let refuses = self.first().is_some_and(|first| first < number) && !comes_again;
+        if refuses {
+            self.note(now, number, true);
+        } else {
+            // What was awaited before it does not come any more: it would have come first. It went
+            // elsewhere, or was given up.
+            self.0 = self.0.split_off(&number.saturating_add(1));
+        }
+        refuses
+    }
+
+    fn first(&self) -> Option<u64> {
+        self.0.first_key_value().map(|(number, _)| *number)
+    }
+
+    fn forget(&mut self, now: Time) {
+        self.0.retain(|_, awaited| now < awaited.until);
+    }
 }
 
 /// What is going on with the publishes of a lane.
@@ -45,9 +91,8 @@ pub(super) struct Writing<T> {
     not_before: Option<Time>,
     pause: Pause,
     why: String,
-    /// By producer that sends again, the first number that was refused, and until when those after
-    /// it are, so that what it sends again keeps its order.
-    refused: BTreeMap<Arc<str>, (u64, Time)>,
+    /// By producer that sends again: what was refused, and is to come again before anything later.
+    refused: BTreeMap<Arc<str>, Refused>,
     /// The takeover that has been waited out.
     pub(super) settled: Option<Time>,
 }
@@ -75,11 +120,13 @@ impl<T> Writing<T> {
     /// The publish, if one before it was refused and has not come again.
     pub(super) fn push(&mut self, now: Time, waiting: Waiting<T>) -> Result<(), Waiting<T>> {
         let Published { producer, number, .. } = &waiting.published;
-        if let Some((first, until)) = self.refused.get(producer) {
-            if number > first && now < *until {
+        if let Some(refused) = self.refused.get_mut(producer) {
+            if refused.refuses(now, *number) {
                 return Err(waiting);
             }
-            self.refused.remove(producer);
+            if refused.0.is_empty() {
+                self.refused.remove(producer);
+            }
         }
         self.queue.push_back(waiting);
         Ok(())
@@ -119,19 +166,27 @@ impl<T> Writing<T> {
         if late.is_empty() {
             return late;
         }
-        self.refused.retain(|_, (_, until)| now < *until);
+        for refused in self.refused.values_mut() {
+            refused.forget(now);
+        }
+        self.refused.retain(|_, refused| !refused.0.is_empty());
         for waiting in late.iter().filter(|waiting| waiting.sends_again) {
             let Published { producer, number, .. } = &waiting.published;
-            let until = now + HELD_OFF;
-            let refused = self.refused.entry(Arc::clone(producer)).or_insert((*number, until));
-            *refused = (refused.0.min(*number), until);
+            self.refused.entry(Arc::clone(producer)).or_default().note(now, *number, false);
         }
         for queue in [&mut self.batch, &mut self.queue] {
             for waiting in std::mem::take(queue) {
                 let Published { producer, number, .. } = &waiting.published;
-                let first = self.refused.get(producer).map(|(first, _)| first);
-                let behind = first.is_some_and(|first| number >= first);
-                if behind { late.push(waiting) } else { queue.push_back(waiting) }
+                let refused = self.refused.get_mut(producer);
+                let behind =
+                    refused.filter(|refused| refused.first().is_some_and(|first| first <= *number));
+                match behind {
+                    Some(refused) => {
+                        refused.note(now, *number, false);
+                        late.push(waiting);
+                    }
+                    None => queue.push_back(waiting),
+                }
             }
         }
         late

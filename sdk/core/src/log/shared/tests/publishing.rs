@@ -63,6 +63,67 @@ fn what_was_published_after_something_refused_is_refused_until_that_comes_again(
     assert_eq!(numbers(&played.one_append().1), [1, 2, 3]);
 }
 
+/// One that has refused 1, of which the producer has heard elsewhere that it is in the log.
+fn without_1() -> Played {
+    let mut played = Played::readable_at(10);
+    played.publish(1);
+    let (id, _) = played.one_append();
+    played.pass(Duration::from_secs(15));
+    played.fail(id);
+    assert_eq!(std::mem::take(&mut played.results).len(), 1);
+    played.asked.clear();
+    played
+}
+
+#[test]
+fn what_comes_once_more_does_not_wait_for_what_went_elsewhere() {
+    let mut played = without_1();
+    for number in [2, 3] {
+        played.publish(number);
+    }
+    assert_eq!(played.results.len(), 2, "1 may still come");
+    for number in [2, 3] {
+        played.publish(number);
+    }
+    assert_eq!(played.results.len(), 2, "it would have come before 2");
+    played.wait();
+    assert_eq!(numbers(&played.one_append().1), [2, 3]);
+}
+
+#[test]
+fn what_was_refused_in_between_keeps_its_order_when_nothing_more_is_waited_for() {
+    let mut played = without_1();
+    played.pass(Duration::from_secs(5));
+    played.publish(2);
+    played.pass(Duration::from_secs(5));
+    played.asked.clear();
+    played.publish(3);
+    assert_eq!(played.results.len(), 2, "2 is on its way again");
+    for number in [2, 3] {
+        played.publish(number);
+    }
+    assert_eq!(played.results.len(), 2);
+}
+
+#[test]
+fn what_has_not_come_since_the_first_was_refused_is_refused_once() {
+    let mut played = Played::readable_at(10);
+    for number in [1, 2] {
+        played.publish(number);
+    }
+    let (id, _) = played.one_append();
+    played.pass(Duration::from_secs(15));
+    played.fail(id);
+    assert_eq!(played.results.len(), 2);
+    // Sent by another connection, whose producer has not heard of that yet.
+    played.publish(2);
+    assert_eq!(played.results.len(), 3, "it comes again after 1");
+    for number in [1, 3, 2, 3] {
+        played.publish(number);
+    }
+    assert_eq!(played.results.len(), 4, "3 comes again after 2");
+}
+
 #[test]
 fn a_producer_that_does_not_send_again_is_not_held_back() {
     let mut played = Played::readable_at(10);
