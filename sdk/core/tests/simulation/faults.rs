@@ -64,8 +64,8 @@ impl World {
                 later(self, down, Traffic::Back(partition, Shard::replica_of(master)));
             }
             Fault::Lag { lasts } if !excluded => {
-                ways.redis.shards[partition].cut = true;
-                later(self, lasts, Traffic::Uncut(partition));
+                ways.redis.shards[partition].lags = true;
+                later(self, lasts, Traffic::CaughtUp(partition));
             }
             Fault::Move { lasts } if !excluded => {
                 ways.busy.insert(partition);

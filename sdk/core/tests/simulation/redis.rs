@@ -64,8 +64,10 @@ pub(crate) struct Shard {
     pub(crate) splits: bool,
     to_replica: VecDeque<Write>,
     written: u64,
-    /// The replica gets nothing for now.
+    /// The replica gets nothing, until it takes over.
     pub(crate) cut: bool,
+    /// It gets nothing for now.
+    pub(crate) lags: bool,
 }
 
 /// An event that was appended, somewhere, at some time.
@@ -182,6 +184,7 @@ impl Redis {
             to_replica: VecDeque::new(),
             written: 0,
             cut: false,
+            lags: false,
         };
         Self {
             shards: (0..partitioning.count()).map(shard).collect(),
@@ -307,7 +310,7 @@ impl Redis {
         let shard = &mut self.shards[partition];
         let replica = Shard::replica_of(shard.master);
         while let Some(write) = shard.to_replica.front() {
-            if shard.cut || write.arrives > now || !shard.nodes[replica].up {
+            if shard.cut || shard.lags || write.arrives > now || !shard.nodes[replica].up {
                 break;
             }
             let Some(write) = shard.to_replica.pop_front() else { break };
@@ -448,7 +451,7 @@ impl Redis {
         shard.master = next;
         shard.owner = next;
         shard.takeovers += 1;
-        shard.cut = false;
+        (shard.cut, shard.lags) = (false, false);
     }
 
     /// A node comes back, or hears that another one is master: it copies that, if there is one.

@@ -94,7 +94,7 @@ pub(crate) enum Traffic {
     Demoted(usize, usize),
     Back(usize, usize),
     Reached(usize, usize),
-    Uncut(usize),
+    CaughtUp(usize),
     KeysMoved(usize),
     /// They were at this node.
     SlotMoved(usize, usize),
@@ -141,7 +141,7 @@ impl Ways {
 
     /// Whether nothing is wrong.
     pub(crate) fn is_whole(&self) -> bool {
-        let cut = self.redis.shards.iter().any(|shard| shard.cut);
+        let cut = self.redis.shards.iter().any(|shard| shard.cut || shard.lags);
         self.busy.is_empty() && self.blocked.is_empty() && !cut
     }
 
@@ -338,13 +338,7 @@ impl World {
             Traffic::Reached(server, partition) => {
                 self.ways().blocked.remove(&(server, partition));
             }
-            Traffic::Uncut(partition) => {
-                let shard = &mut self.ways().redis.shards[partition];
-                shard.cut = false;
-                if !shard.is_moving() {
-                    self.ways().busy.remove(&partition);
-                }
-            }
+            Traffic::CaughtUp(partition) => self.ways().redis.shards[partition].lags = false,
             Traffic::KeysMoved(partition) => self.ways().redis.move_keys(partition),
             Traffic::SlotMoved(partition, from) => {
                 self.ways().moves += 1;
