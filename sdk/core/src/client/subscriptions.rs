@@ -206,7 +206,11 @@ impl Subscriptions {
     pub(super) fn welcomed(&mut self, cursor: &Cursor, recovers: bool) {
         for (lane, place) in cursor.iter() {
             match self.cursor.get(lane) {
-                None => self.cursor.set(lane, place),
+                // Those who wanted it may have ended since the hello.
+                None if self.table.values().any(|s| s.lanes.contains(&lane)) => {
+                    self.cursor.set(lane, place);
+                }
+                None => {}
                 Some(known) if recovers && known.offset < place.offset => {
                     self.recovering.insert(lane, place.offset);
                 }

@@ -119,11 +119,6 @@ impl Shard {
         node ^ 1
     }
 
-    /// Whether its slot moves.
-    pub(crate) const fn is_moving(&self) -> bool {
-        self.splits || self.owner != self.master
-    }
-
     /// The node that a slot moves to.
     const fn target(&self) -> usize {
         (self.master ^ 2) & !1

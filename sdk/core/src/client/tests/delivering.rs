@@ -218,6 +218,13 @@ fn what_ended_while_the_hello_was_under_way_is_ended_after_it() {
     world.command(Command::Unsubscribe(SubId(1)));
     world.welcome(io, true, at(9));
     assert_eq!(world.hear(), [ClientMessage::Unsubscribe(SubId(1))]);
+    assert_eq!(world.machine.cursor(), &Cursor::new(), "nobody wants the lane");
+    // Were it there, what comes in this history would count as of the one before.
+    let cursor: Cursor =
+        [(lane(), Place { epoch: Epoch(2), offset: Offset(20) })].into_iter().collect();
+    world.subscribe(2, "a.*");
+    world.say(io, ServerMessage::Subscribed { id: SubId(2), cursor: cursor.clone() });
+    assert_eq!(world.machine.cursor(), &cursor);
 }
 
 #[test]
