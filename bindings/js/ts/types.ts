@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * The whole interface of the package, without a line that runs: `client.ts` and `collection.ts` do
  * what is said here. Times are milliseconds, sizes bytes.
