@@ -54,8 +54,8 @@ pub struct RedisStatus {
     pub reads: u64,
     /// Events put back because a failover had lost them.
     pub put_back: u64,
-    /// How often clients here were told by a gap what another master had taken while the one that was
-    /// read here was cut off.
+    /// How often a lane here lacked what another master had taken while the one that was read here was cut
+    /// off. Clients that had read past it are told by a gap.
     pub missed: u64,
     /// The instances that are alive, this one included.
     pub instances: Vec<InstanceInfo>,

@@ -59,6 +59,9 @@ impl Session {
                         }
                         None => cursor.set(lane, feed.watch(lane, now)),
                     }
+                    if now != hub.place(lane) {
+                        feed.fall_behind(lane, now);
+                    }
                 }
                 feed.subscribe(subscribe.id, pattern);
             });
@@ -130,6 +133,9 @@ impl Session {
             for lane in hub.lanes_of(&pattern) {
                 let now = hub.present(lane, self.app.backplane.head(lane));
                 cursor.set(lane, feed.watch(lane, now));
+                if now != hub.place(lane) {
+                    feed.fall_behind(lane, now);
+                }
                 if let Some(after) = subscribe.since.as_ref().and_then(|since| since.get(lane)) {
                     feed.replay(id, pattern.clone(), lane, after, now);
                 }

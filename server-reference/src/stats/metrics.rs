@@ -182,7 +182,7 @@ fn of_backplane(text: &mut Exposition, stats: &WebsocketStats, events: &EventsSt
         .maybe(of_redis(|redis| redis.reads));
     text.counter("tidings_backplane_put_back_total", "Events put back after a failover.")
         .maybe(of_redis(|redis| redis.put_back));
-    text.counter("tidings_backplane_missed_total", "Gaps told after two masters took events.")
+    text.counter("tidings_backplane_missed_total", "Lanes that lacked what another master took.")
         .maybe(of_redis(|redis| redis.missed));
     let members = &stats.members;
     let messages = [("told", members.told), ("heard", members.heard), ("lost", members.lost)];

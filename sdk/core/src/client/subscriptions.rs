@@ -206,8 +206,9 @@ impl Subscriptions {
     pub(super) fn welcomed(&mut self, cursor: &Cursor, recovers: bool) {
         for (lane, place) in cursor.iter() {
             match self.cursor.get(lane) {
-                // Those who wanted it may have ended since the hello.
-                None if self.table.values().any(|s| s.lanes.contains(&lane)) => {
+                // Those who wanted it may have ended since the hello. Which lanes those have that have not, a
+                // server may have changed.
+                None if self.table.values().any(|s| s.live.is_some()) => {
                     self.cursor.set(lane, place);
                 }
                 None => {}

@@ -71,12 +71,16 @@ impl LaneLog {
 
     /// Takes in an entry that lies between the [floor](Self::floor) and the head and did not come in its
     /// turn: the log that is copied is not the one any more of which this was a copy, and had gone on.
-    /// Who has passed it does not get it; see [`missed`](Self::missed).
+    /// Who has passed it does not get it, nor does anybody if another event has its place here; see
+    /// [`missed`](Self::missed).
     pub fn take_in(&mut self, now_ms: u64, entry: Entry) -> Copied {
         let at = self.events.partition_point(|logged| logged.offset < entry.offset);
-        let is_there = self.events.get(at).is_some_and(|logged| logged.offset == entry.offset);
-        if is_there || entry.offset <= self.floor || entry.offset > self.head {
+        if entry.offset <= self.floor || entry.offset > self.head {
             return Copied::Known;
+        }
+        if let Some(there) = self.events.get(at).filter(|logged| logged.offset == entry.offset) {
+            // Two masters may have given a place to two events; this log has room for one of them.
+            return if there.producer == entry.producer { Copied::Known } else { Copied::New };
         }
         let here = self.place_of(entry.moved_from.unwrap_or(entry.offset), &entry);
         if here.is_some() {
@@ -256,6 +260,7 @@ mod tests {
         for known in [of(3, entry(130)), of(2, entry(140)), entry(100), entry(160)] {
             assert_eq!(log.take_in(NOW, known), Copied::Known);
         }
+        assert_eq!(log.take_in(NOW, of(4, entry(130))), Copied::New, "but there is no room for it");
         let moved = Entry { moved_from: Some(Offset(110)), ..entry(120) };
         assert_eq!(log.take_in(NOW, moved), Copied::Known, "it is here at another place");
         assert_eq!(read(&log, place(100)), Some((vec![110, 130, 150], false)));

@@ -26,11 +26,10 @@ impl Tears {
 
     /// The event at this place is there, and with it all that there is before it.
     pub(super) fn mend(&mut self, offset: Offset) {
-        for tear in self.0.iter_mut().filter(|tear| tear.after < offset && offset <= tear.to) {
+        let is_in =
+            |tear: &&mut Tear| tear.since.is_none() && tear.after < offset && offset <= tear.to;
+        for tear in self.0.iter_mut().filter(is_in) {
             tear.after = offset;
-            if tear.since.is_some() {
-                tear.to = tear.to.max(Offset(offset.0 + 1));
-            }
         }
         self.0.retain(|tear| tear.after < tear.to);
     }
@@ -52,10 +51,11 @@ impl LaneLog {
 
     /// Readers have come to the head, and lack something that lies after `since`: it was
     /// [taken in](Self::take_in) too late for them. Who reads on from the head is told by a gap. It ends
-    /// one place after the head, where no event is, for the gap has to lie before them.
+    /// one place after the head, for it has to lie before them: an event that came there would be lost in it.
+    /// Places go by the clock, so that none does, unless one has gone back.
     pub fn missed(&mut self, since: Offset) {
         let after = self.end().offset;
-        self.add_tear(Tear { after, to: Offset(after.0 + 1), since: Some(since) });
+        self.add_tear(Tear { after, to: Offset(after.0.saturating_add(1)), since: Some(since) });
     }
 
     /// Where those are who have read everything: at the head, or behind what is lost after it.
@@ -72,16 +72,14 @@ impl LaneLog {
             // What lies between them counts as lost, too.
             let first = tears.remove(0);
             tears[0].after = first.after;
-            tears[0].since = first.since.or(tears[0].since);
+            tears[0].since = first.since.into_iter().chain(tears[0].since).min();
         }
     }
 
     /// A read tells the tears it begins with, and ends before the next.
     pub(super) fn cross_tears(&self, reading: &mut Reading) {
-        for tear in &self.tears.0 {
-            if tear.to <= reading.from {
-                continue;
-            }
+        let began = reading.from;
+        for tear in self.tears.0.iter().filter(|tear| tear.to > began) {
             let next = self.events.get(self.first_after(reading.from));
             if next.is_some_and(|logged| logged.offset <= tear.after) {
                 reading.until = Some(tear.after);
@@ -176,13 +174,12 @@ mod tests {
         assert_eq!(read(&log, 41), (vec![], None), "once");
         assert_eq!(read(&log, 20), (vec![30, 40], None), "who has not come to it gets it");
         log.copy(1000, entry(41));
-        assert_eq!(read(&log, 40), (vec![41], None));
-        assert_eq!(read(&log, 41), (vec![], Some((29, 42))), "an event at that place is no excuse");
+        assert_eq!(read(&log, 40), (vec![], Some((29, 41))), "an event at that place is told, too");
         log.copy(1000, entry(50));
-        assert_eq!(read(&log, 42), (vec![50], None));
+        assert_eq!(read(&log, 41), (vec![50], None));
         assert_eq!(log.end(), place(50));
         log.missed(Offset(15));
-        assert_eq!(read(&log, 41), (vec![50], Some((29, 42))));
+        assert_eq!(read(&log, 41), (vec![50], None));
         assert_eq!(read(&log, 50), (vec![], Some((15, 51))));
         log.missed(Offset(12));
         assert_eq!(read(&log, 50), (vec![], Some((12, 52))));

@@ -154,8 +154,9 @@ impl<S> Hub<S> {
     }
 
     /// From where on a new subscription gets what comes in `lane`, which ends at `head` as far as can be
-    /// read: the place of the lane may be beyond that, by a clock that is fast. What comes before it then
-    /// is [read from the log](Self::ends_at) by connections that have not come so far.
+    /// read: the place of the lane may be beyond that, by a clock that is fast. What comes before that
+    /// place is not handed out then: its connection has to
+    /// [read it from the log](super::Feed::fall_behind).
     pub fn present(&self, lane: Lane, head: Place) -> Place {
         let place = self.place(lane);
         if place.epoch == head.epoch && head.offset < place.offset { head } else { place }

@@ -240,6 +240,9 @@ impl Server {
                     }
                     None => cursor.set(lane, peer.feed.watch(lane, here)),
                 }
+                if here != self.hub.place(lane) {
+                    peer.feed.fall_behind(lane, here);
+                }
             }
             peer.feed.subscribe(id, pattern);
         }
@@ -272,6 +275,9 @@ impl Server {
         for lane in self.hub.lanes_of(&pattern) {
             let here = self.hub.present(lane, backplane.head(lane));
             cursor.set(lane, peer.feed.watch(lane, here));
+            if here != self.hub.place(lane) {
+                peer.feed.fall_behind(lane, here);
+            }
             if let Some(after) = subscribe.since.as_ref().and_then(|since| since.get(lane)) {
                 peer.feed.replay(id, pattern.clone(), lane, after, here);
             }

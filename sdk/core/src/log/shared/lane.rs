@@ -193,6 +193,7 @@ impl<T> LaneState<T> {
         copy.put_in_front(0, Vec::new(), Some(floor));
         self.log = Some(copy);
         self.mended = None;
+        self.comparing = Comparing::default();
         self.hole = true;
         Found::Again
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Priority;
-use crate::lane::{Epoch, Lane, Place};
+use crate::lane::{Epoch, Lane, Offset, Place};
 use crate::log::{LaneLog, LoggedEvent, Read};
 use crate::message::{Position, Refusal};
 use crate::time::{Time, earliest};
@@ -67,7 +67,7 @@ pub struct Counts {
     pub notified: u64,
     /// Events put back.
     pub put_back: u64,
-    /// How often readers had missed something that another master had taken, and were told.
+    /// How often a lane lacked what another master had taken, so that those who had read past it are told.
     pub missed: u64,
 }
 
@@ -93,8 +93,8 @@ enum Pending {
     PutBack(usize),
     Fill(usize, Place),
     Load(usize, Place),
-    /// In this history.
-    Compare(usize, Epoch),
+    /// In this history, after this offset.
+    Compare(usize, Epoch, Offset),
 }
 
 /// One partition of a log that is kept elsewhere; see the [module](super). `T` is what comes with a
@@ -238,7 +238,7 @@ impl<T> Partition<T> {
         if self.takeover.is_none_or(|before| before < at) {
             self.takeover = Some(at);
             for state in &mut self.lanes {
-                state.taken_over();
+                state.taken_over(now);
             }
         }
         self.advance(now);
@@ -298,6 +298,7 @@ impl<T> Partition<T> {
             } else if !state.is_putting_back() {
                 at(state.writing.send_at(self.settled_at(state)));
             }
+            at(state.compares_at().filter(|_| self.reading.is_following()));
             let loading = &state.loading;
             at(loading.not_before.filter(|_| loading.wanted.is_some() && !loading.busy));
         }

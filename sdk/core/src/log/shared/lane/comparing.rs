@@ -5,44 +5,64 @@ use super::{Direction, LaneState, Now, millis};
 use crate::lane::{Epoch, Offset};
 use crate::log::Copied;
 use crate::log::shared::{Chunk, Request};
+use crate::time::Time;
 
 /// Whether the copy is compared with the store.
 #[derive(Debug, Default)]
 pub(super) struct Comparing {
-    /// It has to be, from the beginning.
-    is_due: bool,
+    /// From where it still has to be.
+    due: Option<Offset>,
     /// A read for it is on its way.
     is_asking: bool,
-    /// How far it was compared.
-    compared: Offset,
+    /// Not before this is it tried again.
+    not_before: Option<Time>,
+    /// Where the copy ended when it began.
+    upto: Offset,
     /// Before the first event that was found.
     missed: Option<Offset>,
 }
 
 impl<T> LaneState<T> {
-    /// The store may have taken events that are not here, at places before those that are.
-    pub(super) fn doubt_copy(&mut self) {
-        self.comparing.is_due = self.log.is_some();
+    /// Another master has taken over: it may have taken events that are not here, at places before those
+    /// that are.
+    pub(super) fn doubt_copy(&mut self, now: Now) {
+        // By what is known before anything is heard of the new one.
+        let since = Offset(self.last_minute(now));
+        if self.log.is_some() {
+            self.comparing.due = Some(self.comparing.due.map_or(since, |due| due.min(since)));
+        }
     }
 
-    /// Compares what is here of the last minute with the store. `None` if there is nothing to compare.
-    /// Everything known here must have been put back: nothing more can come before that then.
+    /// When a comparison that has failed is tried again.
+    pub(in crate::log::shared) fn compares_at(&self) -> Option<Time> {
+        let waits = self.comparing.due.is_some() && self.can_compare();
+        self.comparing.not_before.filter(|_| waits)
+    }
+
+    /// Compares what is here of the last minute before the takeover with the store. `None` if there is
+    /// nothing to compare. Everything known here must have been put back: nothing more can come before
+    /// that then.
     pub(in crate::log::shared) fn compare(&mut self, now: Now) -> Option<(Epoch, Request)> {
-        if !self.comparing.is_due || self.comparing.is_asking || self.filling || self.hole {
+        let waits = self.comparing.not_before.is_some_and(|at| at > now.time);
+        if waits || !self.can_compare() {
             return None;
         }
-        self.comparing.is_due = false;
-        let since = Offset(self.last_minute(now));
+        self.comparing.not_before = None;
+        let due = self.comparing.due.take()?;
         let log = self.log.as_ref()?;
-        self.comparing.compared = log.floor().offset.max(since);
-        self.compare_on()
+        self.comparing.upto = log.head().offset;
+        self.compare_after(due.max(log.floor().offset))
     }
 
-    fn compare_on(&mut self) -> Option<(Epoch, Request)> {
-        let head = self.copied()?;
-        let from = self.comparing.compared;
-        self.comparing.is_asking = from < head.offset;
-        self.comparing.is_asking.then(|| (head.epoch, self.read(Direction::After, from)))
+    fn can_compare(&self) -> bool {
+        let is_busy = self.comparing.is_asking || self.filling || self.is_putting_back();
+        !is_busy && !self.hole && !self.lost
+    }
+
+    fn compare_after(&mut self, offset: Offset) -> Option<(Epoch, Request)> {
+        let epoch = self.copied()?.epoch;
+        self.comparing.is_asking = offset < self.comparing.upto;
+        self.comparing.is_asking.then(|| (epoch, self.read(Direction::After, offset)))
     }
 
     /// Takes in what the store has and the copy lacks; goes on with the next read.
@@ -56,16 +76,18 @@ impl<T> LaneState<T> {
         let log = self.log.as_mut()?;
         if log.head().epoch != epoch || chunk.head.epoch != epoch {
             // Another history has begun, and that is told.
+            self.comparing = Comparing::default();
             return None;
         }
+        let mut compared = self.comparing.upto;
         for (offset, entry) in chunk.entries {
-            self.comparing.compared = offset;
+            compared = offset;
             let Some(entry) = entry else { continue };
             if log.take_in(millis(now), entry) == Copied::New {
-                self.comparing.missed.get_or_insert(Offset(offset.0 - 1));
+                self.comparing.missed.get_or_insert(Offset(offset.0.saturating_sub(1)));
             }
         }
-        if chunk.is_full { self.compare_on() } else { None }
+        if chunk.is_full { self.compare_after(compared) } else { None }
     }
 
     /// Tells readers that they have missed something. Returns whether they have.
@@ -77,9 +99,10 @@ impl<T> LaneState<T> {
         missed.inspect(|since| log.missed(*since)).is_some()
     }
 
-    /// The store could not be read.
-    pub(in crate::log::shared) fn comparing_failed(&mut self) {
+    /// The store could not be read after `compared`.
+    pub(in crate::log::shared) fn comparing_failed(&mut self, compared: Offset, at: Time) {
         self.comparing.is_asking = false;
-        self.doubt_copy();
+        self.comparing.not_before = Some(at);
+        self.comparing.due = Some(self.comparing.due.map_or(compared, |due| due.min(compared)));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::comparing::Comparing;
 use super::{Found, LaneState, Stood};
 use crate::lane::{Offset, Place};
 use crate::log::LaneLog;
@@ -68,6 +69,7 @@ impl<T> LaneState<T> {
                 self.log = Some(copy);
                 self.known = head;
                 self.mended = None;
+                self.comparing = Comparing::default();
                 self.hole = true;
                 Found::Again
             }
@@ -88,12 +90,12 @@ impl<T> LaneState<T> {
 
     /// The store may have been replaced. Where the lane ends does not tell whether something is lacking
     /// before that: others may have put back what came last. Nobody is to build on that.
-    pub(in crate::log::shared) fn taken_over(&mut self) {
+    pub(in crate::log::shared) fn taken_over(&mut self, now: Now) {
         let builds = self.has_steps && self.log.is_some();
         // Otherwise what was only read is compared when the subscription is made again.
         self.lost |= builds || !self.kept.is_empty();
         self.mended = None;
-        self.doubt_copy();
+        self.doubt_copy(now);
     }
 
     /// Begins to put back all that is known here of the lane's last minute, or goes on with it.
@@ -152,7 +154,6 @@ impl<T> LaneState<T> {
         let mended = |place: Place| Mended { at: now.time, copied: place.offset, head };
         self.mended = self.copied().map(mended);
         self.hole = self.log.is_some();
-        self.doubt_copy();
         count
     }
 

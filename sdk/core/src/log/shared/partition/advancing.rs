@@ -1,6 +1,7 @@
 //! What can begin now.
 
 use crate::event::Priority;
+use crate::lane::{Epoch, Offset};
 use crate::message::Position;
 use crate::time::Time;
 
@@ -152,10 +153,16 @@ impl<T> Partition<T> {
 
     fn compare(&mut self, now: Now, lane: usize) {
         let state = &mut self.lanes[lane];
-        let free = !state.lost && !state.is_putting_back() && self.reading.is_following();
-        if free && let Some((epoch, request)) = state.compare(now) {
-            self.request(request, Pending::Compare(lane, epoch));
+        if self.reading.is_following()
+            && let Some((epoch, request)) = state.compare(now)
+        {
+            self.ask_to_compare(lane, epoch, request);
         }
+    }
+
+    pub(super) fn ask_to_compare(&mut self, lane: usize, epoch: Epoch, request: Request) {
+        let after = if let Request::Read { from, .. } = &request { *from } else { Offset(0) };
+        self.request(request, Pending::Compare(lane, epoch, after));
     }
 
     fn load(&mut self, now: Now, lane: usize) {
