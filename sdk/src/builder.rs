@@ -19,7 +19,7 @@ use crate::client::Client;
 use crate::desk::Desk;
 use crate::driver::{AuthProvider, Driver, Surroundings};
 use crate::error::BuildError;
-use crate::net::TlsConfig;
+use crate::net::{OpenedSocket, TlsConfig};
 use crate::orders::Shared;
 use crate::relay::{Relay, Relayed};
 use crate::runtime::{Clock, MaybeSend, Runtime, random};
@@ -38,6 +38,7 @@ pub struct ClientBuilder {
     namespace: Option<String>,
     auth: Option<AuthProvider>,
     tls: Option<TlsConfig>,
+    opened: Option<OpenedSocket>,
     settings: Settings,
 }
 
@@ -90,6 +91,7 @@ impl ClientBuilder {
             namespace: None,
             auth: None,
             tls: None,
+            opened: None,
             settings: Settings::default(),
         }
     }
@@ -208,6 +210,15 @@ impl ClientBuilder {
         self
     }
 
+    /// The WebSocket of the first attempt, which a page has begun to open before there was a client: while
+    /// the module was being loaded, say. It has to be to `ws://…/ws` of the client's URL, with the subprotocol of
+    /// its [encoding](Self::encoding), and nothing may have been sent. Where it is to something else, or has
+    /// failed, it is closed and another one opened. Default: none.
+    pub fn opened(mut self, socket: impl Into<Option<OpenedSocket>>) -> Self {
+        self.opened = socket.into();
+        self
+    }
+
     /// Starts a client that another one's connection carries. What was chosen about connections and
     /// identity is that one's affair; what was chosen about queues and buffers holds here.
     ///
@@ -259,6 +270,7 @@ impl ClientBuilder {
             clock: Clock::start(),
             auth: self.auth,
             tls: self.tls,
+            opened: self.opened,
             max_message: config.link.max_frame,
             pauses: pauses.clone(),
         };

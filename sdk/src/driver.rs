@@ -17,7 +17,7 @@ use tidings_core::message::Close;
 use tidings_core::time::earliest;
 
 use crate::desk::{Desk, Errand};
-use crate::net::TlsConfig;
+use crate::net::{OpenedSocket, TlsConfig};
 use crate::network::{CLOSING, Network};
 use crate::orders::Shared;
 use crate::runtime::{BoxFuture, Clock, Runtime, Timer};
@@ -38,6 +38,7 @@ pub(crate) struct Surroundings {
     pub(crate) clock: Clock,
     pub(crate) auth: Option<AuthProvider>,
     pub(crate) tls: Option<TlsConfig>,
+    pub(crate) opened: Option<OpenedSocket>,
     pub(crate) max_message: usize,
     /// How many streams wait for the application to take events.
     pub(crate) pauses: Arc<AtomicUsize>,
@@ -58,8 +59,9 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(machine: ClientMachine, surroundings: Surroundings) -> Self {
-        let network = Network::new(surroundings.max_message, surroundings.tls.clone());
+    pub(crate) fn new(machine: ClientMachine, mut surroundings: Surroundings) -> Self {
+        let (tls, opened) = (surroundings.tls.clone(), surroundings.opened.take());
+        let network = Network::new(surroundings.max_message, tls, opened);
         let desk = Desk::new(surroundings.shared.clone(), surroundings.runtime.clone());
         let mut driver = Self {
             machine,

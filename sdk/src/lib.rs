@@ -44,6 +44,7 @@ pub use builder::{AuthError, ClientBuilder};
 pub use client::{Client, Pause};
 pub use codec::Json;
 pub use collection::Collection;
+pub use net::OpenedSocket;
 pub use publish::{PublishBuilder, Publishing, VolatileBuilder, VolatileSending};
 pub use request::{Request, RequestBuilder};
 pub use runtime::MaybeSend;

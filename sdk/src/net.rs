@@ -9,7 +9,11 @@ mod native;
 use tidings_core::message::{Close, Frame};
 
 #[cfg(target_family = "wasm")]
+pub use browser::OpenedSocket;
+#[cfg(target_family = "wasm")]
 pub(crate) use browser::{Exchange, HttpClient, Returns, Socket, TlsConfig};
+#[cfg(not(target_family = "wasm"))]
+pub use native::OpenedSocket;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use native::{Exchange, HttpClient, Returns, Socket, TlsConfig};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidings_core::Time;
 use tidings_core::io::{Io, IoEvent, IoId};
 
-use crate::net::{Exchange, HttpClient, Returns, Socket, SocketEvent, TlsConfig};
+use crate::net::{Exchange, HttpClient, OpenedSocket, Returns, Socket, SocketEvent, TlsConfig};
 
 /// How long a WebSocket that this side has closed is kept until the server closes it, too.
 pub(crate) const CLOSING: Duration = Duration::from_secs(2);
@@ -16,6 +16,8 @@ pub(crate) struct Network {
     lines: Vec<Line>,
     http: HttpClient,
     tls: Option<TlsConfig>,
+    /// For the first WebSocket.
+    opened: Option<OpenedSocket>,
     max_message: usize,
     /// Once somebody asks.
     returns: Option<Returns>,
@@ -47,12 +49,18 @@ impl Line {
 }
 
 impl Network {
-    /// Nothing is open yet. Messages and answers of at most `max_message` bytes are accepted.
-    pub(crate) fn new(max_message: usize, tls: Option<TlsConfig>) -> Self {
+    /// Nothing is open yet but what is `opened`. Messages and answers of at most `max_message` bytes
+    /// are accepted.
+    pub(crate) fn new(
+        max_message: usize,
+        tls: Option<TlsConfig>,
+        opened: Option<OpenedSocket>,
+    ) -> Self {
         Self {
             lines: Vec::new(),
             http: HttpClient::new(tls.clone(), max_message),
             tls,
+            opened,
             max_message,
             returns: None,
             begun: false,
@@ -69,8 +77,8 @@ impl Network {
                 }
             }
             Io::OpenWs { id, url, subprotocol, headers } => {
-                let tls = self.tls.clone();
-                let socket = Socket::open(url, subprotocol, headers, self.max_message, tls);
+                let (tls, opened) = (self.tls.clone(), self.opened.take());
+                let socket = Socket::open(url, subprotocol, headers, self.max_message, tls, opened);
                 let websocket = WebSocket { id, socket, writable: true, drop_at: None };
                 self.lines.push(Line::WebSocket(websocket));
                 self.begun = true;

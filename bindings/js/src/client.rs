@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use futures_signals::signal::SignalExt;
 use futures_util::StreamExt;
-use tidings::{Client, Identity, Payload, Priority, Refusal, Request, State, Stats, Status};
+use tidings::{
+    Client, Identity, OpenedSocket, Payload, Priority, Refusal, Request, State, Stats, Status,
+};
 use tidings_core::json::{MAX_DEPTH, Value, Writer, parse};
 use tidings_core::message::ErrorCode;
 use wasm_bindgen::prelude::wasm_bindgen;
+use web_sys::WebSocket;
 
 use crate::asking::ask;
 use crate::event::{cursor, tell_item, word, write_payload, write_position};
@@ -17,13 +20,20 @@ use crate::outbox::{tell, tell_only, tell_with};
 use crate::registry::{add_client, client, run, spawn};
 use crate::settings::{builder, transport, transport_name};
 
-/// Makes the client with this number. It tells its `status`, and asks for a `token`.
+/// Makes the client with this number. It tells its `status`, and asks for a `token`. `opened` is a
+/// WebSocket for its first attempt.
 ///
 /// # Errors
 /// If the URL or a setting is not what it should be.
 #[wasm_bindgen]
-pub fn connect(number: u32, url: &str, settings: &str) -> Result<(), String> {
-    let client = builder(number, url, settings).and_then(|builder| Ok(builder.build()?));
+pub fn connect(
+    number: u32,
+    url: &str,
+    settings: &str,
+    opened: Option<WebSocket>,
+) -> Result<(), String> {
+    let client = builder(number, url, settings)
+        .and_then(|builder| Ok(builder.opened(opened.map(OpenedSocket::from)).build()?));
     let client = client.map_err(|failure| failure.text())?;
     tell_statuses(number, &client);
     add_client(number, client);

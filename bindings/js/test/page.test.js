@@ -9,6 +9,7 @@ import { build } from "vite";
 
 import { checks } from "./checks.js";
 import { launch, open } from "./chromium.js";
+import { network } from "./proxy.js";
 import { startServer } from "./server.js";
 import { serve } from "./site.js";
 
@@ -56,6 +57,49 @@ for (const [how, url] of sites) {
     }
   }
 }
+
+// Connects while the module is held up, and tells the WebSockets that were opened for it.
+async function connectedEarly(url, meanwhile) {
+  const page = await open(await browser.newContext(), `${plain.url}/test/app/`);
+  let deliver;
+  const held = new Promise((resolve) => (deliver = resolve));
+  await page.route(/\.wasm$/, (route) => held.then(() => route.continue()));
+  const sockets = [];
+  page.on("websocket", (socket) => sockets.push(socket));
+  const first = page.waitForEvent("websocket");
+  const connected = page.evaluate(async (url) => {
+    const { connect } = await import("/package/index.js");
+    const client = connect(url);
+    await client.publish("early", 1);
+    const { transport } = client.status.get();
+    await client.close();
+    return transport;
+  }, url);
+  await meanwhile(await first);
+  deliver();
+  assert.equal(await connected, "ws");
+  assert.deepEqual(page.errors, []);
+  return sockets.map((socket) => socket.url());
+}
+
+test("the connection is opened while the module is on its way", { timeout: 60_000 }, async () => {
+  const sockets = await connectedEarly(server.url, () => undefined);
+  assert.deepEqual(sockets, [`${server.url.replace("http", "ws")}/ws`]);
+});
+
+test("one that broke meanwhile is replaced by another", { timeout: 60_000 }, async () => {
+  const cable = await network(server.url);
+  const sockets = await connectedEarly(cable.url, async (first) => {
+    // It may not have come to the cable yet.
+    while (!first.isClosed()) {
+      cable.cut();
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  });
+  const url = `${cable.url.replace("http", "ws")}/ws`;
+  assert.deepEqual(sockets, [url, url]);
+  await cable.close();
+});
 
 test("a part that could not be loaded is told, and loaded the next time", { timeout: 60_000 }, async () => {
   const page = await open(await browser.newContext(), `${plain.url}/test/app/`);

@@ -23,8 +23,8 @@ export function load(source: WasmSource, wake: () => void): Promise<Core> {
       loading = undefined;
       throw new TidingsError(
         "load-failed",
-        `the WebAssembly module could not be loaded (${text(cause)}): ${MODULE_FILE} has to be beside ` +
-          "the package's index.js, or `connect` be told where it is (option `wasm`)",
+        `the module could not be loaded (${text(cause)}): ${MODULE_FILE} has to be beside ` +
+          "index.js, or option `wasm` say where it is",
         { cause, retryable: true },
       );
     },

@@ -1,6 +1,7 @@
 /** A client as the module knows it: what `Client` and its subscriptions have in common. */
 import { TidingsError } from "./error.js";
 import type { Core } from "./core.js";
+import { early } from "./early.js";
 import { later } from "./later.js";
 import { binary, failure, forget, loaded, receive, thrown } from "./messages.js";
 import { Store } from "./store.js";
@@ -42,14 +43,16 @@ export class Session {
     });
     this.number = receive((what, value) => this.#hear(what, value));
     const { tabs } = options;
+    const opened = early(url, options);
     const sharing = tabs ? later("tabs/share.js", import("./tabs/share.js")) : undefined;
     this.#loading = Promise.all([loaded(options.wasm), sharing]).then(([core, share]) => {
       if (share) this.#join(share, core, settings, typeof tabs === "object" ? tabs.name : undefined);
-      else core.connect(this.number, url, settings);
+      else core.connect(this.number, url, settings, opened);
       this.#core = core;
       return core;
     });
     this.#loading.catch((error: unknown) => {
+      opened?.close();
       const { message, retryable } = thrown(error) as TidingsError;
       this.#hear("status", { state: "closed", code: 0, reason: message, retryable });
     });

@@ -10,6 +10,7 @@ use wasm_bindgen::{JsCast, JsValue};
 
 pub(crate) use events::Returns;
 pub(crate) use http::{Exchange, HttpClient};
+pub use socket::OpenedSocket;
 pub(crate) use socket::Socket;
 
 /// In a page there is nothing to configure: the browser encrypts, and checks certificates.

@@ -12,6 +12,10 @@ pub(crate) use connect::TlsConfig;
 pub(crate) use http::{Exchange, HttpClient};
 pub(crate) use socket::Socket;
 
+/// A WebSocket that a page has begun to open before there was a client. There are none outside of browsers.
+#[derive(Debug)]
+pub enum OpenedSocket {}
+
 /// Tells when a network may be there again. A program is not told by its system: it tries, with
 /// backoff.
 #[derive(Debug)]

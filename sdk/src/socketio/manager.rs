@@ -367,7 +367,7 @@ impl ManagerBuilder {
         }
         config.transport.headers = self.headers.into();
         let shared = Arc::new(Shared::new());
-        let network = Network::new(config.transport.max_body, self.tls);
+        let network = Network::new(config.transport.max_body, self.tls, None);
         let machine = ManagerMachine::new(config);
         runtime.spawn(Driver::new(machine, shared.clone(), network, Clock::start()));
         Ok(Manager {

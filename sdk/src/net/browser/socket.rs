@@ -32,6 +32,29 @@ const CANNOT_CONNECT: &str = "cannot connect";
 /// The longest reason in a close frame, in bytes.
 const MAX_REASON: usize = 123;
 
+/// A WebSocket that a page has begun to open before there was a client; see
+/// [`ClientBuilder::opened`](crate::ClientBuilder::opened).
+#[derive(Debug)]
+pub struct OpenedSocket(WebSocket);
+
+impl From<WebSocket> for OpenedSocket {
+    fn from(socket: WebSocket) -> Self {
+        Self(socket)
+    }
+}
+
+impl OpenedSocket {
+    /// The socket, if it is to this URL and may still become of use. It is closed otherwise.
+    fn to(self, url: &str) -> Option<WebSocket> {
+        let Self(socket) = self;
+        if socket.url() == url && socket.ready_state() <= WebSocket::OPEN {
+            return Some(socket);
+        }
+        say_goodbye(&socket, &Close::new(CloseCode::NORMAL, ""));
+        None
+    }
+}
+
 /// One WebSocket from the attempt to open it to its end.
 pub(crate) struct Socket {
     inbox: Rc<Inbox>,
@@ -65,24 +88,26 @@ struct Inbox {
 }
 
 impl Socket {
-    /// Begins to open a WebSocket. A page cannot choose its headers.
+    /// Begins to open a WebSocket, or goes on with the one that was. A page cannot choose its headers.
     pub(crate) fn open(
         url: String,
         subprotocol: Option<&'static str>,
         _: HttpHeaders,
         max_message: usize,
         _: Option<TlsConfig>,
+        opened: Option<OpenedSocket>,
     ) -> Self {
         let inbox = Rc::new(Inbox::new(max_message));
-        let socket = match subprotocol {
-            Some(subprotocol) => WebSocket::new_with_str(&url, subprotocol),
-            None => WebSocket::new(&url),
+        let socket = match (opened.and_then(|opened| opened.to(&url)), subprotocol) {
+            (Some(socket), _) => Ok(socket),
+            (None, Some(subprotocol)) => WebSocket::new_with_str(&url, subprotocol),
+            (None, None) => WebSocket::new(&url),
         };
         let line = match socket {
             Ok(socket) => Some(Line::new(socket, &inbox)),
             Err(error) => {
                 // A page that came by https may not open a ws URL: trying again does not help.
-                let close = failed("cannot open a WebSocket", &error);
+                let close = failed("cannot connect", &error);
                 inbox.end(Close { code: CloseCode::UNSUPPORTED, ..close });
                 None
             }
@@ -156,11 +181,7 @@ impl Line {
         socket.set_binary_type(BinaryType::Arraybuffer);
         let on_open = {
             let (inbox, socket) = (inbox.clone(), socket.clone());
-            Closure::<dyn FnMut()>::new(move || {
-                let subprotocol = Some(socket.protocol()).filter(|chosen| !chosen.is_empty());
-                inbox.opened.set(true);
-                inbox.put(SocketEvent::Opened(subprotocol), 0);
-            })
+            Closure::<dyn FnMut()>::new(move || inbox.open(&socket))
         };
         let on_message = {
             let inbox = inbox.clone();
@@ -189,6 +210,9 @@ impl Line {
         socket.set_onclose(Some(function(on_close.as_ref())));
         socket.set_onerror(Some(function(on_error.as_ref())));
         let lost = inbox.clone();
+        if socket.ready_state() == WebSocket::OPEN {
+            inbox.open(&socket);
+        }
         let listeners = on_loss(move |reason| lost.end(Close::new(CloseCode::ABNORMAL, reason)));
         Self { socket, _listeners: (listeners, ([on_open, on_error], on_message, on_close)) }
     }
@@ -214,6 +238,12 @@ impl Inbox {
             over: Cell::new(false),
             waker: RefCell::default(),
         }
+    }
+
+    fn open(&self, socket: &WebSocket) {
+        let subprotocol = Some(socket.protocol()).filter(|chosen| !chosen.is_empty());
+        self.opened.set(true);
+        self.put(SocketEvent::Opened(subprotocol), 0);
     }
 
     fn message(&self, data: &JsValue) {

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connect::{TlsConfig, connect};
 use super::handshake::{Address, shake_hands};
 use super::stream::Stream;
-use crate::net::SocketEvent;
+use crate::net::{OpenedSocket, SocketEvent};
 
 /// How much is read at once, into a buffer that all clients of a thread share: an idle client holds
 /// none.
@@ -73,6 +73,7 @@ impl Socket {
         headers: HttpHeaders,
         max_message: usize,
         tls: Option<TlsConfig>,
+        _: Option<OpenedSocket>,
     ) -> Self {
         Self {
             state: State::Opening(Box::pin(open(url, subprotocol, headers, tls))),
