@@ -9,7 +9,7 @@ use tidings_core::link::Framed;
 use tidings_core::log::{LoggedEvent, Read};
 use tidings_core::message::Delivery;
 use tidings_core::server::Hub;
-use tidings_core::{Event, Priority};
+use tidings_core::{Event, Pattern, Priority};
 
 use crate::backplane::{Backplane, Signal};
 use crate::clock::unix_micros;
@@ -59,6 +59,22 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// A connection of the hub has subscribed to `pattern`. Its lanes begin where they end as far as can be
+    /// read, not where a clock has put them that is fast.
+    pub(crate) fn subscribed(
+        &self,
+        hub: &mut Hub<Arc<Connection>>,
+        pattern: &Pattern,
+        backplane: &dyn Backplane,
+    ) {
+        self.update_interest(hub, backplane);
+        let mut touched = Vec::new();
+        for lane in hub.lanes_of(pattern) {
+            catch_up_with(hub, lane, backplane, &mut touched);
+        }
+        flush(&mut touched);
     }
 
     /// The connections.

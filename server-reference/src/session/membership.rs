@@ -48,19 +48,15 @@ impl Session {
                 }
             };
             hub.subscribe(key, subscribe.id, &pattern);
-            shard.update_interest(&mut hub, &*self.app.backplane);
+            shard.subscribed(&mut hub, &pattern, &*self.app.backplane);
             self.connection.with_feed(|feed| {
                 for lane in hub.lanes_of(&pattern) {
-                    let now = hub.present(lane, self.app.backplane.head(lane));
                     match hello.cursor.get(lane) {
                         Some(place) => {
-                            cursor.set(lane, now);
+                            cursor.set(lane, hub.place(lane));
                             feed.resume(lane, place);
                         }
-                        None => cursor.set(lane, feed.watch(lane, now)),
-                    }
-                    if now != hub.place(lane) {
-                        feed.fall_behind(lane, now);
+                        None => cursor.set(lane, feed.watch(lane, hub.place(lane))),
                     }
                 }
                 feed.subscribe(subscribe.id, pattern);
@@ -127,15 +123,12 @@ impl Session {
         let mut cursor = Cursor::new();
         let mut hub = member.shard.hub.lock();
         hub.subscribe(member.key, id, &pattern);
-        member.shard.update_interest(&mut hub, &*self.app.backplane);
+        member.shard.subscribed(&mut hub, &pattern, &*self.app.backplane);
         self.connection.with_feed(|feed| {
             feed.subscribe(id, pattern.clone());
             for lane in hub.lanes_of(&pattern) {
-                let now = hub.present(lane, self.app.backplane.head(lane));
+                let now = hub.place(lane);
                 cursor.set(lane, feed.watch(lane, now));
-                if now != hub.place(lane) {
-                    feed.fall_behind(lane, now);
-                }
                 if let Some(after) = subscribe.since.as_ref().and_then(|since| since.get(lane)) {
                     feed.replay(id, pattern.clone(), lane, after, now);
                 }

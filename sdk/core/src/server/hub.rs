@@ -153,15 +153,6 @@ impl<S> Hub<S> {
         self.places.get(lane.number() as usize).copied().unwrap_or_default()
     }
 
-    /// From where on a new subscription gets what comes in `lane`, which ends at `head` as far as can be
-    /// read: the place of the lane may be beyond that, by a clock that is fast. What comes before that
-    /// place is not handed out then: its connection has to
-    /// [read it from the log](super::Feed::fall_behind).
-    pub fn present(&self, lane: Lane, head: Place) -> Place {
-        let place = self.place(lane);
-        if place.epoch == head.epoch && head.offset < place.offset { head } else { place }
-    }
-
     /// Sets the place of `lane`: what lies before it is not handed out by this hub.
     pub fn set_place(&mut self, lane: Lane, place: Place) {
         if let Some(known) = self.places.get_mut(lane.number() as usize) {

@@ -229,19 +229,16 @@ impl Server {
         let mut cursor = Cursor::new();
         for Subscribe { id, pattern, .. } in hello.subscriptions {
             let pattern = Pattern::new(pattern).expect("patterns of a plan");
-            self.hub.subscribe(key, id, &pattern);
-            update_interest(&mut self.hub, &mut self.interested, backplane);
+            self.subscribed(key, id, &pattern, backplane);
+            let peer = self.peers.get_mut(&line).expect("who has just spoken");
             for lane in self.hub.lanes_of(&pattern) {
-                let here = self.hub.present(lane, backplane.head(lane));
+                let here = self.hub.place(lane);
                 match hello.cursor.get(lane) {
                     Some(place) => {
                         cursor.set(lane, here);
                         peer.feed.resume(lane, place);
                     }
                     None => cursor.set(lane, peer.feed.watch(lane, here)),
-                }
-                if here != self.hub.place(lane) {
-                    peer.feed.fall_behind(lane, here);
                 }
             }
             peer.feed.subscribe(id, pattern);
@@ -259,31 +256,38 @@ impl Server {
             refused: Vec::new(),
             expires_in: None,
         };
+        let peer = self.peers.get_mut(&line).expect("who has just spoken");
         peer.link.send(now, &ServerMessage::Welcome(welcome));
         peer.queue_answers();
     }
 
     fn subscribe(&mut self, now: Time, line: Line, subscribe: Subscribe, backplane: &Backplane) {
-        let Some(peer) = self.peers.get_mut(&line) else { return };
-        let Some((key, _)) = peer.member else { return };
+        let member = self.peers.get(&line).and_then(|peer| peer.member.as_ref());
+        let Some(key) = member.map(|(key, _)| *key) else { return };
         let id = subscribe.id;
         let pattern = Pattern::new(subscribe.pattern).expect("patterns of a plan");
-        self.hub.subscribe(key, id, &pattern);
-        update_interest(&mut self.hub, &mut self.interested, backplane);
+        self.subscribed(key, id, &pattern, backplane);
+        let peer = self.peers.get_mut(&line).expect("a member");
         peer.feed.subscribe(id, pattern.clone());
         let mut cursor = Cursor::new();
         for lane in self.hub.lanes_of(&pattern) {
-            let here = self.hub.present(lane, backplane.head(lane));
+            let here = self.hub.place(lane);
             cursor.set(lane, peer.feed.watch(lane, here));
-            if here != self.hub.place(lane) {
-                peer.feed.fall_behind(lane, here);
-            }
             if let Some(after) = subscribe.since.as_ref().and_then(|since| since.get(lane)) {
                 peer.feed.replay(id, pattern.clone(), lane, after, here);
             }
         }
         peer.link.send(now, &ServerMessage::Subscribed { id, cursor });
         peer.queue_answers();
+    }
+
+    /// A connection subscribes: the lanes begin where they end as far as can be read.
+    fn subscribed(&mut self, key: HubKey, id: SubId, pattern: &Pattern, backplane: &Backplane) {
+        self.hub.subscribe(key, id, pattern);
+        update_interest(&mut self.hub, &mut self.interested, backplane);
+        for lane in self.hub.lanes_of(pattern) {
+            self.stirred |= self.catch_up_with(lane, backplane);
+        }
     }
 
     fn unsubscribe(&mut self, now: Time, line: Line, id: SubId, backplane: &Backplane) {

@@ -55,49 +55,42 @@ fn a_replay_goes_as_far_as_the_connection_has_come_by_itself() {
     assert!(feed.is_live());
 }
 
-#[test]
-fn a_subscription_that_comes_while_low_events_are_dropped_is_told_of_all_it_misses() {
+/// A lane whose second `low` event was dropped, since the first has filled the queue.
+fn dropping() -> (Lane, Feed, Numbers) {
     let lane = Lane::new(0, Priority::Low);
-    let at = |offset| Place { epoch: Epoch(1), offset: Offset(offset) };
-    let mut log = LaneLog::new(lane, Epoch(1), Retention::default(), 0);
+    let mut log = Numbers(LaneLog::new(lane, Epoch(1), Retention::default(), 0));
     let config = FeedConfig { event_bytes: [1; Priority::COUNT], ..FeedConfig::default() };
     let mut feed = Feed::new(Wire::WsJson, Arc::new(config));
     feed.subscribe(SubId(1), Pattern::new("a").unwrap());
-    feed.watch(lane, at(0));
+    feed.watch(lane, log.0.head());
     for _ in 0..2 {
         let event = event("a", Priority::Low);
-        let crate::log::Appended::Fresh(logged) = log.append(1, event, None) else { panic!() };
+        let crate::log::Appended::Fresh(logged) = log.0.append(1, event, None) else { panic!() };
         feed.offer(&logged);
     }
     assert_eq!(feed.stats().dropped_low, 1, "the queue is full");
+    (lane, feed, log)
+}
+
+#[test]
+fn a_subscription_that_comes_while_low_events_are_dropped_is_told_of_all_it_misses() {
+    let (lane, mut feed, log) = dropping();
+    let at = |offset| Place { epoch: Epoch(1), offset: Offset(offset) };
     // The lane has come to 5 without anything that concerned this connection.
     feed.subscribe(SubId(2), Pattern::new("b").unwrap());
     assert_eq!(feed.watch(lane, at(5)), at(1));
     while feed.outbox_mut().pop().is_some() {}
-    feed.catch_up(&Numbers(log));
+    feed.catch_up(&log);
     let told = feed.outbox_mut().pop().expect("a gap");
     assert!(String::from_utf8_lossy(&told).contains("[\"gap\",0,1,5,1]"), "{told:?}");
 }
 
 #[test]
 fn who_drops_low_events_reads_those_that_are_not_handed_out() {
-    let lane = Lane::new(0, Priority::Low);
-    let at = |offset| Place { epoch: Epoch(1), offset: Offset(offset) };
-    let mut log = LaneLog::new(lane, Epoch(1), Retention::default(), 0);
-    let config = FeedConfig { event_bytes: [1; Priority::COUNT], ..FeedConfig::default() };
-    let mut feed = Feed::new(Wire::WsJson, Arc::new(config));
-    feed.subscribe(SubId(1), Pattern::new("a").unwrap());
-    feed.watch(lane, at(0));
-    for number in 0..3 {
-        let event = event("a", Priority::Low);
-        let crate::log::Appended::Fresh(logged) = log.append(1, event, None) else { panic!() };
-        if number < 2 {
-            feed.offer(&logged);
-        }
-    }
-    assert_eq!(feed.stats().dropped_low, 1, "the queue is full");
-    assert!(feed.fall_behind(lane, at(2)), "the third is not offered");
-    let log = Numbers(log);
+    let (lane, mut feed, mut log) = dropping();
+    log.0.append(1, event("a", Priority::Low), None);
+    let reached = Place { epoch: Epoch(1), offset: Offset(2) };
+    assert!(feed.fall_behind(lane, reached), "the third is not offered");
     let mut sent = Vec::new();
     while feed.wants_catch_up() || !feed.outbox().is_empty() {
         sent.extend(feed.outbox_mut().pop().into_iter().flatten());
