@@ -172,6 +172,10 @@ mod tests {
         Entry { offset: Offset(offset), event, producer: None, moved_from: None }
     }
 
+    fn of(number: u64, entry: Entry) -> Entry {
+        Entry { producer: Some(("p".into(), number)), ..entry }
+    }
+
     fn place(offset: u64) -> Place {
         Place { epoch: Epoch(3), offset: Offset(offset) }
     }
@@ -226,7 +230,6 @@ mod tests {
     #[test]
     fn what_was_put_back_elsewhere_is_for_those_who_came_after_its_first_place() {
         let mut log = copy(100, Retention::default());
-        let of = |number, entry: Entry| Entry { producer: Some(("p".into(), number)), ..entry };
         log.copy(NOW, of(1, entry(110)));
         log.copy(NOW, of(2, entry(115)));
         let back = |from, to| Entry { moved_from: Some(Offset(from)), ..of(1, entry(to)) };
@@ -253,7 +256,6 @@ mod tests {
     #[test]
     fn what_did_not_come_in_its_turn_is_taken_in_at_its_place() {
         let mut log = copy(100, Retention::default());
-        let of = |number, entry: Entry| Entry { producer: Some(("p".into(), number)), ..entry };
         log.copy(NOW, of(1, entry(110)));
         log.copy(NOW, of(2, entry(150)));
         assert_eq!(log.take_in(NOW, of(3, entry(130))), Copied::New);

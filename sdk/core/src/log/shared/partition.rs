@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Priority;
-use crate::lane::{Epoch, Lane, Offset, Place};
+use crate::lane::{Epoch, Lane, Place};
 use crate::log::{LaneLog, LoggedEvent, Read};
 use crate::message::{Position, Refusal};
 use crate::time::{Time, earliest};
@@ -93,8 +93,8 @@ enum Pending {
     PutBack(usize),
     Fill(usize, Place),
     Load(usize, Place),
-    /// In this history, after this offset.
-    Compare(usize, Epoch, Offset),
+    /// In this history.
+    Compare(usize, Epoch),
 }
 
 /// One partition of a log that is kept elsewhere; see the [module](super). `T` is what comes with a

@@ -166,10 +166,10 @@ impl<T> Writing<T> {
         if late.is_empty() {
             return late;
         }
-        for refused in self.refused.values_mut() {
+        self.refused.retain(|_, refused| {
             refused.forget(now);
-        }
-        self.refused.retain(|_, refused| !refused.0.is_empty());
+            !refused.0.is_empty()
+        });
         for waiting in late.iter().filter(|waiting| waiting.sends_again) {
             let Published { producer, number, .. } = &waiting.published;
             self.refused.entry(Arc::clone(producer)).or_default().note(now, *number, false);

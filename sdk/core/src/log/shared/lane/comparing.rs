@@ -12,8 +12,8 @@ use crate::time::Time;
 pub(super) struct Comparing {
     /// From where it still has to be.
     due: Option<Offset>,
-    /// A read for it is on its way.
-    is_asking: bool,
+    /// After where the read begins that is on its way.
+    asked: Option<Offset>,
     /// Not before this is it tried again.
     not_before: Option<Time>,
     /// Where the copy ended when it began.
@@ -29,7 +29,7 @@ impl<T> LaneState<T> {
         // By what is known before anything is heard of the new one.
         let since = Offset(self.last_minute(now));
         if self.log.is_some() {
-            self.comparing.due = Some(self.comparing.due.map_or(since, |due| due.min(since)));
+            self.comparing.due = self.comparing.due.into_iter().chain([since]).min();
         }
     }
 
@@ -55,14 +55,14 @@ impl<T> LaneState<T> {
     }
 
     fn can_compare(&self) -> bool {
-        let is_busy = self.comparing.is_asking || self.filling || self.is_putting_back();
+        let is_busy = self.comparing.asked.is_some() || self.filling || self.is_putting_back();
         !is_busy && !self.hole && !self.lost
     }
 
     fn compare_after(&mut self, offset: Offset) -> Option<(Epoch, Request)> {
         let epoch = self.copied()?.epoch;
-        self.comparing.is_asking = offset < self.comparing.upto;
-        self.comparing.is_asking.then(|| (epoch, self.read(Direction::After, offset)))
+        self.comparing.asked = Some(offset).filter(|offset| *offset < self.comparing.upto);
+        Some((epoch, self.read(Direction::After, self.comparing.asked?)))
     }
 
     /// Takes in what the store has and the copy lacks; goes on with the next read.
@@ -72,7 +72,7 @@ impl<T> LaneState<T> {
         epoch: Epoch,
         chunk: Chunk,
     ) -> Option<(Epoch, Request)> {
-        self.comparing.is_asking = false;
+        self.comparing.asked = None;
         let log = self.log.as_mut()?;
         if log.head().epoch != epoch || chunk.head.epoch != epoch {
             // Another history has begun, and that is told.
@@ -92,17 +92,15 @@ impl<T> LaneState<T> {
 
     /// Tells readers that they have missed something. Returns whether they have.
     pub(in crate::log::shared) fn tell_missed(&mut self) -> bool {
-        let Some(log) = self.log.as_mut().filter(|_| !self.comparing.is_asking) else {
-            return false;
-        };
+        let Some(log) = &mut self.log else { return false };
         let missed = self.comparing.missed.take();
         missed.inspect(|since| log.missed(*since)).is_some()
     }
 
-    /// The store could not be read after `compared`.
-    pub(in crate::log::shared) fn comparing_failed(&mut self, compared: Offset, at: Time) {
-        self.comparing.is_asking = false;
-        self.comparing.not_before = Some(at);
-        self.comparing.due = Some(self.comparing.due.map_or(compared, |due| due.min(compared)));
+    /// The store could not be read: it goes on from there, not before `at`.
+    pub(in crate::log::shared) fn comparing_failed(&mut self, at: Time) {
+        let Comparing { due, asked, not_before, .. } = &mut self.comparing;
+        *due = due.iter().copied().chain(asked.take()).min();
+        *not_before = Some(at);
     }
 }

@@ -1,7 +1,6 @@
 //! What can begin now.
 
 use crate::event::Priority;
-use crate::lane::{Epoch, Offset};
 use crate::message::Position;
 use crate::time::Time;
 
@@ -156,13 +155,8 @@ impl<T> Partition<T> {
         if self.reading.is_following()
             && let Some((epoch, request)) = state.compare(now)
         {
-            self.ask_to_compare(lane, epoch, request);
+            self.request(request, Pending::Compare(lane, epoch));
         }
-    }
-
-    pub(super) fn ask_to_compare(&mut self, lane: usize, epoch: Epoch, request: Request) {
-        let after = if let Request::Read { from, .. } = &request { *from } else { Offset(0) };
-        self.request(request, Pending::Compare(lane, epoch, after));
     }
 
     fn load(&mut self, now: Now, lane: usize) {

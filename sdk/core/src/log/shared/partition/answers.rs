@@ -50,7 +50,7 @@ impl<T> Partition<T> {
                 self.loaded(now, *lane, *upto, chunk);
                 None
             }
-            (Pending::Compare(lane, epoch, _), Ok(Answer::Chunk(chunk))) => {
+            (Pending::Compare(lane, epoch), Ok(Answer::Chunk(chunk))) => {
                 self.compared(now, *lane, *epoch, chunk);
                 None
             }
@@ -78,9 +78,7 @@ impl<T> Partition<T> {
                 self.lanes[lane].filling_failed();
                 self.reading_failed(now);
             }
-            Pending::Compare(lane, _, after) => {
-                self.lanes[lane].comparing_failed(after, now.time + PAUSE);
-            }
+            Pending::Compare(lane, _) => self.lanes[lane].comparing_failed(now.time + PAUSE),
             Pending::Load(lane, _) => {
                 self.lanes[lane].loading.busy = false;
                 self.lanes[lane].loading.not_before = Some(now.time + PAUSE);
@@ -191,7 +189,7 @@ impl<T> Partition<T> {
     fn compared(&mut self, now: Now, lane: usize, epoch: Epoch, chunk: Chunk) {
         let state = &mut self.lanes[lane];
         if let Some((epoch, request)) = state.compare_with(now, epoch, chunk) {
-            return self.ask_to_compare(lane, epoch, request);
+            return self.request(request, Pending::Compare(lane, epoch));
         }
         if state.tell_missed() {
             self.counts.missed += 1;
