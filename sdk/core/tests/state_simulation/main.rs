@@ -154,7 +154,7 @@ fn so_is_what_goes_wrong_among_servers() {
         PutBackNoRejections,
         WaitForNobody,
     ] {
-        let noticed = (0..2000).find(|seed| {
+        let noticed = (0..200).find(|seed| {
             let live = || shared::live(*seed, Some(sabotage), false);
             catch_unwind(AssertUnwindSafe(live)).is_err()
         });
