@@ -24,7 +24,7 @@ export function load(source: WasmSource, wake: () => void): Promise<Core> {
       throw new TidingsError(
         "load-failed",
         `the module could not be loaded (${text(cause)}): ${MODULE_FILE} has to be beside ` +
-          "index.js, or option `wasm` say where it is",
+          "index.js, or option `wasm` say where",
         { cause, retryable: true },
       );
     },

@@ -9,7 +9,7 @@ export function early(url: string, options: ConnectOptions): WebSocket | undefin
   try {
     // Of tabs that share a connection one has it.
     if (transport !== "socketio" && !tabs) {
-      return new WebSocket(url.replace("http", "ws").replace(/\/*$/, "/ws"), "tidings.v1." + format);
+      return new WebSocket(url.replace(/^http/, "ws").replace(/\/*$/, "/ws"), "tidings.v1." + format);
     }
   } catch {
     // The module says what is wrong.

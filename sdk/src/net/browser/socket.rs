@@ -107,7 +107,7 @@ impl Socket {
             Ok(socket) => Some(Line::new(socket, &inbox)),
             Err(error) => {
                 // A page that came by https may not open a ws URL: trying again does not help.
-                let close = failed("cannot connect", &error);
+                let close = failed(CANNOT_CONNECT, &error);
                 inbox.end(Close { code: CloseCode::UNSUPPORTED, ..close });
                 None
             }
