@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use tidings_core::client::{
     Asked, Command, Notice, Recipients, RequestError, State, Stats, Status, Ticket,
 };
+use tidings_core::json::Quoted;
 use tidings_core::map::Map;
 use tidings_core::message::{Close, CloseCode, Delivery, ErrorCode, Gap, Position, Refusal, SubId};
 use tidings_core::{Cursor, Payload, client};
@@ -220,7 +221,7 @@ impl Desk {
                 AssertUnwindSafe(async move { handler(request).await }).catch_unwind()
             }
             None => {
-                let message = format!("this client does not handle {:?}", request.name);
+                let message = format!("this client does not handle {}", Quoted(&request.name));
                 let result = Err(Refusal::new(ErrorCode::NO_HANDLER, message));
                 let order = Order::Respond { to: from, result };
                 // A client that is closed answers nothing.

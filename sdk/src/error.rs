@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use tidings_core::client;
+use tidings_core::json::Quoted;
 use tidings_core::message::{Advice, Close, Gap, Refusal};
 
 /// A client could not be built.
@@ -16,10 +17,10 @@ pub enum BuildError {
     #[error(transparent)]
     Url(#[from] client::BadUrl),
     /// The text is not the path of a Socket.IO namespace.
-    #[error("not a namespace: {0:?}; it should look like /chat and contain no comma")]
+    #[error("not a namespace: {}; it should look like /chat and contain no comma", Quoted(.0))]
     Namespace(String),
     /// The text cannot be a header of a request.
-    #[error("not a header: {0:?}; its name is letters, digits and dashes, and it is one line")]
+    #[error("not a header: {}; its name is letters, digits and dashes, and it is one line", Quoted(.0))]
     Header(String),
     /// Clients run on a tokio runtime, and there was none where the client was built.
     #[error("a client has to be built within a tokio runtime")]
@@ -120,7 +121,7 @@ impl RequestError {
 
 /// A payload is not a value of the type asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name:?} at {path:?}: {problem}")]
+#[error("{} at {}: {problem}", Quoted(name), Quoted(path))]
 pub struct Misfit {
     /// The name of the event or request.
     pub name: Arc<str>,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::json::Quoted;
+
 /// How urgent an event is. Each priority has its own lane in the log and its own queue on every
 /// connection; higher ones are written first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -59,7 +61,7 @@ impl fmt::Display for Priority {
 
 /// The text was not one of `low`, `normal`, `high`, `critical`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown priority {0:?}: use low, normal, high or critical")]
+#[error("unknown priority {}: use low, normal, high or critical", Quoted(.0))]
 pub struct UnknownPriority(pub String);
 
 impl FromStr for Priority {

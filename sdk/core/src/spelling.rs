@@ -17,7 +17,7 @@ const EXPIRES_IN: &str = "expires_in";
 
 /// A part of a message that is not what it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{part:?} must be {expected}")]
+#[error("`{part}` must be {expected}")]
 pub struct Misspelled {
     /// Which part.
     pub part: &'static str,

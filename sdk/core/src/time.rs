@@ -1,5 +1,6 @@
 //! Time as the core sees it.
 
+use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
@@ -44,6 +45,30 @@ impl Sub for Time {
 
     fn sub(self, rhs: Self) -> Duration {
         self.saturating_since(rhs)
+    }
+}
+
+/// A span of time in a message for people: in whole seconds, or in milliseconds if it is none of those.
+///
+/// It is what [`Duration`]'s `Debug` shows of such spans, without what that needs for others: pages
+/// download it.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidings_core::time::Brief;
+/// assert_eq!(Brief(Duration::from_secs(45)).to_string(), "45s");
+/// assert_eq!(Brief(Duration::from_millis(1500)).to_string(), "1500ms");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Brief(pub Duration);
+
+impl fmt::Display for Brief {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(span) = self;
+        if span.subsec_nanos() == 0 {
+            return write!(f, "{}s", span.as_secs());
+        }
+        write!(f, "{}ms", u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
     }
 }
 

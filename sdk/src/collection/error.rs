@@ -1,5 +1,6 @@
 //! What can go wrong with a collection.
 
+use tidings_core::json::Quoted;
 use tidings_core::state::{DocumentError, Key, KeyError, MutateError, Rejection};
 
 use super::storage::StorageError;
@@ -34,7 +35,7 @@ pub enum ChangeError {
     #[error(transparent)]
     Mutate(#[from] MutateError),
     /// A record that is to be changed is not a value of the collection's type.
-    #[error("record {key:?} is not what was expected: {problem}")]
+    #[error("record {} is not what was expected: {problem}", Quoted(key.as_str()))]
     Misfit {
         /// Which record.
         key: Key,

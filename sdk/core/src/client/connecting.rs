@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::io::IoId;
 use crate::link::ClientLink;
 use crate::message::{Advice, ClientMessage, Close, CloseCode, Hello, Welcome};
-use crate::time::Time;
+use crate::time::{Brief, Time};
 use crate::{socketio, ws};
 
 use super::connection::{Connection, Stage};
@@ -315,7 +315,7 @@ impl ClientMachine {
                     Stage::Live(_) => Close::new(CloseCode::NORMAL, "replaced"),
                     _ => Close::new(
                         CloseCode::ABNORMAL,
-                        format!("no connection within {:?}", self.config.connect_timeout),
+                        format!("no connection within {}", Brief(self.config.connect_timeout)),
                     ),
                 };
                 self.fail(now, io, close);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::event::Priority;
 use crate::message::{Advice, Close, Refusal};
+use crate::time::Brief;
 
 /// An event was not published, or it is not known whether it was.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,10 +23,10 @@ pub enum PublishError {
         bytes: usize,
     },
     /// It waited too long for a connection and was never sent.
-    #[error("not sent within {0:?}: there was no connection that could take it")]
+    #[error("not sent within {}: there was no connection that could take it", Brief(*.0))]
     Expired(Duration),
     /// It was sent and not acknowledged in time: it may or may not be in the log.
-    #[error("not acknowledged within {0:?}: it may or may not have been published")]
+    #[error("not acknowledged within {}: it may or may not have been published", Brief(*.0))]
     TimedOut(Duration),
     /// It is volatile and there was no connection that could take it at once.
     #[error("not sent: volatile events are dropped while no connection can take them at once")]
@@ -58,7 +59,7 @@ pub enum RequestError {
     #[error("{0} requests are waiting for their replies already")]
     TooMany(usize),
     /// No reply came in time.
-    #[error("no reply within {0:?}")]
+    #[error("no reply within {}", Brief(*.0))]
     TimedOut(Duration),
     /// The connection it was sent on ended: whether it was handled is not known.
     #[error("the connection ended before the reply came: {}", .0.reason)]

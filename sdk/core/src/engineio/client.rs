@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::message::{CloseCode, Frame, LinkError};
-use crate::time::Time;
+use crate::time::{Brief, Time};
 
 use super::handshake::Handshake;
 use super::packet::Packet;
@@ -105,7 +105,7 @@ impl ClientSession {
             }
             State::Open { patience } => LinkError::new(
                 CloseCode::HEARTBEAT,
-                format!("nothing came from the server within {patience:?}"),
+                format!("nothing came from the server within {}", Brief(patience)),
             ),
         })
     }

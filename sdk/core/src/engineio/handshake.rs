@@ -32,7 +32,7 @@ pub enum HandshakeError {
     #[error("the open packet is not JSON: {0}")]
     Json(#[from] json::Error),
     /// A field is missing or of another type.
-    #[error("the open packet needs the field {field:?}: {expected}")]
+    #[error("the open packet needs the field `{field}`: {expected}")]
     Field {
         /// Its name.
         field: &'static str,

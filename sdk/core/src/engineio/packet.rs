@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::base64;
+use crate::json::Quoted;
 use crate::message::Frame;
 
 /// One Engine.IO packet.
@@ -35,7 +36,7 @@ pub enum DecodeError {
     #[error("empty packet: it must begin with its type, a digit from 0 to 6")]
     Empty,
     /// The first character is none of the packet types.
-    #[error("unknown packet type {0:?}: it must be a digit from 0 to 6, or b for base64")]
+    #[error("unknown packet type {}: it must be a digit from 0 to 6, or b for base64", Quoted(.0.encode_utf8(&mut [0; 4])))]
     UnknownType(char),
     /// The text after `b` is not base64.
     #[error("binary packet is not valid base64")]

@@ -24,7 +24,7 @@ pub use elements::Elements;
 pub(crate) use scan::Scanner;
 pub(crate) use value::utf8;
 pub use value::{Array, Kind, Object, Value, parse};
-pub use write::{Writer, escaped_len, number_len};
+pub use write::{Quoted, Writer, escaped_len, number_len};
 
 /// The deepest nesting that can be asked for; larger limits are lowered to it.
 ///

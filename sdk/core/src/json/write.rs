@@ -1,5 +1,7 @@
 //! Writing JSON.
 
+use std::fmt;
+
 use super::string::plain_len;
 use crate::base64;
 
@@ -195,4 +197,22 @@ fn format_u64(mut value: u64, digits: &mut [u8; 20]) -> usize {
         }
     }
     start
+}
+/// A text in a message for people, in quotes and escaped as in JSON.
+///
+/// [`str`]'s `Debug` shows nearly the same, but brings tables of what is printable: pages download them.
+///
+/// ```
+/// use tidings_core::json::Quoted;
+/// assert_eq!(format!("no event {}", Quoted("a\n")), r#"no event "a\n""#);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quoted<'a>(pub &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut quoted = Vec::with_capacity(self.0.len() + 2);
+        Writer::new(&mut quoted).str(self.0);
+        f.write_str(&String::from_utf8_lossy(&quoted))
+    }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::{Document, Key};
+use crate::json::Quoted;
 
 /// Decides what becomes of a conflict; see [`Policy::Custom`].
 pub type Resolve = Arc<dyn Fn(&Conflict) -> Resolution + Send + Sync>;
@@ -49,7 +50,7 @@ impl fmt::Debug for Policy {
 
 /// The text was not the name of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown policy {0:?}: use merge, server-wins, client-wins or last-write-wins")]
+#[error("unknown policy {}: use merge, server-wins, client-wins or last-write-wins", Quoted(.0))]
 pub struct UnknownPolicy(pub String);
 
 impl FromStr for Policy {

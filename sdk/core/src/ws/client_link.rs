@@ -7,9 +7,9 @@ use bytes::{Buf, Bytes};
 
 use super::from_server::{self, Received};
 use super::{Encoding, SEPARATOR, too_large, write};
-use crate::Time;
 use crate::link::LinkConfig;
 use crate::message::{ClientMessage, CloseCode, Frame, Hello, LinkError, ServerMessage};
+use crate::time::{Brief, Time};
 
 /// One connection of a client to a server over `ws`.
 ///
@@ -56,7 +56,8 @@ impl ClientLink {
     pub fn opened(&mut self, now: Time, subprotocol: Option<&str>) -> Result<(), LinkError> {
         let Some(encoding) = subprotocol.and_then(Encoding::from_subprotocol) else {
             let reason = format!(
-                "the server chose the subprotocol {subprotocol:?}; the client speaks {}",
+                "the server chose {} as subprotocol; the client speaks {}",
+                subprotocol.unwrap_or("none"),
                 Encoding::ALL.map(Encoding::subprotocol).join(" and ")
             );
             return Err(LinkError::new(CloseCode::UNSUPPORTED, reason));
@@ -152,11 +153,11 @@ impl ClientLink {
         match self.state {
             State::Greeting { deadline, .. } if now >= deadline => Err(LinkError::new(
                 CloseCode::HELLO_TIMEOUT,
-                format!("no welcome came within {:?}", self.config.hello_timeout),
+                format!("no welcome came within {}", Brief(self.config.hello_timeout)),
             )),
             State::Open { deadline, patience, .. } if now >= deadline => Err(LinkError::new(
                 CloseCode::HEARTBEAT,
-                format!("nothing came from the server for {patience:?}"),
+                format!("nothing came from the server for {}", Brief(patience)),
             )),
             _ => Ok(()),
         }

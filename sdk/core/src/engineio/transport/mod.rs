@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::io::{Io, IoEvent, IoId};
 use crate::message::{Close, CloseCode, Frame};
 use crate::rng::Rng;
-use crate::time::{Time, earliest};
+use crate::time::{Brief, Time, earliest};
 
 use super::handshake::Handshake;
 use super::request::Carrier;
@@ -200,7 +200,7 @@ impl ClientTransport {
         match self.stage {
             Stage::Opening { deadline, carrier, id } if deadline <= now => {
                 let timeout = self.config.attempt_timeout;
-                let reason = format!("{} did not open within {timeout:?}", carrier.name());
+                let reason = format!("{} did not open within {}", carrier.name(), Brief(timeout));
                 let close = Close::new(CloseCode::ABNORMAL, reason);
                 self.give_up(carrier, id, &close);
                 self.attempt_failed(now, close);

@@ -4,7 +4,7 @@ use crate::engineio::payload::{self, PayloadWriter};
 use crate::io::{HttpResponse, Io, IoId};
 use crate::json;
 use crate::message::{Close, CloseCode, Frame};
-use crate::time::Time;
+use crate::time::{Brief, Time};
 
 use super::upgrade::Probe;
 use super::{ClientTransport, CloseReason, Stage, TransportOutput};
@@ -177,7 +177,7 @@ impl ClientTransport {
             self.broken(CloseReason::ForcedClose, closed());
         } else if polls.probe.as_ref().is_some_and(|probe| probe.deadline <= now) {
             let timeout = self.config.attempt_timeout;
-            let reason = format!("the session did not move to it within {timeout:?}");
+            let reason = format!("the session did not move to it within {}", Brief(timeout));
             self.probe_failed(&Close::new(CloseCode::ABNORMAL, reason));
         }
     }

@@ -15,7 +15,8 @@ use super::{Asked, ClientLink, State, bad_frame};
 impl ClientLink {
     pub(super) fn packet(&mut self, packet: Packet) -> Result<(), LinkError> {
         if packet.namespace != self.config.socketio.namespace {
-            let reason = format!("a packet for {:?}, which was not asked for", packet.namespace);
+            let reason =
+                format!("a packet for {}, which was not asked for", packet.namespace.as_str());
             return Err(bad_frame(reason));
         }
         match (packet.body, self.state) {

@@ -14,7 +14,7 @@ use crate::message::{
     Subscribe,
 };
 use crate::spelling;
-use crate::time::Time;
+use crate::time::{Brief, Time};
 
 use super::codec::{self, Decoder};
 use super::control::{self, CANCEL, PUBLISH, SUBSCRIBE, TOKEN, UNSUBSCRIBE};
@@ -173,7 +173,7 @@ impl ClientLink {
         if let State::Joining { deadline } = self.state
             && deadline <= now
         {
-            let reason = format!("no welcome came within {:?}", self.config.hello_timeout);
+            let reason = format!("no welcome came within {}", Brief(self.config.hello_timeout));
             return Err(LinkError::new(CloseCode::HELLO_TIMEOUT, reason));
         }
         self.engine.as_mut().map_or(Ok(()), |engine| engine.handle_timeout(now))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{WireError, fields};
-use crate::json::{self, MAX_DEPTH, Value, Writer};
+use crate::json::{self, MAX_DEPTH, Quoted, Value, Writer};
 use crate::state::{Asked, Edit, Key, Limits, Mutation, MutationId, Op, Version};
 
 /// Writes the payload of a request with these mutations of `client`.
@@ -142,8 +142,10 @@ fn read_op(op: Value<'_>, max_depth: usize) -> Result<Op, WireError> {
         "delete" => Edit::Delete,
         "increment" => Edit::Increment(fields::patch(op, "by")?),
         other => {
-            let problem =
-                format!("{other:?} is none: write insert, update, replace, delete or increment");
+            let problem = format!(
+                "{} is none: write insert, update, replace, delete or increment",
+                Quoted(other)
+            );
             return Err(WireError::new("op", problem));
         }
     };

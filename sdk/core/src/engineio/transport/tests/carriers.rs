@@ -112,7 +112,7 @@ fn a_complaint_of_the_server_is_passed_on() {
         (403, complaint, CloseCode::UNAUTHORIZED, "the server answered 403: Forbidden"),
         (503, "busy", CloseCode::ABNORMAL, "the server answered 503"),
         (200, "", CloseCode::BAD_FRAME, "the server did not begin with an open packet"),
-        (200, "0{}", CloseCode::BAD_FRAME, "the open packet needs the field \"sid\": a string"),
+        (200, "0{}", CloseCode::BAD_FRAME, "the open packet needs the field `sid`: a string"),
         (200, "b?", CloseCode::BAD_FRAME, "binary packet is not valid base64"),
     ] {
         let mut hand = Hand::new(config());
