@@ -1,11 +1,12 @@
 // The list of scenarios that every client of Tidings has to pass (tests/conformance), with the package in Node,
-// with and without collections, and in Chromium.
+// without collections, with MessagePack, and in Chromium.
 import { after, test } from "node:test";
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as tidings from "@tidings/client";
+import * as msgpack from "@tidings/client/msgpack";
 import * as realtime from "@tidings/client/realtime";
 
 import { launch, open } from "./chromium.js";
@@ -26,18 +27,19 @@ const [events, connection, formats, collections, presence, wrong] = await Promis
   ["events", "connection", "formats", "collections", "presence", "wrong"].map(read),
 );
 const core = [...events, ...connection];
-const all = [...core, ...formats, ...collections, ...presence];
+const all = [...core, ...collections, ...presence];
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = dirname(fileURLToPath(import.meta.resolve("@tidings/client")));
-const site = await serve(
-  { "/package/": dist, "/test/": here },
-  { "/test/conformance/": await readFile(join(here, "app/index.html")) },
-  (text) => text.replaceAll('"@tidings/client"', '"/package/index.js"'),
-);
+const html = await readFile(join(here, "app/index.html"));
+const siteWith = (script) =>
+  serve({ "/package/": dist, "/test/": here }, { "/test/conformance/": html }, (text) =>
+    text.replaceAll('"@tidings/client"', `"/package/${script}"`),
+  );
+const sites = await Promise.all(["index.js", "msgpack.js"].map(siteWith));
 const browser = await launch();
 
-async function chromium(please) {
+const chromium = (site) => async (please) => {
   const page = await open(await browser.newContext(), "about:blank");
   await page.exposeFunction("please", please);
   await page.goto(`${site.url}/test/conformance/`);
@@ -46,7 +48,7 @@ async function chromium(please) {
     await page.evaluate(([scenario, by]) => globalThis.run(scenario, by), [scenario, by]);
     assert.deepEqual(page.errors, []);
   };
-}
+};
 const node = (its) => async (please) => (scenario, by) => run(its, please, scenario, by);
 
 // Where the list runs, each place with a server of its own, beside the others.
@@ -54,7 +56,9 @@ const places = {
   "in Node": { list: all, begin: node(tidings) },
   // The same glue, over another module.
   "in Node, without collections": { list: core, begin: node(realtime), only: ["ws"] },
-  "in Chromium": { list: all, begin: chromium },
+  "in Node, with MessagePack": { list: formats, begin: node(msgpack) },
+  "in Chromium": { list: all, begin: chromium(sites[0]) },
+  "in Chromium, with MessagePack": { list: formats, begin: chromium(sites[1]) },
 };
 
 async function pass(t, { list, begin, only = ["ws", "socketio", "polling"] }) {
@@ -88,13 +92,14 @@ test("the list", { concurrency: Object.keys(places).length }, (t) =>
 
 test("every step is used, by transports that there are", () => {
   const used = (steps) => steps.flatMap((step) => [step.do, ...used(step.steps ?? [])]);
-  assert.deepEqual([...new Set(all.flatMap(({ steps }) => used(steps)))].sort(), known.sort());
-  for (const { name, by } of all) {
+  const scenarios = [...all, ...formats];
+  assert.deepEqual([...new Set(scenarios.flatMap(({ steps }) => used(steps)))].sort(), known.sort());
+  for (const { name, by } of scenarios) {
     for (const transport of by ?? []) assert.ok(["ws", "socketio", "polling"].includes(transport), name);
   }
 });
 
 after(async () => {
   await browser.close();
-  await site.close();
+  await Promise.all(sites.map((site) => site.close()));
 });

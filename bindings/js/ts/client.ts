@@ -28,6 +28,9 @@ const CLOSE_TIMEOUT = 10_000;
 const PRIORITIES = ["low", "normal", "high", "critical"] as const;
 const TRANSPORTS = ["ws", "socketio"] as const;
 
+/** Whether the module below has MessagePack: `build` puts it in. */
+declare const MSGPACK: boolean;
+
 /** Clients that nobody has any more are closed, unless a subscription needs them. */
 const forgotten = new FinalizationRegistry((session: Session) => session.release());
 
@@ -57,6 +60,9 @@ function settings(options: ConnectOptions): string {
   const { auth, reconnect = {}, queue = {}, socketioTransports: carriers } = options;
   if (auth !== undefined && typeof auth !== "string") check.callback("auth", auth);
   if (options.namespace !== undefined) check.text("namespace", options.namespace);
+  if (options.format === "msgpack" && !MSGPACK) {
+    throw new TidingsError("bad-argument", '`format: "msgpack"` needs "@tidings/client/msgpack"');
+  }
   carriers?.forEach((carrier) =>
     check.oneOf("socketioTransports", carrier, ["websocket", "polling"]),
   );

@@ -1,6 +1,5 @@
-/** `@tidings/client/realtime`: without collections and MessagePack, the module is much smaller. */
+/** `@tidings/client/realtime`: without collections the module is much smaller. */
 import { begin, EventClient } from "./client.js";
-import { TidingsError } from "./error.js";
 import type { ConnectOptions, RealtimeClient } from "./types.js";
 
 export { TidingsError, type ErrorCode, type ErrorDetails } from "./error.js";
@@ -17,8 +16,5 @@ export function connect<E = Record<string, any>>(
   url: string | URL,
   options: ConnectOptions = {},
 ): RealtimeClient<E> {
-  if (options.format === "msgpack") {
-    throw new TidingsError("bad-argument", '`format: "msgpack"` needs "@tidings/client"');
-  }
   return begin(url, options, EventClient) as unknown as RealtimeClient<E>;
 }

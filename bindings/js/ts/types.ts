@@ -74,7 +74,10 @@ export interface ConnectOptions extends Abortable {
   transport?: Transport | "auto";
   /** What may carry `socketio`, first choice first. Default `["websocket", "polling"]`. */
   socketioTransports?: readonly ("websocket" | "polling")[];
-  /** How messages are written. Default `"json"`. */
+  /**
+   * How messages are written. Default `"json"`; `"msgpack"`, which suits payloads of bytes, needs
+   * `connect` of `@tidings/client/msgpack`.
+   */
   format?: "json" | "msgpack";
   /** The Socket.IO namespace. Default `"/"`. */
   namespace?: string;
