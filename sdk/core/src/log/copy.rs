@@ -95,10 +95,12 @@ impl LaneLog {
         Copied::New
     }
 
-    /// The last place at which an event is here that was at `place` before it was moved.
+    /// The last place at which an event is here that was at `place` before it was moved. Another event may
+    /// have that place: it is known by its publisher, if it has one.
     fn place_of(&self, place: Offset, entry: &Entry) -> Option<Offset> {
-        let is_it = |logged: &&Arc<LoggedEvent>| {
-            logged.offset == place || entry.producer.is_some() && logged.producer == entry.producer
+        let is_it = |logged: &&Arc<LoggedEvent>| match &entry.producer {
+            None => logged.offset == place && logged.producer.is_none(),
+            publisher => logged.producer == *publisher,
         };
         self.events.iter().rev().find(is_it).map(|logged| logged.offset)
     }
@@ -237,20 +239,22 @@ mod tests {
         assert_eq!(log.copy(NOW, back(110, 130)), Copied::New, "and lost there once more");
         let elsewhere = Entry { moved_from: Some(Offset(117)), ..of(3, entry(140)) };
         assert_eq!(log.copy(NOW, elsewhere), Copied::New);
-        assert_eq!(read(&log, place(100)), Some((vec![110, 115, 120, 130, 140], false)));
+        let other = Entry { moved_from: Some(Offset(110)), ..of(4, entry(145)) };
+        assert_eq!(log.copy(NOW, other), Copied::New, "two had the place");
+        assert_eq!(read(&log, place(100)), Some((vec![110, 115, 120, 130, 140, 145], false)));
         let for_who_began_at = |began| -> Vec<u64> {
             let got = log.events.iter().filter(|logged| logged.offset > Offset(began));
             let got = got.filter(|logged| !logged.was_read_from(Offset(began)));
             got.map(|logged| logged.offset.0).collect()
         };
-        assert_eq!(for_who_began_at(100), [110, 115, 140]);
-        assert_eq!(for_who_began_at(110), [115, 140]);
-        assert_eq!(for_who_began_at(115), [120, 140]);
-        assert_eq!(for_who_began_at(120), [140]);
-        assert_eq!(for_who_began_at(125), [130, 140]);
+        assert_eq!(for_who_began_at(100), [110, 115, 140, 145]);
+        assert_eq!(for_who_began_at(110), [115, 140, 145]);
+        assert_eq!(for_who_began_at(115), [120, 140, 145]);
+        assert_eq!(for_who_began_at(120), [140, 145]);
+        assert_eq!(for_who_began_at(125), [130, 140, 145]);
         let recent: Vec<_> = log.recent(0).map(|logged| logged.offset.0).collect();
-        assert_eq!(recent, [110, 115, 140]);
-        assert_eq!(log.last(), Some(Offset(140)));
+        assert_eq!(recent, [110, 115, 140, 145]);
+        assert_eq!(log.last(), Some(Offset(145)));
     }
 
     #[test]
@@ -263,7 +267,7 @@ mod tests {
             assert_eq!(log.take_in(NOW, known), Copied::Known);
         }
         assert_eq!(log.take_in(NOW, of(4, entry(130))), Copied::New, "but there is no room for it");
-        let moved = Entry { moved_from: Some(Offset(110)), ..entry(120) };
+        let moved = Entry { moved_from: Some(Offset(110)), ..of(1, entry(120)) };
         assert_eq!(log.take_in(NOW, moved), Copied::Known, "it is here at another place");
         assert_eq!(read(&log, place(100)), Some((vec![110, 130, 150], false)));
         assert_eq!(log.bytes(), 3 * log.events[0].weight());

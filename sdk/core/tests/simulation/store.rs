@@ -255,22 +255,22 @@ impl LaneStore {
         published: &Published,
         place: Option<u64>,
     ) -> (Option<u64>, Option<(u64, u64)>) {
+        let Published { producer, number, .. } = published;
+        let same = |stored: &Stored| {
+            stored.published.producer == *producer && stored.published.number == *number
+        };
         let stream = self.stream.as_ref();
         if let Some(place) = place.filter(|place| *place <= meta.head) {
             if place <= meta.floor {
                 return (Some(0), None);
             }
-            if stream.is_some_and(|stream| stream.contains_key(&place)) {
+            if stream.and_then(|stream| stream.get(&place)).is_some_and(same) {
                 return (Some(place), None);
             }
         }
-        let Published { producer, number, .. } = published;
         let Some((last, trimmed)) = self.remembered(meta, producer) else { return (None, None) };
         let mut original = None;
         if *number <= last {
-            let same = |stored: &Stored| {
-                stored.published.producer == *producer && stored.published.number == *number
-            };
             let mut newest_first = stream.into_iter().flatten().rev();
             original = newest_first.find(|(_, stored)| same(stored)).map(|(offset, _)| *offset);
             if original.is_none() && *number <= trimmed {

@@ -84,6 +84,12 @@ end
 
 local notices = {}
 
+-- Whether this event stands there. Two masters may have given the place to two events.
+local function stands(at, producer, number)
+  local entry = redis.call('XRANGE', stream, at .. '-0', at .. '-0')[1]
+  return entry and entry[2][2] == producer and entry[2][4] == number
+end
+
 -- Appends an event, unless it is there: its producer has published it under this number, or it stands at
 -- the place `at` that it had. Returns its offset, and whether it was there (0: its place is not known any
 -- more). `event` may be a function that makes it from its offset, which is then its number, too.
@@ -93,7 +99,7 @@ local function append(producer, number, at, event)
   if place and place <= head then
     if place <= floor then
       original = '0'
-    elseif #redis.call('XRANGE', stream, at .. '-0', at .. '-0') > 0 then
+    elseif stands(at, producer, number) then
       original = at
     end
   end
