@@ -12,6 +12,8 @@ const script = join(directory, "tidings_js.js");
 const told = execFileSync("node_modules/.bin/wasm-opt", [
   join(directory, "tidings_js_bg.wasm"),
   "-Oz",
+  // The stack is at the bottom of the memory: what it has last is not used for anything else.
+  "--low-memory-unused",
   "--strip-producers",
   "--strip-target-features",
   "--minify-imports-and-exports-and-modules",

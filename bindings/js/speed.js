@@ -38,9 +38,9 @@ const finished = (wanted) => {
   return new Promise((resolve) => (done = resolve));
 };
 const clients = {
-  async tidings(url, transport) {
+  async tidings(url, transport, batchDelay = 0) {
     const { connect } = await import("/package/index.js");
-    const client = connect(url, { transport });
+    const client = connect(url, { transport, batchDelay });
     await client.ready();
     return {
       receive: ([lane, epoch, offset]) =>
@@ -107,6 +107,7 @@ globalThis.untilConnected = async (kind, ...settings) => {
 
 const KINDS = [
   ["@tidings/client, ws", "tidings", "ws"],
+  ["@tidings/client, ws, `batchDelay: 16`", "tidings", "ws", 16],
   ["@tidings/client, socketio", "tidings", "socketio"],
   [`socket.io-client ${peer.version}, websocket`, "peer", "websocket"],
   ["a `WebSocket` and `JSON.parse`, no client", "bare", ""],
@@ -154,9 +155,9 @@ async function inPage(work) {
 }
 
 /** A backlog, as fast as it can be taken. */
-function atOnce([, kind, how], place) {
+function atOnce([, kind, ...how], place) {
   return inPage(async (page) => {
-    await page.evaluate(([kind, ...settings]) => begin(kind, ...settings), [kind, server.url, how]);
+    await page.evaluate(([kind, ...settings]) => begin(kind, ...settings), [kind, server.url, ...how]);
     const before = await rendered();
     const took = await page.evaluate(([place, wanted]) => receive(place, wanted), [place, EVENTS]);
     return { took, cpu: (await rendered()) - before };
@@ -164,9 +165,9 @@ function atOnce([, kind, how], place) {
 }
 
 /** Events that come one by one. */
-function oneByOne([, kind, how]) {
+function oneByOne([, kind, ...how]) {
   return inPage(async (page) => {
-    await page.evaluate(([kind, ...settings]) => begin(kind, ...settings), [kind, server.url, how]);
+    await page.evaluate(([kind, ...settings]) => begin(kind, ...settings), [kind, server.url, ...how]);
     await page.evaluate((wanted) => listen(wanted), LIVE);
     const before = await rendered();
     const start = performance.now();
@@ -180,9 +181,9 @@ function oneByOne([, kind, how]) {
   });
 }
 
-const untilConnected = ([, kind, how]) =>
+const untilConnected = ([, kind, ...how]) =>
   inPage((page) =>
-    page.evaluate(([kind, ...settings]) => globalThis.untilConnected(kind, ...settings), [kind, server.url, how]),
+    page.evaluate(([kind, ...settings]) => globalThis.untilConnected(kind, ...settings), [kind, server.url, ...how]),
   );
 
 /** By turns, so that what disturbs the machine disturbs all. */

@@ -53,6 +53,7 @@ struct Settings {
     queue_events: Option<usize>,
     request_timeout: Option<Duration>,
     max_message: Option<usize>,
+    batch_delay: Option<Duration>,
     buffer: Option<(usize, Overflow)>,
 }
 
@@ -195,6 +196,15 @@ impl ClientBuilder {
         self
     }
 
+    /// How long the server may hold events back so that several come as one message, in whole milliseconds
+    /// and up to what it allows (`queues.max_batch_delay`, 1 s). A message costs a browser more than what is
+    /// in it: an application that shows what it hears has no use for more of them than frames. Critical events
+    /// never wait, and whatever else is sent takes along what does. For `ws` with JSON. Default 0.
+    pub const fn batch_delay(mut self, delay: Duration) -> Self {
+        self.settings.batch_delay = Some(delay);
+        self
+    }
+
     /// How many events a stream holds for the application, and what happens beyond that. Default
     /// 1024, [`Overflow::DropOldest`].
     pub const fn buffer(mut self, events: usize, overflow: Overflow) -> Self {
@@ -305,6 +315,7 @@ impl Settings {
         set(&mut config.link.hello_timeout, self.connect_timeout);
         set(&mut config.request_timeout, self.request_timeout);
         set(&mut config.link.max_frame, self.max_message);
+        set(&mut config.link.batch_delay, self.batch_delay);
         config
     }
 }

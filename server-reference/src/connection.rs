@@ -1,5 +1,6 @@
 //! One connection as the rest of the server sees it: what waits for it, and how it is written.
 
+mod delay;
 mod poller;
 mod streamer;
 
@@ -7,6 +8,7 @@ use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -18,7 +20,9 @@ use tidings_core::message::{Close, CloseCode, LinkError, Refusal};
 use tidings_core::server::{Feed, FeedConfig, Mark};
 use tidings_core::{Cursor, Payload, Time};
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
+use self::delay::{BatchDelay, Waits};
 use self::poller::Poller;
 pub(crate) use self::poller::{Alive, Moved, Posted};
 use self::streamer::Streamer;
@@ -80,6 +84,7 @@ struct Outgoing {
     poller: Option<Box<Poller>>,
     /// The same, if it is the body of a response.
     streamer: Option<Box<Streamer>>,
+    batch_delay: BatchDelay,
     /// The socket took less than there was: its task waits until it is writable.
     blocked: bool,
     /// Writing failed: the connection is gone.
@@ -99,6 +104,8 @@ pub(crate) struct WriteState {
     pub(crate) wants_catch_up: bool,
     /// So many answers wait that nothing more should be read.
     pub(crate) choked: bool,
+    /// What waits is to be written then, not before.
+    pub(crate) held_until: Option<Instant>,
 }
 
 impl Connection {
@@ -134,6 +141,7 @@ impl Connection {
                 feed,
                 poller,
                 streamer,
+                batch_delay: BatchDelay::default(),
                 blocked: false,
                 broken: false,
                 overflowed: false,
@@ -190,8 +198,16 @@ impl Connection {
 
     /// The session has ended, and its totals were taken. What is queued stays.
     pub(crate) fn forget_session(&self) {
-        self.outgoing.lock().feed.leave();
+        let mut outgoing = self.outgoing.lock();
+        outgoing.feed.leave();
+        outgoing.batch_delay = BatchDelay::default();
+        drop(outgoing);
         self.bytes_written.store(0, Ordering::Relaxed);
+    }
+
+    /// The client wants events to wait so long for others that are one message with them.
+    pub(crate) fn set_batch_delay(&self, delay: Duration) {
+        self.outgoing.lock().batch_delay = BatchDelay::new(delay);
     }
 
     /// Works on the feed. No other lock may be taken inside but those of the log.
@@ -208,14 +224,27 @@ impl Connection {
     pub(crate) fn offer(&self, logged: &LoggedEvent) -> bool {
         let mut outgoing = self.outgoing.lock();
         let queued = outgoing.feed.offer(logged);
-        queued && !outgoing.blocked
+        queued && self.is_to_be_flushed(&mut outgoing)
     }
 
     /// Queues a volatile event, if the socket is not held up. Returns whether to flush.
     pub(crate) fn offer_volatile(&self, framed: &Framed) -> bool {
         let mut outgoing = self.outgoing.lock();
         let queued = outgoing.feed.offer_volatile(framed);
-        queued && !outgoing.blocked
+        queued && self.is_to_be_flushed(&mut outgoing)
+    }
+
+    /// Whether an event that was queued is to be written now.
+    fn is_to_be_flushed(&self, outgoing: &mut Outgoing) -> bool {
+        if outgoing.blocked {
+            return false;
+        }
+        let waits = outgoing.batch_delay.queued(outgoing.feed.outbox());
+        if waits == Waits::First {
+            // Its task has the timer.
+            self.wake.notify_one();
+        }
+        waits == Waits::No
     }
 
     /// Queues a packet of the application. A volatile one is left out if anything waits already. A
@@ -316,7 +345,9 @@ impl Connection {
             streamer.flush(outgoing.feed.outbox());
         }
         let stream = self.stream.get();
+        let held_until = outgoing.batch_delay.until(outgoing.feed.outbox());
         while let Some(stream) = stream
+            && held_until.is_none()
             && !outgoing.blocked
             && !outgoing.broken
             && (!outgoing.feed.outbox().is_empty() || stream.is_behind())
@@ -336,6 +367,7 @@ impl Connection {
             broken: outgoing.broken,
             wants_catch_up: outgoing.feed.wants_catch_up(),
             choked: outgoing.feed.is_choked(),
+            held_until,
         }
     }
 }

@@ -196,7 +196,7 @@ impl Session {
                 return;
             }
             let connection = Arc::clone(&self.connection);
-            alarm.wake_by(self.deadline());
+            alarm.wake_by([self.deadline(), state.held_until].into_iter().flatten().min());
             let reads = !state.choked && !self.is_crowded();
             let step = tokio::select! {
                 biased;

@@ -78,6 +78,11 @@ impl Running {
         serde_json::from_str(body).expect("JSON")
     }
 
+    /// Waits until so many events of normal priority were handed out.
+    async fn delivered(&self, count: u64) {
+        while self.stats("/api/websocket/stats").await["delivered"]["normal"] != count {}
+    }
+
     async fn stop(self) {
         self.stop.send(()).expect("the server runs");
         tokio::time::timeout(HANGS, self.served).await.expect("it ends").expect("without panic");
@@ -119,6 +124,13 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// The messages that come as the next one.
+    async fn batch(&mut self) -> Vec<Value> {
+        let message = self.receive().await;
+        let text = message.to_text().expect("text");
+        text.split('\x1e').map(|text| serde_json::from_str(text).expect("JSON")).collect()
     }
 
     async fn subscribe(&mut self, id: u32, pattern: &str) {
@@ -489,6 +501,49 @@ async fn a_client_that_does_not_answer_pings_is_given_up() {
     let mut silent = server.hello(json!({})).await;
     silent.expect("ping").await;
     assert_eq!(silent.close_code().await, 4002);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn events_wait_for_others_as_long_as_the_client_wants() {
+    let hour = Duration::from_secs(3600);
+    let server = start(Config::default().with(|c| c.queues.max_batch_delay = hour)).await;
+    let wants = json!({ "batch": 16_384, "batch_delay": 2 * hour.as_millis() as u64 });
+    let mut patient = server.hello(wants).await;
+    patient.subscribe(1, "a").await;
+    let mut writer = server.hello(json!({ "producer": "w" })).await;
+    for seq in 1..=5 {
+        writer.publish(seq, "a", json!(seq)).await;
+    }
+    server.delivered(5).await;
+    let stats = server.stats("/api/websocket/stats").await;
+    assert!(stats["queued_bytes"]["normal"].as_u64() > Some(0), "they are sent: {stats}");
+    writer.send(json!(["pub", 6, "a", "urgent", { "priority": "critical" }])).await;
+    writer.expect("ack").await;
+    let payloads: Vec<Value> = patient.batch().await.iter().map(|it| it[4].clone()).collect();
+    assert_eq!(json!(payloads), json!(["urgent", 1, 2, 3, 4, 5]));
+    // What is asked for is answered at once, and takes along what waits.
+    writer.publish(7, "a", json!(7)).await;
+    server.delivered(6).await;
+    patient.send(json!(["unsub", 1])).await;
+    let kinds: Vec<Value> = patient.batch().await.iter().map(|it| it[0].clone()).collect();
+    assert_eq!(json!(kinds), json!(["unsubbed", "e"]));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn no_event_waits_longer_than_the_server_allows() {
+    let config = Config::default().with(|c| c.queues.max_batch_delay = Duration::from_millis(5));
+    let server = start(config).await;
+    let mut patient = server.hello(json!({ "batch": 16_384, "batch_delay": u32::MAX })).await;
+    patient.subscribe(1, "a").await;
+    let mut writer = server.hello(json!({ "producer": "w" })).await;
+    for seq in 1..=3 {
+        writer.publish(seq, "a", json!(seq)).await;
+        assert_eq!(patient.event().await, ("a".to_owned(), json!(seq)));
+        writer.send(json!(["vol", "a", "volatile"])).await;
+        assert_eq!(patient.expect("v").await[2], "volatile");
+    }
     server.stop().await;
 }
 

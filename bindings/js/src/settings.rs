@@ -43,6 +43,7 @@ pub(crate) fn builder(number: u32, url: &str, settings: &str) -> Result<ClientBu
         (time("publishTimeout"), ClientBuilder::publish_timeout),
         (time("requestTimeout"), ClientBuilder::request_timeout),
         (time("maxAge"), ClientBuilder::queue_age),
+        (time("batchDelay"), ClientBuilder::batch_delay),
     ] {
         builder = if let Some(value) = value { set(builder, value) } else { builder };
     }

@@ -100,6 +100,22 @@ export const checks = {
     }
   },
 
+  async "events that may wait come together"(place) {
+    const [client, publisher] = [{ batchDelay: 500 }, {}].map((options) =>
+      place.connect(place.url, { transport: "ws", ...options }),
+    );
+    const name = fresh("together");
+    const subscription = client.subscribe(name);
+    await subscription.ready();
+    const { messagesIn: before } = await client.stats();
+    for (let n = 0; n < 50; n += 1) await publisher.publish(name, n);
+    const events = await take(subscription, 50);
+    same(events.map(({ payload }) => payload), Array.from({ length: 50 }, (_, n) => n));
+    const messages = (await client.stats()).messagesIn - before;
+    ensure(messages < 25, `50 events came as ${messages} messages`);
+    await Promise.all([client.close(), publisher.close()]);
+  },
+
   async "requests are answered, in both directions"(place) {
     const client = place.connect(place.url);
     same(await client.request("echo", { hello: ["you"] }), { hello: ["you"] });

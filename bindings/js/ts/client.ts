@@ -83,6 +83,7 @@ function settings(options: ConnectOptions): string {
     maxEvents: check.count("queue.maxEvents", queue.maxEvents, 1),
     maxBytes: check.count("queue.maxBytes", queue.maxBytes, 1),
     maxAge: check.time("queue.maxAge", queue.maxAge),
+    batchDelay: check.time("batchDelay", options.batchDelay),
     maxMessage: check.count("maxMessage", options.maxMessage, 1),
   });
 }

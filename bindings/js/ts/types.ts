@@ -110,6 +110,13 @@ export interface ConnectOptions extends Abortable {
     /** How long an event may wait for a connection. Default 300,000. */
     maxAge?: number;
   };
+  /**
+   * How long the server may hold events back so that several come as one message, up to what it allows
+   * (1,000 unless it is told otherwise). A message costs a browser more than what is in it: a page that
+   * draws what it hears has no use for more of them than it draws frames, one in 16 ms. Events of critical
+   * priority never wait. For `ws` with JSON. Default 0.
+   */
+  batchDelay?: number;
   /** The largest message accepted from the server. Default 16 MiB. */
   maxMessage?: number;
   /** How `for await` subscriptions hold events that are not taken, unless they say. */

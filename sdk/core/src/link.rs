@@ -32,6 +32,9 @@ pub struct LinkConfig {
     /// WebSocket messages are cheaper, for browsers above all, but all of one has to be there before
     /// any of it is seen. 0: each comes by itself.
     pub max_batch: u32,
+    /// How long the server may hold events back so that several come as one message, in whole
+    /// milliseconds; critical ones come at once. For `ws` with JSON.
+    pub batch_delay: Duration,
     /// The deepest nesting of arrays and objects accepted in a payload.
     pub max_depth: usize,
     /// How long after the connection opened the server's welcome may take.
@@ -41,11 +44,12 @@ pub struct LinkConfig {
 }
 
 impl Default for LinkConfig {
-    /// 16 MiB, of several messages 16 KiB, 128 levels, 10 s.
+    /// 16 MiB, of several messages 16 KiB, for which none waits, 128 levels, 10 s.
     fn default() -> Self {
         Self {
             max_frame: 16 << 20,
             max_batch: 16 << 10,
+            batch_delay: Duration::ZERO,
             max_depth: crate::json::MAX_DEPTH,
             hello_timeout: Duration::from_secs(10),
             socketio: SocketIoConfig::default(),

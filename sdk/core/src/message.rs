@@ -195,6 +195,9 @@ pub struct Hello {
     /// The most bytes that several messages of the server may have as one WebSocket message; none
     /// come so if it is 0. For `ws` with JSON.
     pub batch: u32,
+    /// How long events may wait for others that come as one message with them, in whole milliseconds.
+    /// Those of critical priority do not wait.
+    pub batch_delay: Duration,
 }
 
 /// The server's answer to [`Hello`].

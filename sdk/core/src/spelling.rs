@@ -87,6 +87,9 @@ pub fn write_hello(w: &mut Writer<'_>, hello: &Hello) {
     if hello.batch > 0 {
         w.key("batch").u64(hello.batch.into());
     }
+    if !hello.batch_delay.is_zero() {
+        w.key("batch_delay").u64(hello.batch_delay.as_millis() as u64);
+    }
     w.end_object();
 }
 
@@ -112,6 +115,11 @@ pub fn read_hello(value: Value<'_>) -> Result<Hello, Misspelled> {
             "batch" => {
                 let bytes = value.as_u32();
                 hello.batch = bytes.map_or(misspelled("batch", "a number of bytes"), Ok)?;
+            }
+            "batch_delay" => {
+                let millis = value.as_u32().map(|millis| Duration::from_millis(millis.into()));
+                hello.batch_delay =
+                    millis.map_or(misspelled("batch_delay", "a number of milliseconds"), Ok)?;
             }
             _ => {}
         }
@@ -313,6 +321,7 @@ mod tests {
             subscriptions: vec![sub(1, None), sub(2, Some(cursor.clone()))],
             cursor: cursor.clone(),
             batch: 16_384,
+            batch_delay: Duration::from_millis(16),
         };
         let text = written(|w| write_hello(w, &hello));
         assert_eq!(read(&text, version), Some(1));
@@ -344,6 +353,7 @@ mod tests {
         assert_eq!(hello(r#"{"producer":"p","subs":[[1]]}"#), "subs");
         assert_eq!(hello(r#"{"producer":"p","cursor":[[4294967295,0,0]]}"#), "cursor");
         assert_eq!(hello(r#"{"producer":"p","batch":true}"#), "batch");
+        assert_eq!(hello(r#"{"producer":"p","batch_delay":-1}"#), "batch_delay");
         let least = read(r#"{"producer":"p","token":null,"more":[]}"#, read_hello);
         assert_eq!(least, Ok(Hello { producer: "p".into(), ..Hello::default() }));
     }

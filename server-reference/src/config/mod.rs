@@ -243,6 +243,10 @@ settings! {
         /// take it so; 0: each message is one.
         #[serde(with = "size")]
         batch: usize = 64 * KIB,
+        /// The longest that events wait for others, to be one WebSocket message with them, for
+        /// clients that want them to. Critical ones never do.
+        #[serde(with = "duration")]
+        max_batch_delay: Duration = Duration::from_secs(1),
         /// How many volatile events may wait to be handed out by a shard, or to the bus of the
         /// services; the oldest make room.
         volatile_events: usize = 4096,

@@ -39,6 +39,8 @@ impl Session {
             feed.permit(identity.rights().received());
             feed.reveal(identity.rights().revealed());
         });
+        self.connection
+            .set_batch_delay(hello.batch_delay.min(self.app.config.queues.max_batch_delay));
         for subscribe in hello.subscriptions {
             let pattern = match self.admit(&identity, &subscribe) {
                 Ok(pattern) => pattern,

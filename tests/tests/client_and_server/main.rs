@@ -109,6 +109,23 @@ async fn what_clients_and_services_publish_reaches_clients_of_both_transports() 
     }
 }
 
+#[tokio::test]
+async fn events_that_may_wait_come_together() {
+    let running = server().await;
+    let builder = Client::builder(running.url()).transport(Transport::Ws);
+    let client = builder.batch_delay(Duration::from_millis(500)).build().unwrap();
+    let received = Received::default();
+    within(client.on("rooms.*", note(&received))).await.unwrap().detach();
+    let publisher = connect(&running.url(), Transport::Ws).await;
+    let before = within(client.stats()).await.counters.frames_in;
+    for n in 0..50_u32 {
+        within(publisher.publish("rooms.one", &n)).await.unwrap();
+    }
+    complete(&received, &["rooms.one".to_owned()], 50).await;
+    let messages = within(client.stats()).await.counters.frames_in - before;
+    assert!(messages < 25, "50 events came as {messages} messages");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cuts_lose_nothing_and_bring_nothing_twice() {
     let running = server().await;

@@ -98,7 +98,7 @@ impl ClientMachine {
             token: None,
             subscriptions,
             cursor: self.subscriptions.cursor().clone(),
-            batch: 0,
+            ..Hello::default()
         };
         let config = self.config.link.clone();
         let Some(connection) = self.connection(io) else { return };
@@ -111,7 +111,8 @@ impl ClientMachine {
             }
             Transport::Ws | Transport::Auto => {
                 let most = u32::try_from(config.max_frame).unwrap_or(u32::MAX);
-                let hello = Hello { batch: config.max_batch.min(most), ..hello };
+                let (batch, batch_delay) = (config.max_batch.min(most), config.batch_delay);
+                let hello = Hello { batch, batch_delay, ..hello };
                 ClientLink::Ws(Box::new(ws::ClientLink::new(config, hello, now)))
             }
         };

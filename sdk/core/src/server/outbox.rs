@@ -73,6 +73,16 @@ impl Outbox {
         self.batch = bytes;
     }
 
+    /// Whether what waits may wait for more, to be one message with it: events, none of them critical,
+    /// that are not as many bytes yet as one message may have.
+    pub fn may_wait(&self) -> bool {
+        let critical = &self.events[Priority::Critical as usize];
+        let others = [&self.control, &self.application, critical];
+        self.partial.is_none()
+            && others.iter().all(|queue| queue.frames.is_empty())
+            && self.bytes() < self.batch
+    }
+
     /// Queues an answer, a heartbeat or another frame that must not wait behind events.
     pub fn push_control(&mut self, frame: Bytes) {
         self.len += 1;
@@ -364,6 +374,34 @@ mod tests {
         outbox.advance(5);
         assert!(!outbox.join());
         assert_eq!(outbox.bytes(), 11);
+    }
+
+    #[test]
+    fn events_wait_for_others_unless_they_are_urgent_or_many() {
+        let mut outbox = Outbox::new();
+        assert!(!outbox.may_wait(), "nobody has asked for it");
+        outbox.set_batch(8);
+        outbox.push_volatile(frame("[v]"), 100);
+        outbox.push_event(Priority::High, frame("[h]"), None);
+        assert!(outbox.may_wait());
+        outbox.push_event(Priority::Low, frame("[l]"), None);
+        assert!(!outbox.may_wait(), "it is a whole message");
+        outbox.advance(4);
+        assert!(!outbox.may_wait(), "what is begun is finished");
+        outbox.advance(2);
+        assert!(outbox.may_wait());
+        for push in [
+            Outbox::push_control,
+            |outbox: &mut Outbox, frame| {
+                outbox.push_application(frame, None);
+            },
+            |outbox: &mut Outbox, frame| outbox.push_event(Priority::Critical, frame, None),
+        ] {
+            push(&mut outbox, frame("!"));
+            assert!(!outbox.may_wait());
+            outbox.advance(1);
+            assert!(outbox.may_wait());
+        }
     }
 
     #[test]

@@ -70,15 +70,16 @@ pub(crate) fn hello() -> impl Strategy<Value = Hello> {
         any::<Option<String>>(),
         prop::collection::vec(subscribe(), 0..4),
         cursor(),
-        any::<u32>(),
+        any::<[u32; 2]>(),
     )
-        .prop_map(|(session, producer, token, subscriptions, cursor, batch)| Hello {
+        .prop_map(|(session, producer, token, subscriptions, cursor, [batch, delay])| Hello {
             session,
             producer,
             token,
             subscriptions,
             cursor,
             batch,
+            batch_delay: Duration::from_millis(delay.into()),
         })
 }
 
