@@ -37,6 +37,8 @@ const renamed = readFileSync(script, "utf8")
   });
 if (unused.size > 0) throw new Error(`${script} does not have ${[...unused].join(", ")}`);
 writeFileSync(script, renamed);
+// For tests that look into a module.
+writeFileSync(join(directory, "exports.json"), JSON.stringify(Object.fromEntries(exports)));
 
 // Messages of panics say where a crate was on this machine, that of std's allocator, which was built before, as well.
 // Whoever downloads it need not know; a text in a module keeps its length.

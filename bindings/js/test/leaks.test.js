@@ -1,6 +1,7 @@
 // What is closed leaves nothing behind: neither in JavaScript nor in the module's memory.
 import { after, test } from "node:test";
-import { dirname } from "node:path";
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { ensure } from "./checks.js";
@@ -9,6 +10,10 @@ import { startServer } from "./server.js";
 import { serve } from "./site.js";
 
 const dist = dirname(fileURLToPath(import.meta.resolve("@tidings/client")));
+/** What the module's exports are called. */
+const names = JSON.parse(
+  await readFile(join(process.env.TIDINGS_ROOT, "bindings/js/generated/tidings/exports.json")),
+);
 
 const PAGE = `<!doctype html><meta charset="utf-8"><title>leaks</title><link rel="icon" href="data:,">
 <script type="module">
@@ -75,10 +80,11 @@ async function used() {
   await devtools.send("HeapProfiler.enable");
   await devtools.send("HeapProfiler.collectGarbage");
   const { usedSize } = await devtools.send("Runtime.getHeapUsage");
-  const inside = await page.evaluate(() => ({
-    memory: globalThis.inside.memory.buffer.byteLength,
-    things: globalThis.inside.count(),
-  }));
+  const look = ({ memory, count }) => ({
+    memory: globalThis.inside[memory].buffer.byteLength,
+    things: globalThis.inside[count](),
+  });
+  const inside = await page.evaluate(look, names);
   return { heap: usedSize, ...inside };
 }
 
