@@ -42,6 +42,6 @@ writeFileSync(join(directory, "exports.json"), JSON.stringify(Object.fromEntries
 
 // Messages of panics say where a crate was on this machine, that of std's allocator, which was built before, as well.
 // Whoever downloads it need not know; a text in a module keeps its length.
-const crates = join(process.env.CARGO_HOME ?? join(homedir(), ".cargo"), "registry/src");
+const crates = join(process.env.CARGO_HOME || join(homedir(), ".cargo"), "registry/src");
 const nowhere = "crates".padEnd(crates.length, "/");
 writeFileSync(to, readFileSync(to, "latin1").replaceAll(crates, nowhere), "latin1");

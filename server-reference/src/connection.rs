@@ -18,7 +18,7 @@ use tidings_core::link::{Framed, Wire};
 use tidings_core::log::LoggedEvent;
 use tidings_core::message::{Close, CloseCode, LinkError, Refusal};
 use tidings_core::server::{Feed, FeedConfig, Mark};
-use tidings_core::{Cursor, Payload, Time};
+use tidings_core::{Cursor, Payload, Priority, Time};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
@@ -60,7 +60,7 @@ pub(crate) enum Command {
 ///
 /// Writing is never waited for. Whoever has queued something calls [`flush`](Self::flush), which
 /// writes what the socket takes at once; the connection's own task finishes the rest when the
-/// socket is writable again.
+/// socket is writable again. Where the client lets events wait for others, it writes those in time.
 ///
 /// A session that is carried by HTTP polling has no socket of its own: a flush answers the poll
 /// that is open. Such a session may move to a WebSocket; it has a socket from then on, and nobody
@@ -91,6 +91,18 @@ struct Outgoing {
     broken: bool,
     /// The client did not take what the application sent: it gets no more of it.
     overflowed: bool,
+}
+
+/// What became of an event that a connection was offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// It is not for the client, or there is no room for it, or its task writes it when the socket takes
+    /// more.
+    Unwritten,
+    /// It waits for others, and is written with them.
+    Waits,
+    /// The connection should be flushed.
+    ToBeFlushed,
 }
 
 /// How the connection's task should go on.
@@ -220,31 +232,37 @@ impl Connection {
         self.outgoing.lock().feed.outbox_mut().push_control(frame);
     }
 
-    /// Queues a new event. Returns whether the connection should be flushed.
-    pub(crate) fn offer(&self, logged: &LoggedEvent) -> bool {
+    /// Queues a new event.
+    pub(crate) fn offer(&self, logged: &LoggedEvent) -> Offered {
         let mut outgoing = self.outgoing.lock();
-        let queued = outgoing.feed.offer(logged);
-        queued && self.is_to_be_flushed(&mut outgoing)
+        if outgoing.feed.offer(logged) { self.queued(&mut outgoing) } else { Offered::Unwritten }
     }
 
-    /// Queues a volatile event, if the socket is not held up. Returns whether to flush.
-    pub(crate) fn offer_volatile(&self, framed: &Framed) -> bool {
+    /// Queues a volatile event.
+    pub(crate) fn offer_volatile(&self, framed: &Framed) -> Offered {
         let mut outgoing = self.outgoing.lock();
-        let queued = outgoing.feed.offer_volatile(framed);
-        queued && self.is_to_be_flushed(&mut outgoing)
+        if !outgoing.feed.offer_volatile(framed) {
+            return Offered::Unwritten;
+        }
+        if framed.delivery().event.priority == Priority::Critical && !outgoing.blocked {
+            outgoing.batch_delay.is_over();
+            return Offered::ToBeFlushed;
+        }
+        self.queued(&mut outgoing)
     }
 
-    /// Whether an event that was queued is to be written now.
-    fn is_to_be_flushed(&self, outgoing: &mut Outgoing) -> bool {
+    /// What is to be done about an event that was queued.
+    fn queued(&self, outgoing: &mut Outgoing) -> Offered {
         if outgoing.blocked {
-            return false;
+            return Offered::Unwritten;
         }
-        let waits = outgoing.batch_delay.queued(outgoing.feed.outbox());
-        if waits == Waits::First {
+        match outgoing.batch_delay.queued(outgoing.feed.may_wait()) {
+            Waits::No => return Offered::ToBeFlushed,
+            Waits::WithOthers => {}
             // Its task has the timer.
-            self.wake.notify_one();
+            Waits::First => self.wake.notify_one(),
         }
-        waits == Waits::No
+        Offered::Waits
     }
 
     /// Queues a packet of the application. A volatile one is left out if anything waits already. A
@@ -345,7 +363,9 @@ impl Connection {
             streamer.flush(outgoing.feed.outbox());
         }
         let stream = self.stream.get();
-        let held_until = outgoing.batch_delay.until(outgoing.feed.outbox());
+        // What was taken for encryption does not wait.
+        let may_wait = !stream.is_some_and(Stream::is_behind) && outgoing.feed.may_wait();
+        let held_until = outgoing.batch_delay.until(may_wait);
         while let Some(stream) = stream
             && held_until.is_none()
             && !outgoing.blocked

@@ -13,7 +13,7 @@ use tidings_core::{Event, Pattern, Priority};
 
 use crate::backplane::{Backplane, Signal};
 use crate::clock::unix_micros;
-use crate::connection::Connection;
+use crate::connection::{Connection, Offered};
 use crate::stats::{Live, ShardStats};
 
 /// How many events are handed out before connections are written to and more urgent lanes are
@@ -132,6 +132,7 @@ impl Shard {
     /// Hands out a batch of events, most urgent lanes first, then writes to each connection once.
     fn forward_lanes(&self, backplane: &dyn Backplane, round: &mut Round) {
         let Round { lanes, events, touched } = round;
+        let mut waiting = 0;
         {
             let mut hub = self.hub.lock();
             for lane in lanes.drain(..) {
@@ -155,10 +156,10 @@ impl Shard {
                     }
                 }
                 for logged in &events[before..] {
-                    hub.forward(logged, |connection| {
-                        if connection.offer(logged) {
-                            touched.push(Arc::clone(connection));
-                        }
+                    hub.forward(logged, |connection| match connection.offer(logged) {
+                        Offered::ToBeFlushed => touched.push(Arc::clone(connection)),
+                        Offered::Waits => waiting += 1,
+                        Offered::Unwritten => {}
                     });
                 }
                 if events.len() == BATCH {
@@ -166,7 +167,7 @@ impl Shard {
                 }
             }
         }
-        let deliveries = touched.len() as u64;
+        let deliveries = touched.len() as u64 + waiting;
         flush(touched);
         self.stats.forwarded(events.drain(..).map(|logged| logged.offset()), deliveries);
     }
@@ -205,7 +206,7 @@ impl Shard {
                 let event = Event::clone(&event);
                 let framed = Framed::new(Delivery { event, position: None, replay_for: None });
                 hub.for_each_match(&framed.delivery().event.name, |connection| {
-                    if connection.offer_volatile(&framed) {
+                    if connection.offer_volatile(&framed) == Offered::ToBeFlushed {
                         round.touched.push(Arc::clone(connection));
                     }
                 });

@@ -80,7 +80,10 @@ impl Running {
 
     /// Waits until so many events of normal priority were handed out.
     async fn delivered(&self, count: u64) {
-        while self.stats("/api/websocket/stats").await["delivered"]["normal"] != count {}
+        let is_delivered = async {
+            while self.stats("/api/websocket/stats").await["delivered"]["normal"] != count {}
+        };
+        tokio::time::timeout(HANGS, is_delivered).await.expect("in time");
     }
 
     async fn stop(self) {
@@ -522,9 +525,15 @@ async fn events_wait_for_others_as_long_as_the_client_wants() {
     writer.expect("ack").await;
     let payloads: Vec<Value> = patient.batch().await.iter().map(|it| it[4].clone()).collect();
     assert_eq!(json!(payloads), json!(["urgent", 1, 2, 3, 4, 5]));
-    // What is asked for is answered at once, and takes along what waits.
+    // So does a critical one that is volatile.
     writer.publish(7, "a", json!(7)).await;
     server.delivered(6).await;
+    writer.send(json!(["vol", "a", "urgent", { "priority": "critical" }])).await;
+    let kinds: Vec<Value> = patient.batch().await.iter().map(|it| it[0].clone()).collect();
+    assert_eq!(json!(kinds), json!(["v", "e"]));
+    // What is asked for is answered at once, and takes along what waits.
+    writer.publish(8, "a", json!(8)).await;
+    server.delivered(7).await;
     patient.send(json!(["unsub", 1])).await;
     let kinds: Vec<Value> = patient.batch().await.iter().map(|it| it[0].clone()).collect();
     assert_eq!(json!(kinds), json!(["unsubbed", "e"]));

@@ -88,7 +88,8 @@ pub fn write_hello(w: &mut Writer<'_>, hello: &Hello) {
         w.key("batch").u64(hello.batch.into());
     }
     if !hello.batch_delay.is_zero() {
-        w.key("batch_delay").u64(hello.batch_delay.as_millis() as u64);
+        let millis = u32::try_from(hello.batch_delay.as_millis()).unwrap_or(u32::MAX);
+        w.key("batch_delay").u64(millis.into());
     }
     w.end_object();
 }

@@ -48,10 +48,10 @@ impl Sub for Time {
     }
 }
 
-/// A span of time in a message for people: in whole seconds, or in milliseconds if it is none of those.
+/// A span of time in a message for people: in seconds if it has whole ones, otherwise in milliseconds,
+/// rounded down.
 ///
-/// It is what [`Duration`]'s `Debug` shows of such spans, without what that needs for others: pages
-/// download it.
+/// [`Duration`]'s `Debug` shows all of any span, but takes more code for that: pages download it.
 ///
 /// ```
 /// use std::time::Duration;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tidings_core::server::Outbox;
 use tokio::time::Instant;
 
 /// How long the client wants events to wait for others, and until when those do that are queued.
@@ -28,9 +27,9 @@ impl BatchDelay {
         Self { delay, until: None }
     }
 
-    /// An event was queued.
-    pub(super) fn queued(&mut self, outbox: &Outbox) -> Waits {
-        if self.delay.is_zero() || !outbox.may_wait() {
+    /// An event was queued. `may_wait` is whether all that is queued may.
+    pub(super) fn queued(&mut self, may_wait: bool) -> Waits {
+        if self.delay.is_zero() || !may_wait {
             return Waits::No;
         }
         if self.until.is_some() {
@@ -40,9 +39,14 @@ impl BatchDelay {
         Waits::First
     }
 
-    /// Until when nothing is to be written; `None` if all that waits is.
-    pub(super) fn until(&mut self, outbox: &Outbox) -> Option<Instant> {
-        self.until = self.until.filter(|until| outbox.may_wait() && Instant::now() < *until);
+    /// Nothing waits longer, whatever is queued before it is written.
+    pub(super) fn is_over(&mut self) {
+        self.until = Some(Instant::now());
+    }
+
+    /// Until when nothing is to be written; `None` if all that is queued is.
+    pub(super) fn until(&mut self, may_wait: bool) -> Option<Instant> {
+        self.until = self.until.filter(|until| may_wait && Instant::now() < *until);
         self.until
     }
 }

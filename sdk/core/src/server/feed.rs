@@ -513,6 +513,16 @@ impl Feed {
         }
     }
 
+    /// Whether what waits may wait for more, to be one message with it: events, none of them in the queue
+    /// of critical ones, that are not as many bytes yet as one message may have. Nothing waits in a queue
+    /// that is more than half full: there has to be room for what comes.
+    pub fn may_wait(&self) -> bool {
+        let has_room = |priority| self.has_room(priority);
+        self.outbox.may_wait()
+            && self.outbox.volatile_bytes() <= self.config.volatile_bytes / 2
+            && Priority::URGENT_FIRST.into_iter().all(has_room)
+    }
+
     fn has_room(&self, priority: Priority) -> bool {
         let limit = self.config.event_bytes[priority as usize];
         self.outbox.event_bytes(priority) <= limit / 2

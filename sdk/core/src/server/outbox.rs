@@ -75,7 +75,7 @@ impl Outbox {
 
     /// Whether what waits may wait for more, to be one message with it: events, none of them critical,
     /// that are not as many bytes yet as one message may have.
-    pub fn may_wait(&self) -> bool {
+    pub(super) fn may_wait(&self) -> bool {
         let critical = &self.events[Priority::Critical as usize];
         let others = [&self.control, &self.application, critical];
         self.partial.is_none()

@@ -55,6 +55,29 @@ fn a_replay_goes_as_far_as_the_connection_has_come_by_itself() {
     assert!(feed.is_live());
 }
 
+#[test]
+fn nothing_waits_for_others_in_a_queue_that_has_no_room_for_them() {
+    for (queue, volatile, waits) in
+        [(10_000, 10_000, true), (10, 10_000, false), (10_000, 10, false)]
+    {
+        let event_bytes = [queue; Priority::COUNT];
+        let config = FeedConfig { event_bytes, volatile_bytes: volatile, ..FeedConfig::default() };
+        let mut feed = Feed::new(Wire::WsJson, Arc::new(config));
+        feed.set_batch(1 << 14);
+        let lane = Lane::new(0, Priority::Normal);
+        let mut log = LaneLog::new(lane, Epoch(1), Retention::default(), 0);
+        feed.subscribe(SubId(1), Pattern::new("a").unwrap());
+        feed.watch(lane, log.head());
+        let of_lane = event("a", Priority::Normal);
+        let crate::log::Appended::Fresh(logged) = log.append(1, of_lane, None) else { panic!() };
+        assert!(feed.offer(&logged));
+        let delivery =
+            Delivery { event: event("a", Priority::Normal), position: None, replay_for: None };
+        assert!(feed.offer_volatile(&Framed::new(delivery)));
+        assert_eq!(feed.may_wait(), waits, "{queue} {volatile}");
+    }
+}
+
 /// A lane whose second `low` event was dropped, since the first has filled the queue.
 fn dropping() -> (Lane, Feed, Numbers) {
     let lane = Lane::new(0, Priority::Low);
