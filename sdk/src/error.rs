@@ -20,7 +20,10 @@ pub enum BuildError {
     #[error("not a namespace: {}; it should look like /chat and contain no comma", Quoted(.0))]
     Namespace(String),
     /// The text cannot be a header of a request.
-    #[error("not a header: {}; its name is letters, digits and dashes, and it is one line", Quoted(.0))]
+    #[error(
+        "not a header: {}; its name is letters, digits and dashes, and it is one line",
+        Quoted(.0)
+    )]
     Header(String),
     /// Clients run on a tokio runtime, and there was none where the client was built.
     #[error("a client has to be built within a tokio runtime")]

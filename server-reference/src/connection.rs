@@ -245,7 +245,7 @@ impl Connection {
             return Offered::Unwritten;
         }
         if framed.delivery().event.priority == Priority::Critical && !outgoing.blocked {
-            outgoing.batch_delay.is_over();
+            outgoing.batch_delay.end();
             return Offered::ToBeFlushed;
         }
         self.queued(&mut outgoing)
@@ -256,7 +256,7 @@ impl Connection {
         if outgoing.blocked {
             return Offered::Unwritten;
         }
-        match outgoing.batch_delay.queued(outgoing.feed.may_wait()) {
+        match outgoing.batch_delay.queued(|| outgoing.feed.may_wait()) {
             Waits::No => return Offered::ToBeFlushed,
             Waits::WithOthers => {}
             // Its task has the timer.
@@ -364,7 +364,7 @@ impl Connection {
         }
         let stream = self.stream.get();
         // What was taken for encryption does not wait.
-        let may_wait = !stream.is_some_and(Stream::is_behind) && outgoing.feed.may_wait();
+        let may_wait = || !stream.is_some_and(Stream::is_behind) && outgoing.feed.may_wait();
         let held_until = outgoing.batch_delay.until(may_wait);
         while let Some(stream) = stream
             && held_until.is_none()

@@ -27,9 +27,9 @@ impl BatchDelay {
         Self { delay, until: None }
     }
 
-    /// An event was queued. `may_wait` is whether all that is queued may.
-    pub(super) fn queued(&mut self, may_wait: bool) -> Waits {
-        if self.delay.is_zero() || !may_wait {
+    /// An event was queued. `may_wait` tells whether all that is queued may: few want to know.
+    pub(super) fn queued(&mut self, may_wait: impl FnOnce() -> bool) -> Waits {
+        if self.delay.is_zero() || !may_wait() {
             return Waits::No;
         }
         if self.until.is_some() {
@@ -40,13 +40,13 @@ impl BatchDelay {
     }
 
     /// Nothing waits longer, whatever is queued before it is written.
-    pub(super) fn is_over(&mut self) {
+    pub(super) fn end(&mut self) {
         self.until = Some(Instant::now());
     }
 
     /// Until when nothing is to be written; `None` if all that is queued is.
-    pub(super) fn until(&mut self, may_wait: bool) -> Option<Instant> {
-        self.until = self.until.filter(|until| may_wait && Instant::now() < *until);
+    pub(super) fn until(&mut self, may_wait: impl FnOnce() -> bool) -> Option<Instant> {
+        self.until = self.until.filter(|until| may_wait() && Instant::now() < *until);
         self.until
     }
 }

@@ -36,7 +36,10 @@ pub enum DecodeError {
     #[error("empty packet: it must begin with its type, a digit from 0 to 6")]
     Empty,
     /// The first character is none of the packet types.
-    #[error("unknown packet type {}: it must be a digit from 0 to 6, or b for base64", Quoted(.0.encode_utf8(&mut [0; 4])))]
+    #[error(
+        "unknown packet type {}: it must be a digit from 0 to 6, or b for base64",
+        Quoted(.0.encode_utf8(&mut [0; 4]))
+    )]
     UnknownType(char),
     /// The text after `b` is not base64.
     #[error("binary packet is not valid base64")]

@@ -64,14 +64,18 @@ local function remember(producer, last, trimmed)
   redis.call('HSET', current, producer, text(last) .. ':' .. text(trimmed))
 end
 
+local function is_of(entry, producer, number)
+  local fields = entry[2]
+  return fields[2] == producer and fields[4] == number
+end
+
 -- Where the event with this number stands, newest first: what is sent again was sent lately.
 local function find(producer, number)
   local upto = '+'
   while true do
     local entries = redis.call('XREVRANGE', stream, upto, '-', 'COUNT', 64)
     for _, entry in ipairs(entries) do
-      local fields = entry[2]
-      if fields[2] == producer and fields[4] == number then
+      if is_of(entry, producer, number) then
         return string.match(entry[1], '%d+')
       end
     end
@@ -87,7 +91,7 @@ local notices = {}
 -- Whether this event stands there. Two masters may have given the place to two events.
 local function stands(at, producer, number)
   local entry = redis.call('XRANGE', stream, at .. '-0', at .. '-0')[1]
-  return entry and entry[2][2] == producer and entry[2][4] == number
+  return entry and is_of(entry, producer, number)
 end
 
 -- Appends an event, unless it is there: its producer has published it under this number, or it stands at
